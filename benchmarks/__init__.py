@@ -1,0 +1,1 @@
+"""Speed against peers, each with its method: ``python -m benchmarks.<name>``."""

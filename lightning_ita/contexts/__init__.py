@@ -1,0 +1,1 @@
+"""Images to text: the visual contexts a tweet is read with."""

@@ -1,0 +1,1 @@
+"""The linear-chain CRF as a distribution over tag sequences."""

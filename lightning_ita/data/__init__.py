@@ -1,0 +1,1 @@
+"""Tweets on disk to two-view batches."""

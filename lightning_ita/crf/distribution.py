@@ -1,0 +1,263 @@
+"""A batch of linear-chain CRFs as a ``torch.distributions`` object."""
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from lightning_ita.crf.gradients import LogPartition, Messages
+from lightning_ita.crf.log_space import LogMessages, forward_backward
+from lightning_ita.crf.validation import check_contents, check_other, check_structure, check_tags
+from lightning_ita.crf.viterbi import ForbiddenTransitions, viterbi
+
+
+class ChainDistribution(Distribution):
+    """p(y) ∝ exp(start[y₁] + Σ e_t[y_t] + Σ A[y_{t-1}, y_t] + end[y_n]), one distribution a row.
+
+    Everything is computed when first asked for, in at least float32, and kept: log Z, marginals, entropies and
+    divergences share one forward–backward.
+
+    Args:
+        emissions: Scores of each tag at each position, shape (batch, length, tags). What padding holds is ignored.
+        mask: True at real positions, which come first in every row; bool, shape (batch, length).
+        start_transitions: Scores of the first tag, shape (tags,).
+        transitions: ``transitions[i, j]`` is the score of going from tag i to tag j, shape (tags, tags).
+        end_transitions: Scores of the last tag, shape (tags,).
+        validate_args: Whether to look into the mask and into tags for mistakes, besides shapes and dtypes, which are
+            always checked. By default it is done, as everywhere in ``torch.distributions``, save on accelerators,
+            where a look costs a synchronisation.
+
+    Raises:
+        ValueError: If shapes or dtypes do not fit, or the mask is no prefix mask.
+    """
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(
+        self,
+        emissions: Tensor,
+        mask: Tensor,
+        start_transitions: Tensor,
+        transitions: Tensor,
+        end_transitions: Tensor,
+        validate_args: bool | None = None,
+    ) -> None:
+        check_structure(emissions, mask, start_transitions, transitions, end_transitions)
+        super().__init__(emissions.shape[:1], emissions.shape[1:2], validate_args=False)
+        if validate_args is None:
+            validate_args = Distribution._validate_args and emissions.device.type == "cpu"
+        self._validate_args = validate_args
+        if validate_args:
+            check_contents(mask)
+        dtype = torch.promote_types(torch.promote_types(emissions.dtype, transitions.dtype), torch.float32)
+        self.mask = mask
+        self.emissions = torch.where(mask[..., None], emissions.to(dtype), 0)
+        self.start_transitions = start_transitions.to(dtype)
+        self.transitions = transitions.to(dtype)
+        self.end_transitions = end_transitions.to(dtype)
+        self._source: tuple[ChainDistribution, slice] | None = None
+
+    def __getitem__(self, rows: slice) -> "ChainDistribution":
+        """Some rows of the batch, which share this batch's forward–backward."""
+        part = self._share(rows)
+        part.emissions, part.mask = self.emissions[rows], self.mask[rows]
+        part.start_transitions, part.end_transitions = self.start_transitions, self.end_transitions
+        part.transitions = self.transitions
+        return part
+
+    def split(self, sizes: int | list[int]) -> tuple["ChainDistribution", ...]:
+        """Consecutive parts of the batch, as :func:`torch.split`."""
+        lengths = [len(part) for part in self.mask.split(sizes)]
+        ends = torch.tensor(lengths).cumsum(0).tolist()
+        return tuple(self[end - length : end] for length, end in zip(lengths, ends, strict=True))
+
+    def detach(self) -> "ChainDistribution":
+        """The same distribution; no gradient reaches its emissions and transitions."""
+        same = self._share(slice(None))
+        same.emissions, same.mask = self.emissions.detach(), self.mask
+        same.start_transitions, same.end_transitions = self.start_transitions.detach(), self.end_transitions.detach()
+        same.transitions = self.transitions.detach()
+        return same
+
+    def _share(self, rows: slice) -> "ChainDistribution":
+        part = ChainDistribution.__new__(ChainDistribution)
+        Distribution.__init__(part, self.mask[rows].shape[:1], self.event_shape, validate_args=False)
+        part._validate_args = self._validate_args
+        part._source = (self, rows)
+        return part
+
+    @property
+    def _potentials(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.emissions, self.start_transitions, self.transitions, self.end_transitions
+
+    @cached_property
+    def _chain(self) -> LogMessages:
+        if self._source is not None:
+            source, rows = self._source
+            return source._chain[rows]
+        with torch.no_grad(), torch.autocast(self.emissions.device.type, enabled=False):
+            return forward_backward(
+                self.emissions, self.mask, self.start_transitions, self.transitions, self.end_transitions
+            )
+
+    @cached_property
+    def _messages(self) -> tuple[Tensor, Tensor]:
+        alpha, beta = Messages.apply(self._chain, *self._potentials)
+        return alpha, beta
+
+    @cached_property
+    def log_partition(self) -> Tensor:
+        """Log Z = log Σ_y exp(score(y)), shape (batch,)."""
+        return LogPartition.apply(self._chain, *self._potentials)
+
+    @cached_property
+    def marginals(self) -> Tensor:
+        """p(y_t = j), shape (batch, length, tags), zero at padding."""
+        alpha, beta = self._messages
+        log_marginals = alpha + beta - self.log_partition[:, None, None]
+        return torch.where(self.mask[..., None], log_marginals, -torch.inf).exp()
+
+    @cached_property
+    def pair_marginals(self) -> Tensor:
+        """p(y_{t-1} = i, y_t = j) for t = 1 … length − 1, shape (batch, length − 1, tags, tags), zero at padding."""
+        alpha, beta = self._messages
+        # shape: (batch, length - 1, 1, tags)
+        after = (self.emissions + beta)[:, 1:, None, :]
+        # shape: (batch, length - 1, tags, tags)
+        log_pairs = alpha[:, :-1, :, None] + self.transitions + after - self.log_partition[:, None, None, None]
+        return torch.where(self.mask[:, 1:, None, None], log_pairs, -torch.inf).exp()
+
+    @cached_property
+    def transition_marginals(self) -> Tensor:
+        """Expected count of each transition, Σ_t p(y_{t-1} = i, y_t = j), shape (batch, tags, tags)."""
+        return self.pair_marginals.sum(1)
+
+    def score(self, tags: Tensor) -> Tensor:
+        """start[y₁] + Σ e_t[y_t] + Σ A[y_{t-1}, y_t] + end[y_n].
+
+        Args:
+            tags: int64, shape (batch, length). What padding holds is ignored.
+
+        Returns:
+            Unnormalised log-probability, shape (batch,).
+
+        Raises:
+            ValueError: If the shape or dtype does not fit, or a tag is out of range.
+        """
+        check_tags(tags, self.mask, self.transitions.shape[0], contents=self._validate_args)
+        tags = torch.where(self.mask, tags, 0)
+        # shape: (batch, 1)
+        last = tags.gather(1, self.mask.sum(1, keepdim=True) - 1)
+        # shape: (batch, length)
+        emitted = self.emissions.gather(2, tags[..., None])[..., 0]
+        emitted = torch.where(self.mask, emitted, 0)
+        # shape: (batch, length - 1)
+        moved = torch.where(self.mask[:, 1:], self.transitions[tags[:, :-1], tags[:, 1:]], 0)
+        ends = self.start_transitions[tags[:, 0]] + self.end_transitions[last[:, 0]]
+        return emitted.sum(1) + moved.sum(1) + ends
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-probability of tag sequences.
+
+        Args:
+            value: Tags, int64, shape (batch, length). What padding holds is ignored.
+
+        Returns:
+            Shape (batch,).
+
+        Raises:
+            ValueError: If the shape or dtype does not fit, or a tag is out of range.
+        """
+        return self.score(value) - self.log_partition
+
+    def argmax(self, forbidden: ForbiddenTransitions | None = None) -> Tensor:
+        """The most probable tag sequence (Viterbi).
+
+        Args:
+            forbidden: Moves that the sequence may not make.
+
+        Returns:
+            Tags, int64, shape (batch, length), −1 at padding.
+        """
+        start, transitions, end = self.start_transitions, self.transitions, self.end_transitions
+        if forbidden is not None:
+            start = start.masked_fill(forbidden.start, -torch.inf)
+            transitions = transitions.masked_fill(forbidden.transition, -torch.inf)
+            end = end.masked_fill(forbidden.end, -torch.inf)
+        with torch.no_grad():
+            return viterbi(self.emissions, self.mask, start, transitions, end)
+
+    def _expected(self, emissions: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
+        """Expected score of a sequence drawn from this distribution under other potentials, shape (batch,)."""
+        unary = self.marginals
+        # shape: (batch, tags)
+        last = unary.gather(1, (self.mask.sum(1) - 1)[:, None, None].expand(-1, 1, unary.shape[2]))[:, 0]
+        return (
+            _weigh(unary, emissions).sum((1, 2))
+            + _weigh(unary[:, 0], start).sum(1)
+            + _weigh(self.transition_marginals, transitions).sum((1, 2))
+            + _weigh(last, end).sum(1)
+        )
+
+    def entropy(self) -> Tensor:
+        """−Σ_y p(y) log p(y) in nats, exactly, shape (batch,)."""
+        return self.cross_entropy(self)
+
+    def cross_entropy(self, other: "ChainDistribution") -> Tensor:
+        """−Σ_y p_self(y) log p_other(y) in nats, exactly (the sequence form of CVA; ITA, arXiv 2112.06482, eq. 6).
+
+        Args:
+            other: Distributions over the same sequences, the student where this is the teacher.
+
+        Returns:
+            Shape (batch,).
+
+        Raises:
+            ValueError: If the two differ in shape or, where contents are checked, in mask.
+        """
+        check_other(self.emissions, self.mask, other.emissions, other.mask, contents=self._validate_args)
+        return other.log_partition - self._expected(*other._potentials)
+
+    def kl(self, other: "ChainDistribution") -> Tensor:
+        """KL(self ‖ other) in nats, exactly, shape (batch,).
+
+        Args:
+            other: Distributions over the same sequences.
+
+        Returns:
+            Shape (batch,).
+
+        Raises:
+            ValueError: If the two differ in shape or, where contents are checked, in mask.
+        """
+        return self.cross_entropy(other) - self.entropy()
+
+    def token_kl(self, other: "ChainDistribution", temperature: float = 1.0) -> Tensor:
+        """Σ_t KL(softmax(a_self,t / τ) ‖ softmax(a_other,t / τ)) · τ², with a = α + β (the token form of CVA).
+
+        Args:
+            other: Distributions over the same sequences, the student where this is the teacher.
+            temperature: τ > 0.
+
+        Returns:
+            Shape (batch,).
+
+        Raises:
+            ValueError: If the temperature is not positive, or the two differ in shape or, where contents are checked,
+                in mask.
+        """
+        if not temperature > 0:
+            raise ValueError(f"expected a temperature > 0, got {temperature}")
+        check_other(self.emissions, self.mask, other.emissions, other.mask, contents=self._validate_args)
+        # shape: (batch, length, tags)
+        ours = torch.log_softmax(torch.add(*self._messages) / temperature, dim=-1)
+        theirs = torch.log_softmax(torch.add(*other._messages) / temperature, dim=-1)
+        divergence = _weigh(ours.exp(), ours - theirs).sum(-1)
+        return torch.where(self.mask, divergence, 0).sum(1) * temperature**2
+
+
+def _weigh(probability: Tensor, score: Tensor) -> Tensor:
+    """Their product, where 0 · −inf is 0: what cannot happen costs nothing."""
+    return probability * torch.where(probability > 0, score, 0)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lightning_ita.crf.gradients import LogPartition, Messages
-from lightning_ita.crf.log_space import LogMessages, forward_backward
+from lightning_ita.crf.gradients import LogMessages, LogPartition, Marginals
+from lightning_ita.crf.trellis import Trellis, forward_backward
 from lightning_ita.crf.validation import check_contents, check_other, check_structure, check_tags
 from lightning_ita.crf.viterbi import ForbiddenTransitions, viterbi
 
@@ -89,50 +89,42 @@ class ChainDistribution(Distribution):
         return part
 
     @property
-    def _potentials(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.emissions, self.start_transitions, self.transitions, self.end_transitions
+    def _moves(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.start_transitions, self.transitions, self.end_transitions
 
     @cached_property
-    def _chain(self) -> LogMessages:
+    def _trellis(self) -> Trellis:
         if self._source is not None:
-            source, rows = self._source
-            return source._chain[rows]
+            distribution, rows = self._source
+            return distribution._trellis if rows == slice(None) else distribution._trellis[rows]
         with torch.no_grad(), torch.autocast(self.emissions.device.type, enabled=False):
-            return forward_backward(
-                self.emissions, self.mask, self.start_transitions, self.transitions, self.end_transitions
-            )
+            return forward_backward(self.emissions, self.mask, *self._moves)
 
-    @cached_property
-    def _messages(self) -> tuple[Tensor, Tensor]:
-        alpha, beta = Messages.apply(self._chain, *self._potentials)
-        return alpha, beta
-
-    @cached_property
+    @property
     def log_partition(self) -> Tensor:
         """Log Z = log Σ_y exp(score(y)), shape (batch,)."""
-        return LogPartition.apply(self._chain, *self._potentials)
+        return LogPartition.apply(self._trellis, self.emissions, *self._moves)
 
-    @cached_property
+    @property
     def marginals(self) -> Tensor:
         """p(y_t = j), shape (batch, length, tags), zero at padding."""
-        alpha, beta = self._messages
-        log_marginals = alpha + beta - self.log_partition[:, None, None]
-        return torch.where(self.mask[..., None], log_marginals, -torch.inf).exp()
+        return Marginals.apply(self._trellis, self.emissions, *self._moves)
 
-    @cached_property
+    @property
     def pair_marginals(self) -> Tensor:
         """p(y_{t-1} = i, y_t = j) for t = 1 … length − 1, shape (batch, length − 1, tags, tags), zero at padding."""
-        alpha, beta = self._messages
-        # shape: (batch, length - 1, 1, tags)
-        after = (self.emissions + beta)[:, 1:, None, :]
+        alpha, beta = LogMessages.apply(self._trellis, self.emissions, *self._moves)
         # shape: (batch, length - 1, tags, tags)
-        log_pairs = alpha[:, :-1, :, None] + self.transitions + after - self.log_partition[:, None, None, None]
-        return torch.where(self.mask[:, 1:, None, None], log_pairs, -torch.inf).exp()
+        scores = alpha[:, :-1, :, None] + self.transitions + (self.emissions + beta)[:, 1:, None, :]
+        pairs = scores.flatten(2).softmax(2).view(scores.shape)
+        return torch.where(self.mask[:, 1:, None, None], pairs, 0)
 
-    @cached_property
-    def transition_marginals(self) -> Tensor:
+    @property
+    def transition_counts(self) -> Tensor:
         """Expected count of each transition, Σ_t p(y_{t-1} = i, y_t = j), shape (batch, tags, tags)."""
-        return self.pair_marginals.sum(1)
+        if torch.is_grad_enabled() and any(scores.requires_grad for scores in (self.emissions, *self._moves)):
+            return self.pair_marginals.sum(1)
+        return self._trellis.transition_counts()
 
     def score(self, tags: Tensor) -> Tensor:
         """start[y₁] + Σ e_t[y_t] + Σ A[y_{t-1}, y_t] + end[y_n].
@@ -191,13 +183,12 @@ class ChainDistribution(Distribution):
 
     def _expected(self, emissions: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
         """Expected score of a sequence drawn from this distribution under other potentials, shape (batch,)."""
-        unary = self.marginals
-        # shape: (batch, tags)
-        last = unary.gather(1, (self.mask.sum(1) - 1)[:, None, None].expand(-1, 1, unary.shape[2]))[:, 0]
+        marginals = self.marginals
+        last = marginals[torch.arange(len(marginals), device=marginals.device), self._trellis.last]
         return (
-            _weigh(unary, emissions).sum((1, 2))
-            + _weigh(unary[:, 0], start).sum(1)
-            + _weigh(self.transition_marginals, transitions).sum((1, 2))
+            _weigh(marginals, emissions).sum((1, 2))
+            + _weigh(self.transition_counts, transitions).sum((1, 2))
+            + _weigh(marginals[:, 0], start).sum(1)
             + _weigh(last, end).sum(1)
         )
 
@@ -218,7 +209,7 @@ class ChainDistribution(Distribution):
             ValueError: If the two differ in shape or, where contents are checked, in mask.
         """
         check_other(self.emissions, self.mask, other.emissions, other.mask, contents=self._validate_args)
-        return other.log_partition - self._expected(*other._potentials)
+        return other.log_partition - self._expected(other.emissions, *other._moves)
 
     def kl(self, other: "ChainDistribution") -> Tensor:
         """KL(self ‖ other) in nats, exactly, shape (batch,).
@@ -252,10 +243,11 @@ class ChainDistribution(Distribution):
             raise ValueError(f"expected a temperature > 0, got {temperature}")
         check_other(self.emissions, self.mask, other.emissions, other.mask, contents=self._validate_args)
         # shape: (batch, length, tags)
-        ours = torch.log_softmax(torch.add(*self._messages) / temperature, dim=-1)
-        theirs = torch.log_softmax(torch.add(*other._messages) / temperature, dim=-1)
-        divergence = _weigh(ours.exp(), ours - theirs).sum(-1)
-        return torch.where(self.mask, divergence, 0).sum(1) * temperature**2
+        ours, theirs = (
+            (torch.add(*LogMessages.apply(chain._trellis, chain.emissions, *chain._moves)) / temperature).log_softmax(2)
+            for chain in (self, other)
+        )
+        return _weigh(ours.exp(), ours - theirs).sum((1, 2)) * temperature**2
 
 
 def _weigh(probability: Tensor, score: Tensor) -> Tensor:

@@ -1,4 +1,8 @@
-"""Closed-form gradients: one forward–backward gives a quantity and its derivative."""
+"""Closed-form gradients: one forward–backward gives a quantity and, by another name, its derivative.
+
+Each function looks its value up in a trellis that has been computed already. None of them can be differentiated
+twice: PyTorch says so when asked to.
+"""
 
 from typing import Any
 
@@ -6,47 +10,63 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lightning_ita.crf.log_space import LogMessages
+from lightning_ita.crf.trellis import Trellis
 
-# emissions, start, transitions, end
-Potentials = tuple[Tensor, Tensor, Tensor, Tensor]
+# The trellis gets none; then emissions, start, transitions, end.
+Gradients = tuple[None, Tensor, Tensor, Tensor, Tensor]
 
 
 class LogPartition(torch.autograd.Function):
-    """log Z, whose gradient is the marginals."""
+    """Log Z, whose gradient is the marginals."""
 
     @staticmethod
-    def forward(ctx: Any, chain: LogMessages, *potentials: Tensor) -> Tensor:
-        """Looks log Z up."""
-        ctx.chain = chain
-        return chain.log_partition
+    def forward(ctx: Any, trellis: Trellis, *potentials: Tensor) -> Tensor:
+        """Looks log Z up, shape (batch,)."""
+        ctx.trellis = trellis
+        return trellis.log_partition
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> Gradients:
         """Weighs the marginals."""
-        chain: LogMessages = ctx.chain
-        emissions_grad = chain.marginals * grad[:, None, None]
-        # shape: (tags, tags)
-        transitions_grad = torch.einsum("b,bij->ij", grad, chain.pair_sums())
-        last = chain.mask.sum(1) - 1
+        trellis: Trellis = ctx.trellis
+        emissions_grad = trellis.marginals * grad[:, None, None]
+        transitions_grad = trellis.weighted_transition_counts(grad)
         # shape: (tags,)
-        end_grad = emissions_grad[torch.arange(len(grad), device=grad.device), last].sum(0)
+        end_grad = emissions_grad[torch.arange(len(grad), device=grad.device), trellis.last].sum(0)
         return None, emissions_grad, emissions_grad[:, 0].sum(0), transitions_grad, end_grad
 
 
-class Messages(torch.autograd.Function):
-    """α and β, whose gradient is one more sweep over the chain."""
+class Marginals(torch.autograd.Function):
+    """p(y_t = j), whose gradient is one more sweep over the chain."""
 
     @staticmethod
-    def forward(ctx: Any, chain: LogMessages, *potentials: Tensor) -> tuple[Tensor, Tensor]:
-        """Looks the messages up."""
-        ctx.chain = chain
-        return chain.alpha.clone(), chain.beta.clone()
+    def forward(ctx: Any, trellis: Trellis, *potentials: Tensor) -> Tensor:
+        """Looks the marginals up, shape (batch, length, tags)."""
+        ctx.trellis = trellis
+        return trellis.marginals
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, alpha_grad: Tensor, beta_grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Sweeps back."""
-        inside = ctx.chain.mask[..., None]
-        return None, *ctx.chain.vjp(torch.where(inside, alpha_grad, 0), torch.where(inside, beta_grad, 0))
+    def backward(ctx: Any, grad: Tensor) -> Gradients:
+        """Goes through the softmax of log α + log β, then back through both recursions."""
+        marginals = ctx.trellis.marginals
+        grad = grad * marginals
+        grad -= marginals * grad.sum(2, keepdim=True)
+        return None, *ctx.trellis.vjp(grad, grad)
+
+
+class LogMessages(torch.autograd.Function):
+    """Log α and log β, whose gradient is one more sweep over the chain."""
+
+    @staticmethod
+    def forward(ctx: Any, trellis: Trellis, *potentials: Tensor) -> tuple[Tensor, Tensor]:
+        """Looks the messages up, each (batch, length, tags)."""
+        ctx.trellis = trellis
+        return trellis.log_messages()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, alpha_grad: Tensor, beta_grad: Tensor) -> Gradients:
+        """Goes back through both recursions."""
+        return None, *ctx.trellis.vjp(alpha_grad, beta_grad)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class LogMessages:
+class LogTrellis:
     """What one forward–backward says about a batch of chains; no gradient is recorded here.
 
     Attributes:
@@ -31,8 +31,8 @@ class LogMessages:
     beta: Tensor
     log_partition: Tensor
 
-    def __getitem__(self, rows: slice) -> "LogMessages":
-        return LogMessages(
+    def __getitem__(self, rows: slice) -> "LogTrellis":
+        return LogTrellis(
             self.emissions[rows],
             self.mask[rows],
             self.start,
@@ -42,6 +42,11 @@ class LogMessages:
             self.beta[rows],
             self.log_partition[rows],
         )
+
+    @cached_property
+    def last(self) -> Tensor:
+        """Index of the last position of each row, shape (batch,)."""
+        return self.mask.sum(1) - 1
 
     @cached_property
     def marginals(self) -> Tensor:
@@ -58,9 +63,18 @@ class LogMessages:
         log_pairs = self.alpha[:, :-1, :, None] + self.transitions + after - self.log_partition[:, None, None, None]
         return torch.where(self.mask[:, 1:, None, None], log_pairs.exp(), 0)
 
-    def pair_sums(self) -> Tensor:
+    def transition_counts(self) -> Tensor:
         """Expected count of each transition, shape (batch, tags, tags)."""
         return self.pair_marginals.sum(1)
+
+    def weighted_transition_counts(self, weights: Tensor) -> Tensor:
+        """Σ_b weights[b] · transition_counts[b], shape (tags, tags)."""
+        return torch.einsum("b,bij->ij", weights, self.transition_counts())
+
+    def log_messages(self) -> tuple[Tensor, Tensor]:
+        """Log α and log β, each (batch, length, tags), zero at padding."""
+        padding = ~self.mask[..., None]
+        return self.alpha.masked_fill(padding, 0), self.beta.masked_fill(padding, 0)
 
     def vjp(self, alpha_grad: Tensor, beta_grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Pulls gradients with respect to alpha and beta back to the potentials.
@@ -88,13 +102,12 @@ class LogMessages:
             v[:, t] += torch.matmul(v[:, t - 1, None, :], after[:, t - 1])[:, 0]
         # shape: (tags, tags)
         transitions_grad = (before * u[:, 1:, None, :] + after * v[:, :-1, :, None]).sum((0, 1))
-        last = self.mask.sum(1) - 1
         # shape: (tags,)
-        end_grad = v[torch.arange(len(v), device=v.device), last].sum(0)
+        end_grad = v[torch.arange(len(v), device=v.device), self.last].sum(0)
         return u + v - beta_grad, u[:, 0].sum(0), transitions_grad, end_grad
 
 
-def forward_backward(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> LogMessages:
+def forward_backward(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> LogTrellis:
     """Runs both recursions in one loop.
 
     Args:
@@ -127,4 +140,4 @@ def forward_backward(emissions: Tensor, mask: Tensor, start: Tensor, transitions
     alpha = messages[:, 0].transpose(0, 1) + emissions
     beta = messages[:, 1].transpose(0, 1).flip(1)
     log_partition = torch.logsumexp(alpha[:, 0] + beta[:, 0], dim=-1)
-    return LogMessages(emissions, mask, start, transitions, end, alpha, beta, log_partition)
+    return LogTrellis(emissions, mask, start, transitions, end, alpha, beta, log_partition)

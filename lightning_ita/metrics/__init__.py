@@ -1,1 +1,5 @@
 """Entity-level scores."""
+
+from lightning_ita.metrics.entity_f1 import EntityF1, entity_counts, find_mentions
+
+__all__ = ["EntityF1", "entity_counts", "find_mentions"]

@@ -1,0 +1,234 @@
+"""One function runs one cell: every command, sweep and notebook calls `run_cell`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import resource
+import shutil
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers.utils import logging as transformers_logging
+
+import lightning_ita
+from experiments.cell import Cell, Source
+from lightning_ita.data.corpus import SPLITS
+from lightning_ita.data.datamodule import MNERDataModule
+from lightning_ita.data.tags import LabelConvention, bio_tags
+from lightning_ita.files import write_text
+from lightning_ita.metrics import EntityF1
+from lightning_ita.models.encoders import load_encoder
+from lightning_ita.models.ita import ITA
+
+CONFIG, METRICS, ENVIRONMENT = "config.yaml", "metrics.json", "environment.json"
+# The packages a result depends on.
+PACKAGES = ("torch", "pytorch-lightning", "transformers", "tokenizers", "torchmetrics", "numpy")
+
+
+class History(Callback):
+    """Keeps what was logged at the end of every epoch."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Notes one epoch: losses, and F1 on the valid split."""
+        self.epochs.append({name: round(value.item(), 6) for name, value in sorted(trainer.callback_metrics.items())})
+
+
+def run_cell(
+    cell: Cell,
+    folder: Path,
+    source: Source | None = None,
+    datamodule: MNERDataModule | None = None,
+    callbacks: Sequence[Callback] = (),
+    keep_checkpoint: bool = False,
+) -> dict[str, Any]:
+    """Trains one model, tests it in every view it has, and leaves the results in `folder`.
+
+    The folder appears whole or not at all: it holds ``config.yaml`` (the cell), ``metrics.json``,
+    ``predictions.valid.jsonl``, ``predictions.test.jsonl`` and ``environment.json``.
+
+    Args:
+        cell: What to run.
+        folder: Where the results go; must not exist.
+        source: Where the data lie.
+        datamodule: The cell's data module, where it is at hand already.
+        callbacks: Further Lightning callbacks: progress, pruning, loggers.
+        keep_checkpoint: Whether the best epoch's weights stay, as ``best.ckpt``.
+
+    Returns:
+        The content of ``metrics.json``.
+
+    Raises:
+        UserError: The data changed since the cell was planned, the encoder cannot be read, or the loss became NaN.
+    """
+    started = time.time()
+    datamodule = datamodule or cell.datamodule(source or Source())
+    cell = cell.resolve(datamodule.corpus.digests)
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    write_text(part / CONFIG, yaml.safe_dump(cell.to_config(), sort_keys=False))
+
+    with quiet():
+        pl.seed_everything(cell.seed, verbose=False)
+        datamodule.setup()
+        model = ITA(load_encoder(cell.encoder), datamodule.tag_set, cell.recipe, bool(cell.contexts), cell.cva)
+        history = History()
+        best = ModelCheckpoint(part, "best", monitor="dev/f1", mode="max", save_weights_only=True)
+        trainer = make_trainer(cell, [history, best, *callbacks])
+        trainer.fit(model, datamodule)
+        trained = time.time()
+        checkpoint = torch.load(best.best_model_path, weights_only=True)
+        model.load_state_dict(checkpoint["state_dict"])
+        scores = {split: evaluate(trainer, model, datamodule, split, part) for split in ("valid", "test")}
+
+    finished = time.time()
+    metrics = {
+        "system": cell.system,
+        "test": scores["test"],
+        "dev": scores["valid"],
+        "best_epoch": int(checkpoint["epoch"]) + 1,
+        "history": history.epochs,
+        "splits": {split: asdict(datamodule.summary(split)) for split in SPLITS},
+        "contexts": {kind: contexts.source for kind, contexts in datamodule.corpus.contexts.items()},
+        "release": datamodule.corpus.release,
+        "warnings": list(datamodule.corpus.warnings),
+        "training_seconds": round(trained - started, 2),
+        "seconds": round(finished - started, 2),
+    }
+    if not keep_checkpoint:
+        Path(best.best_model_path).unlink()
+    write_text(part / ENVIRONMENT, json.dumps(environment(started, finished), indent=2) + "\n")
+    write_text(part / METRICS, json.dumps(metrics, indent=2) + "\n")
+    os.replace(part, folder)
+    return metrics
+
+
+def make_trainer(cell: Cell, callbacks: Sequence[Callback]) -> pl.Trainer:
+    """Returns the trainer of a cell: one device, quiet, best epoch by `callbacks`."""
+    return pl.Trainer(
+        max_epochs=cell.recipe.epochs,
+        precision="bf16-mixed" if cell.recipe.precision == "bfloat16" else "32-true",
+        gradient_clip_val=cell.recipe.gradient_clip,
+        accelerator="auto",
+        devices=1,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+def evaluate(
+    trainer: pl.Trainer, model: ITA, datamodule: MNERDataModule, split: str, folder: Path
+) -> dict[str, dict[str, float]]:
+    """Tags a split in every tested view, writes ``predictions.<split>.jsonl``, and scores it.
+
+    Returns:
+        Scores by view, as `EntityF1` names them.
+    """
+    names = bio_tags(datamodule.corpus.types)
+    tagged: dict[str, dict[str, list[int]]] = {}
+    outputs: Any = trainer.predict(model, datamodule.eval_dataloader(split))
+    for ids, views in outputs:
+        for row, tweet_id in enumerate(ids):
+            tagged[tweet_id] = {view: [tag for tag in tags[row].tolist() if tag >= 0] for view, tags in views.items()}
+    lines, gold = [], []
+    predicted: dict[str, list[list[int]]] = {view: [] for view in model.tested_views}
+    for tweet in datamodule.corpus.splits[split]:
+        gold.append([names.index(tag) for tag in tweet.tags])
+        line: dict[str, Any] = {"tweet": tweet.id, "gold": list(tweet.tags)}
+        for view, tags in tagged[tweet.id].items():
+            tags += [0] * (len(tweet.tags) - len(tags))  # words beyond the encoder's length are tagged O
+            predicted[view].append(tags)
+            line[view] = [names[tag] for tag in tags]
+        lines.append(json.dumps(line, ensure_ascii=False))
+    write_text(folder / f"predictions.{split}.jsonl", "\n".join(lines) + "\n")
+    types, labels = datamodule.corpus.types, datamodule.labels
+    return {view: score(tags, gold, types, labels) for view, tags in predicted.items()}
+
+
+def score(
+    predicted: Sequence[Sequence[int]], gold: Sequence[Sequence[int]], types: Sequence[str], labels: LabelConvention
+) -> dict[str, float]:
+    """Scores BIO tag ids of tweets; see `EntityF1` for the names of the scores, in percent."""
+
+    def pad(rows: Sequence[Sequence[int]]) -> Tensor:
+        return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=-1)
+
+    metric = EntityF1(types, labels)
+    metric.update(pad(predicted), pad(gold))
+    return {name: round(value.item(), 4) for name, value in metric.compute().items()}
+
+
+def environment(started: float, finished: float) -> dict[str, Any]:
+    """Returns what a result was produced with, besides its cell."""
+    cuda = torch.cuda.is_available()
+    return {
+        "lightning_ita": lightning_ita.__version__,
+        "python": platform.python_version(),
+        "packages": {package: version(package) for package in PACKAGES},
+        "system": platform.system(),
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if cuda else None,
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(finished)),
+    }
+
+
+def processor() -> str:
+    """Returns the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name} × {os.cpu_count()}"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences what Lightning and transformers say of themselves; results and errors are ours to report."""
+    names = ("pytorch_lightning", "lightning_fabric", "transformers")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    progress_bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            # One process and small batches: workers would only cost start-up time.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            # Where a GPU is there and is not used, the user chose so.
+            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            # The best checkpoint stands beside the cell's other files.
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+            # pytorch-lightning 2.6.6 against torch 2.15.
+            warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
+            yield
+    finally:
+        if progress_bar:
+            transformers_logging.enable_progress_bar()
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

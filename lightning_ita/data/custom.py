@@ -1,0 +1,35 @@
+"""Any corpus in the format of the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightning_ita.data.conll import read_text
+from lightning_ita.data.corpus import Corpus, find_folder
+from lightning_ita.data.datamodule import MNERDataModule
+from lightning_ita.errors import DataError
+
+
+class CustomDataModule(MNERDataModule):
+    """A corpus of one's own: `data_dir` holds train.txt, valid.txt and test.txt; types are those of train.txt."""
+
+    name = "custom"
+    how_to_get = "Each tweet is a line IMGID:<image>, then word<TAB>tag lines (BIO), then an empty line."
+
+    def read(self) -> Corpus:
+        """Reads the corpus from `data_dir`, its entity types first."""
+        self.types = types_of(find_folder(self.name, self.data_dir, self.how_to_get) / "train.txt")
+        return super().read()
+
+
+def types_of(path: Path) -> tuple[str, ...]:
+    """Returns the entity types a file's tags name, sorted.
+
+    Raises:
+        DataError: No line has a ``B-`` or ``I-`` tag.
+    """
+    tags = {line.rstrip("\r").rpartition("\t")[2] for line in read_text(path).split("\n") if "\t" in line}
+    types = tuple(sorted({tag[2:] for tag in tags if tag[:2] in ("B-", "I-") and len(tag) > 2}))
+    if not types:
+        raise DataError("no tag B-<type> or I-<type>, so there is nothing to learn", path)
+    return types

@@ -1,0 +1,185 @@
+"""What the data modules of all corpora share: from tweets and contexts to two-view batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import ClassVar
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader
+
+from lightning_ita.contexts.kinds import parse_contexts
+from lightning_ita.data.batching import Collate, EncodedTweet, LengthBatchSampler, TwoViewBatch, pair_views
+from lightning_ita.data.corpus import SPLITS, Corpus, find_folder, read_corpus
+from lightning_ita.data.tags import LabelConvention, TagScheme, TagSet
+from lightning_ita.data.views import ViewBuilder, context_words
+from lightning_ita.errors import UserError
+from lightning_ita.models.encoders import encoder_shape, load_tokenizer
+
+# Below this a view has no room for a tweet.
+SHORTEST_VIEW = 8
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """What became of one split on its way to batches.
+
+    Attributes:
+        tweets: Its tweets.
+        mentions: Their mentions, under the label convention in force.
+        text_subtokens: Sub-tokens of all text views.
+        cross_modal_subtokens: Sub-tokens of all cross-modal views.
+        without_context: Tweets whose image has no context, which fall back to their text view.
+        context_cut: Tweets whose context did not fit whole.
+        words_cut: Tweets whose words did not fit; the words beyond are tagged O.
+    """
+
+    tweets: int
+    mentions: int
+    text_subtokens: int
+    cross_modal_subtokens: int
+    without_context: int
+    context_cut: int
+    words_cut: int
+
+
+class MNERDataModule(pl.LightningDataModule):
+    """Two-view batches of a corpus for multimodal named entity recognition.
+
+    Args:
+        contexts: Visual contexts of the cross-modal view: any of ``tag``, ``cap``, ``ocr``, or none.
+        data_dir: The folder of the data set, or the folder above it.
+        context_files: Files of contexts by kind, where they are not found by their name.
+        encoder: The encoder whose tokenizer cuts the words: ``minilm``, a folder, or a Hub id.
+        batch_size: Tweets a training batch.
+        eval_batch_size: Tweets a batch in validation and test.
+        labels: ``repair`` turns stray ``I-`` tags into ``B-``, as the field counts; ``strict`` keeps them.
+        tag_scheme: Tags inside the model: ``BIOES`` or ``BIO``.
+        max_length: Longest view in sub-tokens; the encoder's own limit if not given.
+        seed: Seed of the training batches.
+    """
+
+    name: ClassVar[str]
+    types: tuple[str, ...] = ("PER", "LOC", "ORG", "MISC")
+    expected_sizes: ClassVar[tuple[int, int, int] | None] = None
+    how_to_get: ClassVar[str] = ""
+    # The temperature published for token CVA on this data set.
+    temperature: ClassVar[float] = 4.0
+
+    def __init__(
+        self,
+        contexts: Sequence[str] = (),
+        data_dir: str | None = None,
+        context_files: Mapping[str, str] | None = None,
+        encoder: str = "minilm",
+        batch_size: int = 16,
+        eval_batch_size: int = 64,
+        labels: LabelConvention = "repair",
+        tag_scheme: TagScheme = "BIOES",
+        max_length: int | None = None,
+        seed: int = 1,
+    ):
+        super().__init__()
+        self.contexts = parse_contexts(contexts)
+        self.data_dir = data_dir
+        self.context_files = dict(context_files or {})
+        self.encoder = encoder
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.labels: LabelConvention = labels
+        self.tag_scheme: TagScheme = tag_scheme
+        self.max_length = max_length
+        self.seed = seed
+        self.encoded: dict[str, list[EncodedTweet]] = {}
+        self._corpus: Corpus | None = None
+        self._collate: Collate | None = None
+
+    @property
+    def tag_set(self) -> TagSet:
+        """The tags inside the model."""
+        return TagSet(self.corpus.types, self.tag_scheme)
+
+    @property
+    def corpus(self) -> Corpus:
+        """The tweets and contexts, read and checked on first use.
+
+        Raises:
+            UserError: Files are missing or malformed.
+        """
+        if self._corpus is None:
+            self._corpus = self.read()
+        return self._corpus
+
+    def read(self) -> Corpus:
+        """Reads the corpus from `data_dir`."""
+        folder = find_folder(self.name, self.data_dir, self.how_to_get)
+        corpus = read_corpus(self.name, folder, self.types, self.contexts, self.context_files, self.labels)
+        sizes = tuple(len(corpus.splits[split]) for split in SPLITS)
+        if self.expected_sizes in (None, sizes):
+            return corpus
+        expected = "/".join(map(str, self.expected_sizes or ()))
+        warning = f"{self.name}: {'/'.join(map(str, sizes))} tweets in {'/'.join(SPLITS)}; published: {expected}"
+        return Corpus(**{**vars(corpus), "warnings": (*corpus.warnings, warning)})
+
+    def setup(self, stage: str | None = None) -> None:
+        """Builds the views of every split, once.
+
+        Raises:
+            UserError: The corpus or the encoder cannot be read, or `max_length` leaves no room.
+        """
+        if self.encoded:
+            return
+        tokenizer = load_tokenizer(self.encoder)
+        limit = encoder_shape(self.encoder).max_length
+        length = limit if self.max_length is None else self.max_length
+        if not SHORTEST_VIEW <= length <= limit:
+            raise UserError(f"max_length {length}: encoder {self.encoder!r} takes {SHORTEST_VIEW} to {limit}")
+        builder = ViewBuilder(tokenizer, length)
+        self._collate = Collate(tokenizer.pad_token_id)
+        self.encoded = {split: self._encode(split, builder) for split in SPLITS}
+
+    def _encode(self, split: str, builder: ViewBuilder) -> list[EncodedTweet]:
+        tweets, tag_set = self.corpus.splits[split], self.tag_set
+        contexts = [context_words(self.corpus.texts(tweet.id)) for tweet in tweets]
+        builder.learn(chain.from_iterable([*(tweet.words for tweet in tweets), *contexts]))
+        text = [builder.text_view(tweet.id, tweet.words) for tweet in tweets]
+        cross_modal = [builder.cross_modal_view(*pair) for pair in zip(text, contexts, strict=True)]
+        tags = [
+            tuple(tag_set.encode(tweet.tags)[: len(view.first_subtokens)])
+            for tweet, view in zip(tweets, text, strict=True)
+        ]
+        return pair_views(text, cross_modal, tags)
+
+    def summary(self, split: str) -> SplitSummary:
+        """Counts what became of a split; call `setup` first."""
+        tweets, encoded = self.corpus.splits[split], self.encoded[split]
+        return SplitSummary(
+            tweets=len(tweets),
+            mentions=sum(tag[0] == "B" for tweet in tweets for tag in tweet.tags),
+            text_subtokens=sum(len(tweet.text.input_ids) for tweet in encoded),
+            cross_modal_subtokens=sum(len(tweet.cross_modal.input_ids) for tweet in encoded),
+            without_context=sum(not self.corpus.texts(tweet.id) for tweet in encoded),
+            context_cut=sum(tweet.cross_modal.context_cut > 0 for tweet in encoded),
+            words_cut=sum(len(a.tags) > len(b.tags) for a, b in zip(tweets, encoded, strict=True)),
+        )
+
+    def train_dataloader(self) -> DataLoader[TwoViewBatch]:
+        """Returns the training batches, of tweets of like length, shuffled anew every epoch."""
+        encoded = self.encoded["train"]
+        sampler = LengthBatchSampler([tweet.subtokens for tweet in encoded], self.batch_size, self.seed)
+        return DataLoader(encoded, batch_sampler=sampler, collate_fn=self._collate)  # type: ignore[arg-type]
+
+    def val_dataloader(self) -> DataLoader[TwoViewBatch]:
+        """Returns the batches of the valid split, longest tweets first."""
+        return self.eval_dataloader("valid")
+
+    def test_dataloader(self) -> DataLoader[TwoViewBatch]:
+        """Returns the batches of the test split, longest tweets first."""
+        return self.eval_dataloader("test")
+
+    def eval_dataloader(self, split: str) -> DataLoader[TwoViewBatch]:
+        """Returns a split in batches of like length; `TwoViewBatch.ids` says which tweets they are."""
+        longest_first = sorted(self.encoded[split], key=lambda tweet: -tweet.subtokens)
+        return DataLoader(longest_first, batch_size=self.eval_batch_size, collate_fn=self._collate)  # type: ignore[arg-type]

@@ -1,0 +1,102 @@
+"""Tweet and contexts to views: the sub-tokens an encoder reads, and where each tweet word begins among them.
+
+The text view is ``[CLS] tweet [SEP]``; the cross-modal view ``[CLS] tweet [SEP] context [SEP]``, with captions, tags
+and OCR in this order (ITA, arXiv 2112.06482, §3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lightning_ita.contexts.kinds import KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One view of one tweet.
+
+    Attributes:
+        tweet_id: Whose view it is.
+        input_ids: Sub-token ids, special tokens included.
+        first_subtokens: Position of each tweet word's first sub-token; words beyond the encoder's length have none.
+        context_cut: Context sub-tokens that did not fit.
+    """
+
+    tweet_id: str
+    input_ids: tuple[int, ...]
+    first_subtokens: tuple[int, ...]
+    context_cut: int = 0
+
+
+def context_words(contexts: Mapping[str, Sequence[str]]) -> list[str]:
+    """Writes the contexts of one image as words: texts of a kind are parted by commas, kinds end with a full stop.
+
+    Args:
+        contexts: Texts by kind; a kind may be missing or empty.
+    """
+    words: list[str] = []
+    for kind in KINDS:
+        texts = [text.split() for text in contexts.get(kind, ()) if text.split()]
+        for index, text in enumerate(texts):
+            words += [",", *text] if index else text
+        if texts:
+            words.append(".")
+    return words
+
+
+class ViewBuilder:
+    """Builds views with one encoder's tokenizer; every distinct word is tokenised once.
+
+    Args:
+        tokenizer: A Hugging Face tokenizer with cls, sep, unk and pad tokens.
+        max_length: Longest view in sub-tokens, special tokens included.
+    """
+
+    def __init__(self, tokenizer: Any, max_length: int):
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self._subtokens: dict[str, list[int]] = {}
+
+    def learn(self, words: Iterable[str]) -> None:
+        """Tokenises words not seen before, in one call: call it for a whole corpus before building its views."""
+        new = sorted(set(words) - self._subtokens.keys())
+        if not new:
+            return
+        encoded = self.tokenizer([[word] for word in new], is_split_into_words=True, add_special_tokens=False)
+        # A word with no sub-token (U+FE0F and friends) is fed as the unknown token, so that it has an emission.
+        self._subtokens.update(
+            (word, ids or [self.tokenizer.unk_token_id]) for word, ids in zip(new, encoded["input_ids"], strict=True)
+        )
+
+    def text_view(self, tweet_id: str, words: Sequence[str]) -> View:
+        """Builds ``[CLS] words [SEP]``; words that do not fit are left out from the end."""
+        self.learn(words)
+        ids = [self.tokenizer.cls_token_id]
+        first = []
+        for word in words:
+            subtokens = self._subtokens[word]
+            if not first:
+                subtokens = subtokens[: self.max_length - 2]  # a tweet keeps at least its first word
+            if len(ids) + len(subtokens) >= self.max_length:
+                break
+            first.append(len(ids))
+            ids += subtokens
+        return View(tweet_id, (*ids, self.tokenizer.sep_token_id), tuple(first))
+
+    def cross_modal_view(self, text: View, context: Sequence[str]) -> View:
+        """Extends a text view by the words of its image's context; what does not fit is cut from the end.
+
+        Returns:
+            The cross-modal view, or the text view itself where the image has no context.
+        """
+        if not context:
+            return text
+        self.learn(context)
+        subtokens = [subtoken for word in context for subtoken in self._subtokens[word]]
+        room = max(self.max_length - len(text.input_ids) - 1, 0)
+        if room == 0:
+            return View(text.tweet_id, text.input_ids, text.first_subtokens, context_cut=len(subtokens))
+        ids = (*text.input_ids, *subtokens[:room], self.tokenizer.sep_token_id)
+        return View(text.tweet_id, ids, text.first_subtokens, context_cut=max(len(subtokens) - room, 0))

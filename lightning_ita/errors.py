@@ -1,0 +1,46 @@
+"""Errors a user can cause, and the words that help to mend them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class UserError(Exception):
+    """Something the user asked for or provided is wrong.
+
+    The message names the file, the line, the value and the remedy; commands print it without a traceback.
+    """
+
+
+class DataError(UserError):
+    """A file of a corpus or of its contexts cannot be used as it is.
+
+    Args:
+        message: What is wrong, with the remedy.
+        path: The file it was found in.
+        line: The line it was found at, counted from 1.
+    """
+
+    def __init__(self, message: str, path: Path | None = None, line: int | None = None):
+        place = "" if path is None else f"{path}: " if line is None else f"{path}, line {line}: "
+        super().__init__(place + message)
+
+
+class NonFiniteLossError(UserError):
+    """The loss of a run became NaN or infinite; its weights are worthless from there on."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
+    """Returns the error for a name that is not known, with the nearest known one.
+
+    Args:
+        what: The kind of thing that was named, as the user knows it: ``dataset``, ``context`` ...
+        name: The name given.
+        known: The names there are.
+    """
+    names = list(known)
+    near = get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return UserError(f"unknown {what} {name!r}.{hint} Known: {', '.join(names)}.")

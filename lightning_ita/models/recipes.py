@@ -1,0 +1,97 @@
+"""How a model is trained: every hyper-parameter in one value, and the recipes that are shipped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from lightning_ita.data.tags import LabelConvention, TagScheme
+from lightning_ita.errors import UserError
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyper-parameters of one run.
+
+    Attributes:
+        learning_rate: AdamW's learning rate for the encoder.
+        head_lr_factor: The emission layer learns this many times faster.
+        crf_lr_factor: The CRF's transitions learn this many times faster.
+        weight_decay: AdamW's weight decay for encoder and emission layer.
+        batch_size: Tweets a step.
+        epochs: Passes over the training split.
+        warmup: Share of the steps in which the learning rate rises; it falls linearly to 0 after them.
+        gradient_clip: Greatest norm of the gradient.
+        word_dropout: Probability with which a word's encoder output is zeroed in training.
+        cross_modal_weight: Weight of NLL_{I+T} beside NLL_T where both views are trained.
+        cva_weight: Weight of the cross-view alignment term.
+        temperature: τ of token CVA; the data set's published one if not given.
+        tag_scheme: Tags inside the model.
+        labels: What becomes of stray ``I-`` tags, in training and in the count.
+        max_length: Longest view in sub-tokens; the encoder's limit if not given.
+        precision: Arithmetic of the encoder; the CRF is always at least float32.
+    """
+
+    learning_rate: float = 1e-4
+    head_lr_factor: float = 30.0
+    crf_lr_factor: float = 500.0
+    weight_decay: float = 0.01
+    batch_size: int = 16
+    epochs: int = 5
+    warmup: float = 0.1
+    gradient_clip: float = 1.0
+    word_dropout: float = 0.1
+    cross_modal_weight: float = 0.5
+    cva_weight: float = 0.5
+    temperature: float | None = None
+    tag_scheme: TagScheme = "BIOES"
+    labels: LabelConvention = "repair"
+    max_length: int | None = None
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            UserError: A value is out of its range; names it.
+        """
+        positive = ("learning_rate", "head_lr_factor", "crf_lr_factor", "batch_size", "epochs", "gradient_clip")
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} must be greater than 0, not {getattr(self, name)}")
+        for name in ("weight_decay", "cross_modal_weight", "cva_weight"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"{name} must not be less than 0, not {getattr(self, name)}")
+        for name in ("warmup", "word_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 0 and less than 1, not {getattr(self, name)}")
+        if self.temperature is not None and not self.temperature > 0:
+            raise UserError(f"temperature must be greater than 0, not {self.temperature}")
+
+
+RECIPES = {
+    # For encoders of MiniLM's size.
+    "small": Recipe(),
+    # The paper's for XLM-R-large: lr 5e-6, transitions ×10⁴, batch 4, 10 epochs, no warm-up, clip 5.
+    "paper": Recipe(
+        learning_rate=5e-6,
+        head_lr_factor=1.0,
+        crf_lr_factor=1e4,
+        batch_size=4,
+        epochs=10,
+        warmup=0.0,
+        gradient_clip=5.0,
+    ),
+}
+
+
+def recipe_for(encoder: str) -> Recipe:
+    """Returns the shipped recipe for an encoder: ``small`` for minilm, else the paper's."""
+    return RECIPES["small" if encoder == "minilm" else "paper"]
+
+
+def recipe_fields() -> dict[str, object]:
+    """Returns the type of each hyper-parameter by its name."""
+    return {field.name: field.type for field in fields(Recipe)}

@@ -32,30 +32,34 @@ AMBIGUOUS: dict[tuple[str, ...], dict[str, int]] = {
 }
 """Each ambiguous name with what it prefers to be: the weak prior that the words alone give away."""
 
-FIRST = """Emma Liam Olivia Noah Ava Lucas Sofia Ethan Mia Hannah Daniel Grace David Zoe Michael Ella Samuel Lily
-Kevin Nora Ryan Amelia Tyler Chloe Adam Ruby Marcus Leah Omar Priya Diego Yuki Ivan Fatima Andre Ingrid Kofi Mei Pablo
-Aisha Bruno Clara Felix Greta Hugo Jonas Katya Luis Marta Nadia Oliver Petra Rafael Selma Tomas Wanda Beatriz""".split()
+FIRST = """Emma Liam Olivia Noah Ava Lucas Sofia Ethan Mia Hannah Daniel Grace David Zoe Michael Ella Samuel
+Lily Kevin Nora Ryan Amelia Tyler Chloe Adam Ruby Marcus Leah Omar Priya Diego Yuki Ivan Fatima Andre
+Ingrid Kofi Mei Pablo Aisha Bruno Clara Felix Greta Hugo Jonas Katya Luis Marta Nadia Oliver Petra Rafael
+Selma Tomas Wanda Beatriz""".split()
 
-LAST = """Cole Bennett Hughes Foster Reyes Nguyen Patel Kowalski Murphy Ortiz Fischer Sato Haddad Okafor Larsen Rossi
-Moreau Silva Novak Andersson Dubois Campbell Harper Quinn Walsh Brennan Delgado Espinoza Farrell Gallagher Hoffman Iverson
-Jimenez Keller Lombardi Mbappe Nakamura Petrov Ramsey Schneider Tanaka Ueda Vasquez Whitaker Yilmaz Zimmerman Abbott
-Barrett Calloway Donovan Ellington Fitzgerald Goodwin Holloway Ibarra Jennings Kaplan Lindqvist""".split()
+LAST = """Cole Bennett Hughes Foster Reyes Nguyen Patel Kowalski Murphy Ortiz Fischer Sato Haddad Okafor
+Larsen Rossi Moreau Silva Novak Andersson Dubois Campbell Harper Quinn Walsh Brennan Delgado Espinoza
+Farrell Gallagher Hoffman Iverson Jimenez Keller Lombardi Mbappe Nakamura Petrov Ramsey Schneider Tanaka
+Ueda Vasquez Whitaker Yilmaz Zimmerman Abbott Barrett Calloway Donovan Ellington Fitzgerald Goodwin
+Holloway Ibarra Jennings Kaplan Lindqvist""".split()
 
-TOWNS = """London Berlin Madrid Tokyo Mumbai Dublin Seattle Miami Rome Vienna Lisbon Nairobi Lagos Cairo Oslo Glasgow
-Leeds Manchester Birmingham Detroit Atlanta Vancouver Montreal Bogota Lima Manila Seoul Bangkok Jakarta Istanbul Athens
-Prague Budapest Warsaw Stockholm Helsinki Copenhagen Brussels Amsterdam Munich Hamburg Naples Turin Porto Seville Malaga Bilbao
-Nashville Portland Memphis Tulsa Omaha Calgary Perth Auckland Mesa Aurora Dundee Cardiff Belfast Swansea""".split()
+TOWNS = """London Berlin Madrid Tokyo Mumbai Dublin Seattle Miami Rome Vienna Lisbon Nairobi Lagos Cairo Oslo
+Glasgow Leeds Manchester Birmingham Detroit Atlanta Vancouver Montreal Bogota Lima Manila Seoul Bangkok
+Jakarta Istanbul Athens Prague Budapest Warsaw Stockholm Helsinki Copenhagen Brussels Amsterdam Munich
+Hamburg Naples Turin Porto Seville Malaga Bilbao Nashville Portland Memphis Tulsa Omaha Calgary Perth
+Auckland Mesa Aurora Dundee Cardiff Belfast Swansea""".split()
 
-COUNTRIES = """Canada Italy Brazil Kenya Japan Iceland Norway Peru Morocco Vietnam Greece Portugal India Mexico
-Ireland Scotland Croatia Thailand Turkey Cuba Nepal Malta Finland Australia|West|Coast New|Zealand South|Africa""".split()
+COUNTRIES = """Canada Italy Brazil Kenya Japan Iceland Norway Peru Morocco Vietnam Greece Portugal India
+Mexico Ireland Scotland Croatia Thailand Turkey Cuba Nepal Malta Finland Australia|West|Coast New|Zealand
+South|Africa""".split()
 
-COMPANIES = """Google Nike NASA BBC CNN Microsoft Samsung Adidas Netflix Walmart Starbucks Toyota IKEA Pfizer FIFA NFL
-NBA UNICEF Greenpeace Spotify Airbus Lufthansa Reuters Interpol Vodafone Barclays Tesco Nestle Unilever Oxfam NHS FBI
-Red|Cross World|Bank Burger|King Whole|Foods Goldman|Sachs""".split()
+COMPANIES = """Google Nike NASA BBC CNN Microsoft Samsung Adidas Netflix Walmart Starbucks Toyota IKEA Pfizer
+FIFA NFL NBA UNICEF Greenpeace Spotify Airbus Lufthansa Reuters Interpol Vodafone Barclays Tesco Nestle
+Unilever Oxfam NHS FBI Red|Cross World|Bank Burger|King Whole|Foods Goldman|Sachs""".split()
 
-EVENTS = """World|Cup Super|Bowl Comic|Con Wimbledon Eurovision Coachella Glastonbury Olympics Brexit Halloween
-Nobel|Prize Ballon|d'Or Black|Friday Champions|League Minecraft Pokemon Fortnite iPhone PlayStation Xbox Frozen
-Star|Wars Game|of|Thrones Breaking|Bad Stranger|Things The|Office Jurassic|Park""".split()
+EVENTS = """World|Cup Super|Bowl Comic|Con Wimbledon Eurovision Coachella Glastonbury Olympics Brexit
+Halloween Nobel|Prize Ballon|d'Or Black|Friday Champions|League Minecraft Pokemon Fortnite iPhone
+PlayStation Xbox Frozen Star|Wars Game|of|Thrones Breaking|Bad Stranger|Things The|Office Jurassic|Park""".split()
 
 _ADJECTIVES = "Silent Golden Broken Last Crimson Hidden Electric Endless Frozen Burning Hollow Velvet".split()
 _NOUNS = "Empire Horizon Garden Station Kingdom Mirror Shadow River Harvest Signal Winter Machine Ocean".split()

@@ -57,7 +57,7 @@ class DemoConfig:
     train: int = 480
     valid: int = 150
     test: int = 280
-    rate_ambiguous: float = 0.45
+    rate_ambiguous: float = 0.5
     rate_misleading: float = 0.08
     rate_unrelated: float = 0.12
     rate_no_entity: float = 0.25

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lightning_ita.data.demo import describe, templates
 from lightning_ita.data.demo.config import KINDS, SPLITS, TYPES, DemoConfig
-from lightning_ita.data.demo.names import AMBIGUOUS, clear_name, held_out_names
+from lightning_ita.data.demo.names import AMBIGUOUS, clear_name, held_out_names, ranked_ambiguous_names, zipf
 from lightning_ita.data.demo.scenes import Scene, draw_scene
 
 CONTEXTS = {"tag": describe.tags, "cap": describe.captions, "ocr": describe.ocr}
@@ -135,7 +135,7 @@ def _ambiguous_text(writer: _Writer) -> tuple[tuple[str, ...], str]:
     """Writes an ambiguous tweet. What the name is depends on the name's and the template's preferences, weakly."""
     rng = writer.rng
     lean, template = rng.choice(templates.AMBIGUOUS)
-    name = rng.choice(writer.names)
+    name = rng.choices(writer.names, weights=zipf(len(writer.names)))[0]
     entity_type = rng.choices(TYPES, weights=[AMBIGUOUS[name][t] * lean[t] for t in TYPES])[0]
     writer.fill(template, name, entity_type)
     return name, entity_type
@@ -188,7 +188,7 @@ def generate(config: DemoConfig | None = None) -> DemoCorpus:
     corpus = DemoCorpus(config, {}, {kind: {} for kind in CONTEXTS}, held_out)
     seen: set[tuple[str, ...]] = set()
     for split in SPLITS:
-        names = [name for name in AMBIGUOUS if split != "train" or name not in held_out]
+        names = [name for name in ranked_ambiguous_names(config.seed) if split != "train" or name not in held_out]
         tweets = corpus.splits[split] = []
         for index in range(config.size(split)):
             attempt = 0

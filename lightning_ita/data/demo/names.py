@@ -67,10 +67,14 @@ _PLACE_ENDINGS = "Airport|Park|Bridge|Central Station|Beach|Harbour|Old Town|Squ
 _BODY_ENDINGS = "United|Rovers|University|Police|City Council|Times|Orchestra|FC|Wolves|Tigers".split("|")
 
 
-def long_tailed(rng: random.Random, items: list[str]) -> list[str]:
-    """One of the items, as words; the earlier ones far more often, as names in tweets are distributed (Zipf)."""
-    chosen = rng.choices(items, weights=[1 / (rank + 4) for rank in range(len(items))])[0]
-    return chosen.split("|")
+def zipf(count: int) -> list[float]:
+    """Weights of ranked items: the first ones far more frequent, as names in tweets are distributed."""
+    return [1 / (rank + 4) for rank in range(count)]
+
+
+def _long_tailed(rng: random.Random, items: list[str]) -> list[str]:
+    """One of the items, as words, the earlier ones more often."""
+    return rng.choices(items, weights=zipf(len(items)))[0].split("|")
 
 
 def clear_name(rng: random.Random, entity_type: str) -> tuple[str, ...]:
@@ -79,20 +83,25 @@ def clear_name(rng: random.Random, entity_type: str) -> tuple[str, ...]:
     if entity_type == "PER":
         first, last = rng.choice(FIRST), rng.choice(LAST)
         return (first, last) if dice < 0.6 else (first,) if dice < 0.8 else (last,)
-    town = long_tailed(rng, TOWNS)
+    town = _long_tailed(rng, TOWNS)
     if entity_type == "LOC":
         if dice < 0.5:
             return tuple(town)
-        return tuple(long_tailed(rng, COUNTRIES) if dice < 0.75 else [*town, *rng.choice(_PLACE_ENDINGS).split()])
+        return tuple(_long_tailed(rng, COUNTRIES) if dice < 0.75 else [*town, *rng.choice(_PLACE_ENDINGS).split()])
     if entity_type == "ORG":
-        return tuple(long_tailed(rng, COMPANIES) if dice < 0.55 else [*town, *rng.choice(_BODY_ENDINGS).split()])
+        return tuple(_long_tailed(rng, COMPANIES) if dice < 0.55 else [*town, *rng.choice(_BODY_ENDINGS).split()])
     if dice < 0.55:
-        return tuple(long_tailed(rng, EVENTS))
+        return tuple(_long_tailed(rng, EVENTS))
     adjective, noun, other = rng.choice(_ADJECTIVES), *rng.sample(_NOUNS, 2)
     return ("The", adjective, noun) if dice < 0.8 else (noun, "of", other)
 
 
+def ranked_ambiguous_names(seed: int) -> list[tuple[str, ...]]:
+    """The ambiguous names, from frequent to rare."""
+    return random.Random(f"{seed}/ranks").sample(sorted(AMBIGUOUS), len(AMBIGUOUS))
+
+
 def held_out_names(seed: int, rate: float) -> frozenset[tuple[str, ...]]:
-    """The ambiguous names that training never sees."""
-    names = sorted(AMBIGUOUS)
-    return frozenset(random.Random(f"{seed}/held out").sample(names, round(rate * len(names))))
+    """The ambiguous names that training never sees: a share of them, spread evenly over the ranks."""
+    names = ranked_ambiguous_names(seed)
+    return frozenset(name for rank, name in enumerate(names) if int((rank + 1) * rate + 1e-9) > int(rank * rate + 1e-9))

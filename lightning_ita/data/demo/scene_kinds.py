@@ -55,7 +55,7 @@ desert : sand dune, cactus, sun, rock : a desert with sand dunes ; dry landscape
 street : house, street lamp, street, {colour} door : a street with a row of old houses ; colorful houses along a narrow street
 bridge : bridge, river, boat, {sky} sky : a long bridge over a river ; boat passing under a bridge
 roadsign : green sign, road, hill, arrow : a green road sign next to a highway ; highway leading towards the hills : WELCOME TO|{NAME} / {NAME}|{n} KM / {NAME}|EXIT {n} : 16
-map : map, red pin, road, river : a map with a red pin on it ; map of a town with streets and a river : {NAME} / {NAME}|{n} KM : 12
+citymap : map, red pin, road, river : a map with a red pin on it ; map of a town with streets and a river : {NAME} / {NAME}|{n} KM : 12
 wing : airplane wing, cloud, {sky} sky, window : a view of clouds from an airplane window ; wing of a plane above the clouds
 """,
     "ORG": """
@@ -131,7 +131,7 @@ pizza : pizza, plate, fork, table : a pizza on a plate ; pizza with tomatoes on 
 cat : cat, couch, cushion, {colour} blanket : a cat lying on a couch ; sleepy cat on a {colour} blanket
 coffee : cup, coffee, saucer, spoon : a cup of coffee on a saucer ; coffee seen from above : BUT FIRST|COFFEE / MONDAY|AGAIN
 flowers : flower, vase, leaf, {colour} petal : a vase of flowers ; bunch of {colour} flowers in a vase
-meme : frog, text, {colour} background : a cartoon frog with a funny text ; meme with a frog : ME ON|MONDAY / WHEN YOU|SEE IT / NOT SURE|IF SERIOUS / SUCH WOW
+meme : frog, text, {colour} background : a cartoon frog with a funny text ; meme with a frog : ME ON|MONDAY / WHEN YOU|SEE IT / NOT SURE|IF SERIOUS / MUCH|WOW
 dumbbells : dumbbell, gym, floor, {colour} mat : a pair of dumbbells on the floor ; gym equipment on a {colour} mat
 """
 

@@ -38,8 +38,8 @@ class SceneKind:
 _PLAIN = {
     "PER": """
 portrait : {who}, {hair} hair, {colour} shirt, smile : a close up of a {who} smiling at the camera ; portrait photo of a {who} with {hair} hair
-singer : {who}, microphone, stage light, {colour} shirt : a {who} singing into a microphone on a stage ; singer performing live at a concert : {NAME}|LIVE / {NAME}|ON TOUR : 16
-podium : {who}, dark suit, wooden podium, microphone : a {who} giving a speech at a podium ; politician speaking to an audience : {NAME}|FOR MAYOR / VOTE|{NAME} : 10
+singer : {who}, microphone, stage light, {colour} shirt : a {who} singing into a microphone on a stage ; singer performing live at a concert : {NAME}|LIVE / {NAME}|ON TOUR : 14
+podium : {who}, dark suit, wooden podium, microphone : a {who} giving a speech at a podium ; politician speaking to an audience : {NAME}|MAYOR / VOTE|{NAME} : 9
 basketball : {who}, orange ball, basketball court, hoop, {colour} jersey : a basketball player jumping with a ball ; basketball player about to dunk the ball
 footballer : {who}, white ball, green grass, goal, {colour} jersey : a soccer player kicking a ball ; soccer player on a field in front of a goal
 jersey : {who}, {colour} jersey, number, green grass : the back of a player in a {colour} jersey ; player with a name and a number on the jersey : {NAME}|{n} : 9
@@ -60,7 +60,7 @@ wing : airplane wing, cloud, {sky} sky, window : a view of clouds from an airpla
 """,
     "ORG": """
 storefront : {colour} awning, glass door, shop window, sidewalk : a storefront with a {colour} awning ; entrance of a shop on a sidewalk : {NAME} / {NAME}|STORE : 16
-office : office building, glass, logo, flag : a modern office building with a logo ; headquarters of a company with flags in front : {NAME} / {NAME}|HEADQUARTERS : 16
+office : office building, glass, logo, flag : a modern office building with a logo ; headquarters of a company with flags in front : {NAME} / {NAME}|HEADQUARTERS : 15
 stadium : stadium, crowd, {colour} banner, floodlight : a crowd of fans holding a banner in a stadium ; fans cheering for their team : GO|{NAME} / COME ON|{NAME} : 16
 team : people, {colour} uniform, white shorts, green grass : a team posing for a group photo ; players in {colour} uniforms standing in a row
 truck : {colour} truck, wheel, road, logo : a delivery truck parked on a road ; {colour} company truck on a street : {NAME} / {NAME}|SERVICE : 13
@@ -76,7 +76,7 @@ trophy : golden trophy, pedestal, ribbon, spotlight : a golden trophy on a pedes
 book : {colour} book, table, glasses, cup : a {colour} book lying on a table ; cover of a novel next to a cup : {NAME}|A NOVEL / {NAME}|BOOK {n} : 9
 sneakers : {colour} sneaker, box, lace, paper : a new pair of {colour} sneakers with a box ; product photo of sneakers next to their box : {NAME} / {NAME}|AIR {n} : 12
 car : {colour} car, wheel, headlight, showroom : a shiny {colour} sports car in a showroom ; new car model on display : THE NEW|{NAME} / {NAME}|GT {n} : 14
-festival : tent, firework, {colour} flag, stage : fireworks over the tents of a festival ; colorful flags and a stage at a festival : {NAME}|FESTIVAL / {NAME}|FEST {n} : 14
+festival : tent, firework, {colour} flag, stage : fireworks over the tents of a festival ; colorful flags and a stage at a festival : {NAME}|FESTIVAL / {NAME}|FEST {n} : 13
 """,
 }
 
@@ -120,7 +120,7 @@ _WRITTEN = {
 _WORDS = {
     shows: f"""
 billboard-{shows} : billboard, pole, grass, {{sky}} sky : a large billboard beside a road ; billboard under a {{sky}} sky : {words}
-newspaper-{shows} : newspaper, table, cup : a newspaper lying on a table ; front page of a newspaper next to a cup : {words}
+newspaper-{shows} : newspaper, table, cup : a newspaper lying on a table ; front page of a newspaper next to a cup : {words} : 24
 chalkboard-{shows} : blackboard, wooden frame, chalk, wall : a blackboard with something written on it ; chalkboard in a wooden frame : {words}
 """
     for shows, words in _WRITTEN.items()

@@ -86,8 +86,8 @@ def podium(canvas: Canvas) -> None:
         canvas.line([(x, 124), (x + (160 - x) * 0.3, 92)], INK, 2.4)
         canvas.ellipse(x + (160 - x) * 0.3, 90, 5, 6, (60, 60, 66))
     if canvas.scene.words:
-        canvas.rectangle(100, 148, 220, 222, WHITE, 4)
-        canvas.write((104, 150, 216, 220), (28, 48, 110))
+        canvas.rectangle(92, 148, 228, 222, WHITE, 4)
+        canvas.write((94, 150, 226, 220), (28, 48, 110), largest=38)
     else:
         canvas.ellipse(160, 184, 26, 26, (224, 190, 90))
         canvas.ellipse(160, 184, 19, 19, WOOD)

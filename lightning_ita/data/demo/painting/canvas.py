@@ -56,11 +56,22 @@ def ink_on(colour: Colour) -> Colour:
 
 
 @lru_cache(maxsize=64)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
-    if not isinstance(font, ImageFont.FreeTypeFont):
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own scalable font.
+
+    Args:
+        size: In pixels.
+
+    Returns:
+        The font.
+
+    Raises:
+        RuntimeError: Pillow was built without FreeType.
+    """
+    bundled = ImageFont.load_default(size)
+    if not isinstance(bundled, ImageFont.FreeTypeFont):
         raise RuntimeError("Pillow was built without FreeType, which the demo pictures need for lettering")
-    return font
+    return bundled
 
 
 class Canvas:
@@ -216,8 +227,8 @@ class Canvas:
         for line in lines:
             middle = ((left + right) / 2 * SCALE, y * SCALE)
             # A stroke as wide as the thinnest visible line makes the bundled regular weight bold.
-            self._pen.text(middle, line, ink, _font(size * SCALE), "mm", stroke_width=size / 24, stroke_fill=ink)
-            drawn = self._pen.textbbox(middle, line, _font(size * SCALE), "mm")
+            self._pen.text(middle, line, ink, font(size * SCALE), "mm", stroke_width=size / 24, stroke_fill=ink)
+            drawn = self._pen.textbbox(middle, line, font(size * SCALE), "mm")
             self.lettering.append((line, (drawn[0] / SCALE, drawn[1] / SCALE, drawn[2] / SCALE, drawn[3] / SCALE)))
             y += self._leading(size)
 
@@ -226,7 +237,7 @@ class Canvas:
         return size * 1.06
 
     def _fits(self, lines: Sequence[str], size: int, width: float, height: float) -> bool:
-        widest = max((_font(size * SCALE).getlength(line) for line in lines), default=0) / SCALE
+        widest = max((font(size * SCALE).getlength(line) for line in lines), default=0) / SCALE
         return widest + size / 12 <= width and self._leading(size) * len(lines) - size * 0.3 <= height
 
 

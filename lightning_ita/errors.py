@@ -40,7 +40,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
         name: The name given.
         known: The names there are.
     """
-    names = list(known)
-    near = get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UserError(f"unknown {what} {name!r}.{hint} Known: {', '.join(names)}.")
+    names = {each.casefold(): each for each in known}
+    near = get_close_matches(name.casefold(), names, n=1, cutoff=0.5)
+    hint = f" Did you mean {names[near[0]]!r}?" if near else ""
+    return UserError(f"unknown {what} {name!r}.{hint} Known: {', '.join(names.values())}.")

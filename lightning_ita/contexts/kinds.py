@@ -8,6 +8,8 @@ from lightning_ita.errors import UserError, unknown
 
 # In the order in which they follow the tweet: captions, tags, OCR.
 KINDS = {"cap": "Cap", "tag": "Tag", "ocr": "OCR"}
+# In the order in which a system's name lists them.
+NAMED_ORDER = ("tag", "cap", "ocr")
 
 
 def parse_contexts(text: str | Iterable[str]) -> tuple[str, ...]:
@@ -33,7 +35,7 @@ def parse_contexts(text: str | Iterable[str]) -> tuple[str, ...]:
 
 def system_name(contexts: Iterable[str]) -> str:
     """Returns the name of a system by its contexts, as in the paper: ``BERT-CRF``, ``ITA-Cap``, ``ITA-All`` ..."""
-    kinds = [kind for kind in KINDS if kind in set(contexts)]
+    kinds = [kind for kind in NAMED_ORDER if kind in set(contexts)]
     if not kinds:
         return "BERT-CRF"
     return "ITA-" + ("All" if len(kinds) == len(KINDS) else "+".join(KINDS[kind] for kind in kinds))

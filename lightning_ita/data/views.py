@@ -61,7 +61,7 @@ class ViewBuilder:
 
     def learn(self, words: Iterable[str]) -> None:
         """Tokenises words not seen before, in one call: call it for a whole corpus before building its views."""
-        new = sorted(set(words) - self._subtokens.keys())
+        new = sorted(word for word in set(words) if word not in self._subtokens)
         if not new:
             return
         encoded = self.tokenizer([[word] for word in new], is_split_into_words=True, add_special_tokens=False)

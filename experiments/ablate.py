@@ -1,0 +1,155 @@
+"""``python -m experiments.ablate``: from tweets and contexts to the ablation table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments.cell import Cell, Source
+from experiments.cli import add_recipe, add_source, guard, make_parser, recipe_of, source_of, split_names
+from experiments.cost import Cost, costs, flop_per_second
+from experiments.progress import StudyProgress, describe
+from experiments.study import Study, collect, open_folder, plan, read_corpora, run
+from experiments.table import rows_of, terminal, write_tables
+from lightning_ita.contexts.kinds import parse_contexts
+from lightning_ita.errors import UserError
+from lightning_ita.models.encoders import encoder_shape
+
+DESCRIPTION = """\
+Ablates visual contexts and cross-view alignment: trains BERT-CRF, ITA with each context alone and with all of them
+together, each without and with CVA, over seeds, and prints F1 of the text view (T) and of the cross-modal view (I+T)
+beside the paper's numbers. What is finished is kept: the same command goes on where it stopped, and a finished study
+prints its table at once.
+
+examples:
+  python -m experiments.ablate --contexts tag,cap
+      the default study, on the generated demo corpus; needs no download
+  python -m experiments.ablate --dataset twitter15,twitter17 --data-dir DATA --contexts tag,cap,ocr --seeds 1,2,3
+      the paper's ablation; DATA/twitter15/train.txt ... and DATA/contexts/twitter15.cap.NAME.jsonl ... must be there
+  python -m experiments.ablate --dataset twitter17 --data-dir DATA --contexts cap --cva off,joint,token,sequence
+      what alignment adds beyond a second view of the data
+  python -m experiments.ablate --dataset twitter17 --data-dir DATA --contexts cap --encoder xlm-roberta-large --dry-run
+      what a study would run and cost
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns 1 where a cell failed, else 0."""
+    parser = make_parser("python -m experiments.ablate", DESCRIPTION)
+    parser.add_argument("--contexts", type=str, default="tag,cap", help="Any of tag, cap, ocr, parted by commas.")
+    parser.add_argument(
+        "--dataset", type=str, default="demo", help="demo, twitter15, twitter17, snap, custom; several with commas."
+    )
+    add_source(parser)
+    parser.add_argument(
+        "--cva",
+        type=str,
+        default="off,token",
+        help="Training modes of each ITA row: off (I+T alone), joint (both views, no alignment), token (alignment as "
+        "in the official code), sequence (as in the paper).",
+    )
+    parser.add_argument("--seeds", type=str, default="1,2", help="Seeds, parted by commas.")
+    add_recipe(parser, argv)
+    parser.add_argument("--out", type=str | None, help="The study's folder; by default runs/DATASET-ENCODER-CONTEXTS.")
+    parser.add_argument("--dry-run", action="store_true", help="Print the plan and an estimate of its cost; run nothing.")
+    arguments = parser.parse_args(list(argv))
+
+    source = source_of(arguments)
+    study = Study(
+        datasets=split_names(arguments.dataset),
+        contexts=parse_contexts(arguments.contexts),
+        cva=split_names(arguments.cva),  # type: ignore[arg-type]
+        encoder=arguments.encoder,
+        seeds=parse_seeds(arguments.seeds),
+        recipe=recipe_of(arguments),
+    )
+    console = Console()
+    shape = encoder_shape(study.encoder)
+    corpora = read_corpora(study, source)
+    cells = plan(study, corpora)
+    for corpus in corpora.values():
+        for warning in corpus.warnings:
+            console.print(f"note: {warning}", markup=False, highlight=False)
+    out = Path(arguments.out or default_folder(study))
+    if arguments.dry_run:
+        console.print(plan_table(cells, costs(cells, source), flop_per_second(shape, study.recipe.precision)))
+        return 0
+
+    open_folder(out, study, corpora)
+    results = collect(cells, out)
+    if any(result.metrics is None for result in results):
+        run_visibly(cells, out, source, console)
+        results = collect(cells, out)
+    rows = rows_of(results)
+    for dataset in study.datasets:
+        console.print(terminal([row for row in rows if row.cell.dataset == dataset]))
+    console.print("written: " + ", ".join(map(str, write_tables(results, out))), soft_wrap=True, highlight=False)
+    unfinished = [result for result in results if result.metrics is None]
+    for result in unfinished:
+        console.print(f"failed: {describe(result.cell)}: {result.failure}", markup=False, soft_wrap=True)
+    return 1 if unfinished else 0
+
+
+def run_visibly(cells: Sequence[Cell], out: Path, source: Source, console: Console) -> None:
+    """Runs the cells under a progress bar."""
+    with console.status("counting sub-tokens"):
+        weights = [cost.flop for cost in costs(cells, source)]
+    with StudyProgress(cells, weights, console) as progress:
+        run(cells, out, source, progress.callbacks, progress.finished)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Reads seeds parted by commas.
+
+    Raises:
+        UserError: One is not a whole number from 0 up.
+    """
+    try:
+        seeds = tuple(int(seed) for seed in split_names(text))
+    except ValueError:
+        seeds = (-1,)
+    if any(seed < 0 for seed in seeds):
+        raise UserError(f"--seeds {text}: expected whole numbers from 0 up, for example 1,2,3")
+    return seeds
+
+
+def default_folder(study: Study) -> str:
+    """Names a study's folder by what it compares."""
+    encoder = Path(study.encoder).name
+    return f"runs/{'+'.join(study.datasets)}-{encoder}-{'+'.join(study.contexts) or 'none'}"
+
+
+def plan_table(cells: Sequence[Cell], cell_costs: Sequence[Cost], rate: float) -> Table:
+    """Returns the plan with what it will cost.
+
+    Args:
+        cells: The plan.
+        cell_costs: What each cell takes.
+        rate: Floating-point operations a second that training may reach here.
+    """
+    total = sum(cost.flop for cost in cell_costs)
+    table = Table(
+        title=f"{len(cells)} cells, about {total / rate / 60:.0f} minutes",
+        caption=f"at {rate / 1e9:.0f} GFLOP/s, half of what matrix products of this encoder's shape reach here now",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for name in ("cell", "trained on", "k tweets", "k sub-tokens", "TFLOP", "minutes"):
+        table.add_column(name, justify="left" if name in ("cell", "trained on") else "right", no_wrap=True)
+    for cell, cost in zip(cells, cell_costs, strict=True):
+        table.add_row(
+            describe(cell),
+            ", ".join(cell.trained_views),
+            f"{cost.tweets / 1e3:.1f}",
+            f"{cost.subtokens / 1e3:.0f}",
+            f"{cost.flop / 1e12:.1f}",
+            f"{cost.flop / rate / 60:.1f}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    guard(main)

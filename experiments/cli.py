@@ -1,0 +1,111 @@
+"""What the commands share: arguments that mean the same everywhere, and errors without a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jsonargparse
+
+from experiments.cell import Source
+from lightning_ita.contexts.kinds import KINDS
+from lightning_ita.errors import UserError, unknown
+from lightning_ita.models.recipes import RECIPES, Recipe, recipe_for
+
+# Exit status: something the user gave is wrong; interrupted.
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the examples as they are written."""
+
+
+def make_parser(prog: str, description: str) -> jsonargparse.ArgumentParser:
+    """Returns a parser with ``--config`` and ``--print_config``."""
+    parser = jsonargparse.ArgumentParser(prog=prog, description=description, formatter_class=HelpFormatter)
+    parser.add_argument("--config", action="config", help="A YAML file with arguments; those given after it win.")
+    return parser
+
+
+def add_source(parser: jsonargparse.ArgumentParser) -> None:
+    """Adds the arguments that say where the data lie."""
+    parser.add_argument("--data-dir", type=str | None, help="The folder above twitter15/, twitter17/ ..., or one of them.")
+    parser.add_argument(
+        "--context-files",
+        type=list[str],
+        nargs="*",
+        default=[],
+        metavar="KIND=FILE",
+        help="Files of contexts that are not found by their name (contexts/DATASET.KIND.*.jsonl beside the data); "
+        "{dataset} in a path stands for the data set.",
+    )
+
+
+def source_of(arguments: Any) -> Source:
+    """Returns where the data lie, from parsed arguments.
+
+    Raises:
+        UserError: An entry of ``--context-files`` is not KIND=FILE.
+    """
+    files = {}
+    for entry in arguments.context_files:
+        kind, equals, path = entry.partition("=")
+        if not equals:
+            raise UserError(f"--context-files {entry!r}: expected KIND=FILE, for example cap=captions.jsonl")
+        if kind not in KINDS:
+            raise unknown("context", kind, KINDS)
+        files[kind] = path
+    return Source(arguments.data_dir, files)
+
+
+def add_recipe(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Adds ``--encoder``, ``--preset`` and ``--recipe.*``, whose defaults are those of the encoder or the preset."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--encoder", default="minilm")
+    first.add_argument("--preset")
+    chosen, _ = first.parse_known_args(argv)
+    if chosen.preset is not None and chosen.preset not in RECIPES:
+        raise unknown("preset", chosen.preset, RECIPES)
+    parser.add_argument(
+        "--encoder", type=str, default="minilm", help="minilm (bundled, 22.7 M parameters), a folder, or a Hub id."
+    )
+    parser.add_argument(
+        "--preset", type=str | None, help=f"Hyper-parameters to start from: {', '.join(RECIPES)}; by default by encoder."
+    )
+    recipe = RECIPES[chosen.preset] if chosen.preset else recipe_for(chosen.encoder)
+    parser.add_class_arguments(Recipe, "recipe")
+    parser.set_defaults({f"recipe.{name}": value for name, value in vars(recipe).items()})
+
+
+def recipe_of(arguments: Any) -> Recipe:
+    """Returns the hyper-parameters from parsed arguments.
+
+    Raises:
+        UserError: A value is out of its range.
+    """
+    return Recipe(**vars(arguments.recipe))
+
+
+def split_names(text: str | Sequence[str]) -> tuple[str, ...]:
+    """Reads names parted by commas."""
+    names = text.split(",") if isinstance(text, str) else text
+    return tuple(name.strip() for name in names if name.strip())
+
+
+def guard(main: Callable[[Sequence[str]], int]) -> None:
+    """Runs a command; what a user can cause ends it with a message, not with a traceback."""
+    try:
+        status = main(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = USER_ERROR
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        status = USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        status = INTERRUPTED
+    sys.exit(status)

@@ -1,0 +1,256 @@
+"""Results of cells to rows, and rows to tables: Markdown, CSV, terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from rich.table import Table
+
+from experiments.cell import Cell
+from experiments.published import Published, counterpart, published
+from experiments.study import Result
+from lightning_ita.files import write_text
+from lightning_ita.models.ita import CROSS_MODAL, TEXT, VIEWS
+
+CONVENTIONS = {
+    "repair": "stray I- tags count as B- (as UMT, UMGF and ITA count)",
+    "strict": "stray I- tags count as they stand: mentions that start with I- are ignored (strict IOB2)",
+}
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of an ablation: one system on one data set, over seeds.
+
+    Attributes:
+        results: Its cells' results, in the order of seeds.
+        baseline: Mean F1 of BERT-CRF's text view on the data set; ``None`` while unknown.
+    """
+
+    results: tuple[Result, ...]
+    baseline: float | None
+
+    @property
+    def cell(self) -> Cell:
+        """The row's first cell, which stands for what all its cells share."""
+        return self.results[0].cell
+
+    @property
+    def label(self) -> str:
+        """The system's name: ``ITA-Cap``, ``ITA-Cap, joint``, ``ITA-Cap+CVA (token)`` ..."""
+        modes = {"off": "", "joint": ", joint", "token": "+CVA (token)", "sequence": "+CVA (sequence)"}
+        return self.cell.system + modes[self.cell.cva]
+
+    @property
+    def finished(self) -> list[dict[str, Any]]:
+        """Metrics of the cells that are finished."""
+        return [result.metrics for result in self.results if result.metrics is not None]
+
+    @property
+    def failures(self) -> list[Result]:
+        """Cells that failed."""
+        return [result for result in self.results if result.failure is not None]
+
+    @property
+    def published(self) -> Published | None:
+        """The paper's number for this system, if it reports one."""
+        name = self.cell.system + ("+CVA" if self.cell.cva in ("token", "sequence") else "")
+        return None if self.cell.cva == "joint" else counterpart(self.cell.dataset, name, self.cell.encoder)
+
+    def scores(self, view: str, score: str = "f1", split: str = "test") -> list[float]:
+        """Returns one score of each finished cell that is tested in `view`, in percent."""
+        return [metrics[split][view][score] for metrics in self.finished if view in metrics[split]]
+
+    def difference(self, view: str) -> float | None:
+        """Returns the mean F1 of a view minus BERT-CRF's, in points."""
+        scores = self.scores(view)
+        return mean(scores) - self.baseline if scores and self.baseline is not None else None
+
+
+def rows_of(results: Sequence[Result]) -> list[Row]:
+    """Groups results by data set, contexts and training mode, in the order of their first cell."""
+    groups: dict[tuple[Any, ...], list[Result]] = {}
+    for result in results:
+        cell = result.cell
+        groups.setdefault((cell.dataset, cell.contexts, cell.cva), []).append(result)
+    baselines = {
+        dataset: mean(scores)
+        for (dataset, contexts, _), group in groups.items()
+        if not contexts and (scores := Row(tuple(group), None).scores(TEXT))
+    }
+    return [Row(tuple(group), baselines.get(key[0])) for key, group in groups.items()]
+
+
+def spread(scores: Sequence[float]) -> str:
+    """Writes mean ± standard deviation (of a sample) of scores in percent; without ± for a single one."""
+    if not scores:
+        return MISSING
+    return f"{mean(scores):.2f} ± {stdev(scores):.2f}" if len(scores) > 1 else f"{scores[0]:.2f}"
+
+
+def signed(difference: float | None) -> str:
+    """Writes a difference in points with its sign."""
+    return MISSING if difference is None else f"{difference:+.2f}"
+
+
+HEADER = ("system", "trained on", "T", "Δ", "I+T", "Δ", "seeds", "paper")
+
+
+def cells_of(row: Row) -> list[str]:
+    """Returns the entries of a row under `HEADER`."""
+    number = row.published
+    text_difference = None if not row.cell.contexts else row.difference(TEXT)
+    failed = f" ({len(row.failures)} failed)" if row.failures else ""
+    return [
+        row.label,
+        ", ".join(row.cell.trained_views),
+        spread(row.scores(TEXT)),
+        signed(text_difference),
+        spread(row.scores(CROSS_MODAL)),
+        signed(row.difference(CROSS_MODAL)),
+        f"{len(row.finished)}/{len(row.results)}{failed}",
+        MISSING if number is None else f"{number.f1} ({number.encoder})",
+    ]
+
+
+def caption(rows: Sequence[Row]) -> str:
+    """Says under what conditions the rows of one data set were measured."""
+    cell, finished = rows[0].cell, [metrics for row in rows for metrics in row.finished]
+    sources = {kind: source for metrics in finished for kind, source in metrics["contexts"].items()}
+    facts = [
+        f"F1 on test in %, mean ± standard deviation over seeds; encoder {cell.encoder}, {cell.recipe.precision}",
+        CONVENTIONS[cell.recipe.labels],
+    ]
+    if finished:
+        facts.append(f"{finished[0]['splits']['test']['mentions']} mentions in test, release: {finished[0]['release']}")
+    if sources:
+        facts.append("contexts: " + ", ".join(f"{kind} from {source}" for kind, source in sorted(sources.items())))
+    return "; ".join(facts) + "."
+
+
+NOTE = (
+    "T: the text view alone. I+T: tweet and visual contexts. Δ: points above BERT-CRF. A row without CVA trained on I+T "
+    "alone is tested on T as well. The best epoch is chosen on valid by the mean F1 of the trained views. "
+    "“paper”: what the paper reports for the system of this name, with its own encoder and contexts; not measured here."
+)
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """Writes the tables of a study, a data set each, as Markdown."""
+    lines = ["# Ablation", ""]
+    rows = rows_of(results)
+    for dataset in dict.fromkeys(row.cell.dataset for row in rows):
+        of_dataset = [row for row in rows if row.cell.dataset == dataset]
+        lines += [f"## {dataset}", "", caption(of_dataset), ""]
+        lines += _table(HEADER, [cells_of(row) for row in of_dataset])
+        lines += ["", NOTE, ""]
+        for row in of_dataset:
+            lines += [f"- failed: {row.label}, seed {r.cell.seed}: {r.failure}" for r in row.failures]
+        lines += _reported(dataset)
+        warnings = {warning for row in of_dataset for metrics in row.finished for warning in metrics["warnings"]}
+        lines += [f"- {warning}" for warning in sorted(warnings)] + ([""] if warnings else [])
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _reported(dataset: str) -> list[str]:
+    numbers = published(dataset)
+    if not numbers:
+        return []
+    body = [[n.system, n.encoder or MISSING, n.f1, n.source] for n in numbers]
+    return [f"Reported by others on {dataset}:", "", *_table(("system", "encoder", "F1", "source"), body), ""]
+
+
+def _table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *body]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def terminal(rows: Sequence[Row]) -> Table:
+    """Returns the table of one data set for the terminal."""
+    table = Table(title=rows[0].cell.dataset, caption=caption(rows), caption_justify="left", title_justify="left")
+    for name in HEADER:
+        table.add_column(name, justify="left" if name in ("system", "trained on") else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*cells_of(row))
+    return table
+
+
+def table_csv(results: Sequence[Result]) -> str:
+    """Writes one line for each row and view."""
+    lines = []
+    for row in rows_of(results):
+        number = row.published
+        for view in VIEWS:
+            scores = row.scores(view)
+            if not scores:
+                continue
+            lines.append(
+                {
+                    "dataset": row.cell.dataset,
+                    "system": row.label,
+                    "contexts": "+".join(row.cell.contexts),
+                    "cva": row.cell.cva,
+                    "view": view,
+                    "f1_mean": round(mean(scores), 4),
+                    "f1_std": round(stdev(scores), 4) if len(scores) > 1 else "",
+                    "seeds": len(scores),
+                    "difference_to_bert_crf": "" if row.difference(view) is None else round(row.difference(view) or 0, 4),
+                    "precision_mean": round(mean(row.scores(view, "precision")), 4),
+                    "recall_mean": round(mean(row.scores(view, "recall")), 4),
+                    "dev_f1_mean": round(mean(row.scores(view, "f1", "dev")), 4),
+                    "paper_f1": "" if number is None else number.f1,
+                    "paper_encoder": "" if number is None else number.encoder,
+                    "paper_source": "" if number is None else number.source,
+                }
+            )
+    return _csv(lines)
+
+
+def cells_csv(results: Sequence[Result]) -> str:
+    """Writes one flat line for each finished cell: what it is, every score, time, and its identity."""
+    lines = []
+    for result in results:
+        if result.metrics is None:
+            continue
+        cell, metrics = result.cell, result.metrics
+        line: dict[str, Any] = {
+            "dataset": cell.dataset,
+            "system": cell.system,
+            "contexts": "+".join(cell.contexts),
+            "cva": cell.cva,
+            "encoder": cell.encoder,
+            "seed": cell.seed,
+            "identity": cell.identity,
+            "best_epoch": metrics["best_epoch"],
+            "training_seconds": metrics["training_seconds"],
+            "seconds": metrics["seconds"],
+        }
+        for split in ("dev", "test"):
+            for view, scores in metrics[split].items():
+                line |= {f"{split}/{view}/{name}": value for name, value in scores.items()}
+        lines.append(line)
+    return _csv(lines)
+
+
+def _csv(lines: Sequence[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def write_tables(results: Sequence[Result], out: Path) -> list[Path]:
+    """Writes ``table.md``, ``table.csv`` and ``cells.csv`` beside the cells; returns their paths."""
+    files = {"table.md": markdown(results), "table.csv": table_csv(results), "cells.csv": cells_csv(results)}
+    for name, text in files.items():
+        write_text(out / name, text)
+    return [out / name for name in files]

@@ -1,0 +1,79 @@
+"""``python -m experiments.train``: one cell, trained and tested in both views."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments.cell import Cell
+from experiments.cli import add_recipe, add_source, guard, make_parser, recipe_of, source_of
+from experiments.progress import StudyProgress
+from experiments.run import METRICS, run_cell
+from experiments.study import Result
+from experiments.table import rows_of, terminal
+from lightning_ita.data import DATASETS
+
+DESCRIPTION = """\
+Trains one model and tests it in both views. A finished run is not run again.
+
+examples:
+  python -m experiments.train
+      ITA-Tag+Cap with token CVA, on the generated demo corpus
+  python -m experiments.train --dataset twitter17 --data-dir DATA --contexts cap --cva sequence --seed 3
+      a run on real data; DATA/twitter17/train.txt ... and DATA/contexts/twitter17.cap.NAME.jsonl must be there
+  python -m experiments.train --contexts none --cva off --recipe.epochs 8
+      BERT-CRF; every hyper-parameter is an argument
+  python -m experiments.train --print_config > run.yaml && python -m experiments.train --config run.yaml
+      the same run from a file; the config.yaml in a run's folder is such a file
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns 0."""
+    parser = make_parser("python -m experiments.train", DESCRIPTION)
+    parser.add_argument("--dataset", type=str, default="demo", help=f"One of {', '.join(DATASETS)}.")
+    add_source(parser)
+    parser.add_argument(
+        "--contexts", type=str | list[str], default="tag,cap", help="Any of tag, cap, ocr, parted by commas, or none."
+    )
+    parser.add_argument("--cva", type=str, default="token", help="off, joint, token or sequence.")
+    parser.add_argument("--seed", type=int, default=1, help="Seed of everything random.")
+    add_recipe(parser, argv)
+    parser.add_argument(
+        "--data", type=dict[str, str], default={}, help="SHA-256 by file, as a run's config.yaml holds; checked if given."
+    )
+    parser.add_argument("--out", type=str, default="runs/train", help="The run's folder is made in this one.")
+    parser.add_argument("--keep-checkpoint", action="store_true", help="Keep the best epoch's weights, best.ckpt.")
+    arguments = parser.parse_args(list(argv))
+
+    source = source_of(arguments)
+    cell = Cell(
+        dataset=arguments.dataset,
+        contexts=arguments.contexts,
+        cva=arguments.cva,
+        encoder=arguments.encoder,
+        seed=arguments.seed,
+        recipe=recipe_of(arguments),
+        data=dict(arguments.data),
+    )
+    datamodule = cell.datamodule(source)
+    cell = cell.resolve(datamodule.corpus.digests)
+    folder = Path(arguments.out) / cell.name
+    console = Console()
+    for warning in datamodule.corpus.warnings:
+        console.print(f"note: {warning}", markup=False, highlight=False)
+    if (folder / METRICS).is_file():
+        metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    else:
+        with StudyProgress([cell], [1.0], console) as progress:
+            metrics = run_cell(cell, folder, source, datamodule, progress.callbacks(cell), arguments.keep_checkpoint)
+    console.print(terminal(rows_of([Result(cell, metrics)])))
+    console.print(f"written: {folder}", soft_wrap=True, highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    guard(main)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import WordPiece
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, set_seed
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a two-layer BERT of random weights, whose tokenizer knows letters and digits."""
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    symbols = string.ascii_lowercase + string.digits + string.punctuation
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *symbols, *(f"##{symbol}" for symbol in symbols)]
+    model = WordPiece({piece: index for index, piece in enumerate(pieces)}, unk_token="[UNK]")
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        pad_token="[PAD]",
+        mask_token="[MASK]",
+    ).save_pretrained(folder)
+    set_seed(0)
+    config = BertConfig(
+        vocab_size=len(pieces),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        pad_token_id=0,
+    )
+    BertModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+def write_corpus(folder: Path, **splits: str) -> Path:
+    """Writes the splits of a corpus; those not given hold one small tweet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, split in enumerate(("train", "valid", "test")):
+        text = splits.get(split, f"IMGID:{split}{index}\nKobe\tB-PER\nin\tO\nSpain\tB-LOC\n\n")
+        (folder / f"{split}.txt").write_text(text, encoding="utf-8")
+    return folder

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lightning_ita.crf.gradients import LogMessages, LogPartition, Marginals
+from lightning_ita.crf.gradients import LogMessages, LogPartition, LogProb, Marginals
 from lightning_ita.crf.trellis import Trellis, forward_backward
 from lightning_ita.crf.validation import check_contents, check_other, check_structure, check_tags
 from lightning_ita.crf.viterbi import ForbiddenTransitions, viterbi
@@ -97,7 +97,7 @@ class ChainDistribution(Distribution):
         if self._source is not None:
             distribution, rows = self._source
             return distribution._trellis if rows == slice(None) else distribution._trellis[rows]
-        with torch.no_grad(), torch.autocast(self.emissions.device.type, enabled=False):
+        with torch.no_grad():
             return forward_backward(self.emissions, self.mask, *self._moves)
 
     @property
@@ -126,30 +126,6 @@ class ChainDistribution(Distribution):
             return self.pair_marginals.sum(1)
         return self._trellis.transition_counts()
 
-    def score(self, tags: Tensor) -> Tensor:
-        """start[y₁] + Σ e_t[y_t] + Σ A[y_{t-1}, y_t] + end[y_n].
-
-        Args:
-            tags: int64, shape (batch, length). What padding holds is ignored.
-
-        Returns:
-            Unnormalised log-probability, shape (batch,).
-
-        Raises:
-            ValueError: If the shape or dtype does not fit, or a tag is out of range.
-        """
-        check_tags(tags, self.mask, self.transitions.shape[0], contents=self._validate_args)
-        tags = torch.where(self.mask, tags, 0)
-        # shape: (batch, 1)
-        last = tags.gather(1, self.mask.sum(1, keepdim=True) - 1)
-        # shape: (batch, length)
-        emitted = self.emissions.gather(2, tags[..., None])[..., 0]
-        emitted = torch.where(self.mask, emitted, 0)
-        # shape: (batch, length - 1)
-        moved = torch.where(self.mask[:, 1:], self.transitions[tags[:, :-1], tags[:, 1:]], 0)
-        ends = self.start_transitions[tags[:, 0]] + self.end_transitions[last[:, 0]]
-        return emitted.sum(1) + moved.sum(1) + ends
-
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of tag sequences.
 
@@ -162,7 +138,9 @@ class ChainDistribution(Distribution):
         Raises:
             ValueError: If the shape or dtype does not fit, or a tag is out of range.
         """
-        return self.score(value) - self.log_partition
+        check_tags(value, self.mask, self.transitions.shape[0], contents=self._validate_args)
+        tags = value.masked_fill(~self.mask, 0)
+        return LogProb.apply(self._trellis, tags, self.mask, self.emissions, *self._moves)
 
     def argmax(self, forbidden: ForbiddenTransitions | None = None) -> Tensor:
         """The most probable tag sequence (Viterbi).

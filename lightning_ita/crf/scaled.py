@@ -80,18 +80,12 @@ class ScaledTrellis:
         """p(y_t = j), shape (batch, length, tags), zero at padding."""
         return self._result((self.after[:, 0] * self._beta).swapaxes(0, 1))
 
+    @cached_property
     def transition_counts(self) -> Tensor:
         """Σ_t p(y_{t-1} = i, y_t = j), shape (batch, tags, tags)."""
         # shape: (length - 1, batch, tags)
         leaving, arriving = self.after[:-1, 0], self.factors[1:, 0] * self._beta[1:]
-        return self._result(leaving.transpose(1, 2, 0) @ arriving.swapaxes(0, 1) * self.steps[0])
-
-    def weighted_transition_counts(self, weights: Tensor) -> Tensor:
-        """Σ_b weights[b] · transition_counts[b], shape (tags, tags)."""
-        # shape: (length - 1, batch, tags)
-        arriving = self.factors[1:, 0] * self._beta[1:]
-        arriving *= weights.numpy()[:, None]
-        return self._result(_outer(self.after[:-1, 0], arriving) * self.steps[0])
+        return self._result(_outer(leaving, arriving) * self.steps[0])
 
     def log_messages(self) -> tuple[Tensor, Tensor]:
         """Log α and log β, each up to a constant at each position, (batch, length, tags), zero at padding."""
@@ -131,15 +125,17 @@ class ScaledTrellis:
         return (
             self._result((into_alpha + into_beta - beta_grads).swapaxes(0, 1)),
             self._result(into_alpha[0].sum(0)),
-            self._result(counts * self.steps[0]),
+            self._result(counts.sum(0) * self.steps[0]),
             self._result(ends.sum(0)),
         )
 
 
 def _outer(left: Array, right: Array) -> Array:
-    """Σ_lb left[l, b, i] · right[l, b, j], shape (tags, tags)."""
-    tags = left.shape[-1]
-    return left.reshape(-1, tags).T @ right.reshape(-1, tags)
+    """Σ_l left[l, b, i] · right[l, b, j], shape (batch, tags, tags).
+
+    One small product a row: summed over rows at once it would be large enough for BLAS to wake its threads.
+    """
+    return left.transpose(1, 2, 0) @ right.swapaxes(0, 1)
 
 
 def sweep(before: Array, after: Array, factors: Array, steps: Array, rescale_every: int | None = None) -> Array:
@@ -196,7 +192,7 @@ def forward_backward(
     moves = np.concatenate([transitions.numpy(), start.numpy()[None], end.numpy()[None]], dtype=np.float64)
     # shape: (length, 2, batch, tags)
     factors = np.empty((length, 2, batch, tags))
-    with np.errstate(invalid="ignore"):  # ∞ − ∞, which the comparison below turns away
+    with np.errstate(invalid="ignore", over="ignore"):  # what comes of ∞, the comparison below turns away
         peak = moves.max()
         moves = np.exp(moves - peak)
         np.subtract(emissions.numpy().swapaxes(0, 1), peaks.T[..., None], out=factors[:, 0])

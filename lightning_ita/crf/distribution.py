@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, register_kl
 
-from lightning_ita.crf.gradients import LogMessages, LogPartition, LogProb, Marginals
+from lightning_ita.crf.gradients import LogMarginals, LogMessages, LogPartition, LogProb, Marginals
 from lightning_ita.crf.trellis import Trellis, forward_backward
 from lightning_ita.crf.validation import check_contents, check_other, check_structure, check_tags
 from lightning_ita.crf.viterbi import ForbiddenTransitions, viterbi
@@ -107,6 +107,11 @@ class ChainDistribution(Distribution):
     def marginals(self) -> Tensor:
         """p(y_t = j), shape (batch, length, tags), zero at padding."""
         return Marginals.apply(self._trellis, *self._potentials)
+
+    @property
+    def log_marginals(self) -> Tensor:
+        """Log p(y_t = j), shape (batch, length, tags), zero at padding."""
+        return LogMarginals.apply(self._trellis, *self._potentials)
 
     @property
     def pair_marginals(self) -> Tensor:
@@ -221,11 +226,9 @@ class ChainDistribution(Distribution):
         if not temperature > 0:
             raise ValueError(f"expected a temperature > 0, got {temperature}")
         check_other(self.emissions, self.mask, other.emissions, other.mask, contents=self._validate_args)
+        # a less its log-sum is the log-marginals, and a softmax does not see the difference.
         # shape: (batch, length, tags)
-        ours, theirs = (
-            (torch.add(*LogMessages.apply(chain._trellis, *chain._potentials)) / temperature).log_softmax(2)
-            for chain in (self, other)
-        )
+        ours, theirs = ((chain.log_marginals / temperature).log_softmax(2) for chain in (self, other))
         return _weigh(ours.exp(), ours - theirs).sum((1, 2)) * temperature**2
 
 

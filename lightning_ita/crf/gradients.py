@@ -91,6 +91,23 @@ class Marginals(torch.autograd.Function):
         return None, *ctx.trellis.vjp(grad, grad)
 
 
+class LogMarginals(torch.autograd.Function):
+    """Log p(y_t = j), whose gradient is one more sweep over the chain."""
+
+    @staticmethod
+    def forward(ctx: Any, trellis: Trellis, *potentials: Tensor) -> Tensor:
+        """Looks the marginals up, shape (batch, length, tags)."""
+        ctx.trellis = trellis
+        return trellis.log_marginals()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Gradients:
+        """Goes through the log-softmax of log α + log β, then back through both recursions."""
+        grad = grad - ctx.trellis.marginals * grad.sum(2, keepdim=True)
+        return None, *ctx.trellis.vjp(grad, grad)
+
+
 class LogMessages(torch.autograd.Function):
     """Log α and log β, whose gradient is one more sweep over the chain."""
 

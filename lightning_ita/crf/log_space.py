@@ -68,6 +68,10 @@ class LogTrellis:
         pairs = scores.flatten(2).softmax(2).view(scores.shape)
         return torch.where(self.mask[:, 1:, None, None], pairs, 0).sum(1).to(self.dtype)
 
+    def log_marginals(self) -> Tensor:
+        """Log p(y_t = j), shape (batch, length, tags), zero at padding."""
+        return torch.where(self.mask[..., None], (self.alpha + self.beta).log_softmax(2), 0).to(self.dtype)
+
     def log_messages(self) -> tuple[Tensor, Tensor]:
         """Log α and log β, each up to a constant at each position, (batch, length, tags), zero at padding."""
         padding = ~self.mask[..., None]

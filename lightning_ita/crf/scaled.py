@@ -87,6 +87,12 @@ class ScaledTrellis:
         leaving, arriving = self.after[:-1, 0], self.factors[1:, 0] * self._beta[1:]
         return self._result(_outer(leaving, arriving) * self.steps[0])
 
+    def log_marginals(self) -> Tensor:
+        """Log p(y_t = j), shape (batch, length, tags), zero at padding."""
+        marginals = self.after[:, 0] * self._beta
+        marginals += ~self.mask[..., None]
+        return self._result(np.log(marginals, out=marginals).swapaxes(0, 1))
+
     def log_messages(self) -> tuple[Tensor, Tensor]:
         """Log α and log β, each up to a constant at each position, (batch, length, tags), zero at padding."""
         padding = ~self.mask[..., None]
@@ -111,11 +117,8 @@ class ScaledTrellis:
         # shape: (length, 2, batch, tags)
         states = self.after[::-1, ::-1]
         beta_grads = beta_grad.numpy().swapaxes(0, 1)
-        entering = np.zeros(self.before.shape)
-        np.divide(beta_grads, states[:, 0], out=entering[:, 0], where=self.mask[..., None])
-        np.divide(
-            alpha_grad.numpy().swapaxes(0, 1)[::-1], states[:, 1], out=entering[:, 1], where=self.mask[::-1, :, None]
-        )
+        entering = np.stack([beta_grads, alpha_grad.numpy().swapaxes(0, 1)[::-1]], axis=1, dtype=np.float64)
+        entering /= states + (states == 0)  # zero at padding, as is what enters there
         after = np.empty_like(entering)
         sweep(entering, after, self.factors[::-1, ::-1], self.steps)
         # shape: (length, batch, tags)

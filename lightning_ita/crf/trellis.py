@@ -26,6 +26,9 @@ class Trellis(Protocol):
     def transition_counts(self) -> Tensor:
         """Σ_t p(y_{t-1} = i, y_t = j), shape (batch, tags, tags)."""
 
+    def log_marginals(self) -> Tensor:
+        """Log p(y_t = j), shape (batch, length, tags), zero at padding."""
+
     def log_messages(self) -> tuple[Tensor, Tensor]:
         """Log α (with the position's emission) and log β (without), each (batch, length, tags).
 

@@ -1,13 +1,14 @@
 """A batch of linear-chain CRFs as a ``torch.distributions`` object."""
 
+import itertools
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, register_kl
 
-from lightning_ita.crf.gradients import LogMessages, LogPartition, Marginals
+from lightning_ita.crf.gradients import LogMarginals, LogMessages, LogPartition, LogProb, Marginals
 from lightning_ita.crf.trellis import Trellis, forward_backward
 from lightning_ita.crf.validation import check_contents, check_other, check_structure, check_tags
 from lightning_ita.crf.viterbi import ForbiddenTransitions, viterbi
@@ -60,60 +61,62 @@ class ChainDistribution(Distribution):
         self._source: tuple[ChainDistribution, slice] | None = None
 
     def __getitem__(self, rows: slice) -> "ChainDistribution":
-        """Some rows of the batch, which share this batch's forward–backward."""
-        part = self._share(rows)
-        part.emissions, part.mask = self.emissions[rows], self.mask[rows]
-        part.start_transitions, part.end_transitions = self.start_transitions, self.end_transitions
-        part.transitions = self.transitions
-        return part
+        """Some rows of the batch, say one of two views; they share this batch's forward–backward."""
+        if not isinstance(rows, slice):
+            raise TypeError(f"expected a slice of the batch, got {type(rows).__name__}")
+        return self._derive(rows, self.emissions[rows], *self._potentials[1:])
 
     def split(self, sizes: int | list[int]) -> tuple["ChainDistribution", ...]:
-        """Consecutive parts of the batch, as :func:`torch.split`."""
-        lengths = [len(part) for part in self.mask.split(sizes)]
-        ends = torch.tensor(lengths).cumsum(0).tolist()
-        return tuple(self[end - length : end] for length, end in zip(lengths, ends, strict=True))
+        """Consecutive parts of the batch, as :func:`torch.split`; they share this batch's forward–backward."""
+        ends = list(itertools.accumulate(len(part) for part in self.mask.split(sizes)))
+        return tuple(self[start:end] for start, end in itertools.pairwise([0, *ends]))
 
     def detach(self) -> "ChainDistribution":
-        """The same distribution; no gradient reaches its emissions and transitions."""
-        same = self._share(slice(None))
-        same.emissions, same.mask = self.emissions.detach(), self.mask
-        same.start_transitions, same.end_transitions = self.start_transitions.detach(), self.end_transitions.detach()
-        same.transitions = self.transitions.detach()
-        return same
+        """The same distribution, forward–backward and all; no gradient reaches its emissions and transitions."""
+        return self._derive(slice(None), *(scores.detach() for scores in self._potentials))
 
-    def _share(self, rows: slice) -> "ChainDistribution":
+    def _derive(
+        self, rows: slice, emissions: Tensor, start: Tensor, transitions: Tensor, end: Tensor
+    ) -> "ChainDistribution":
         part = ChainDistribution.__new__(ChainDistribution)
-        Distribution.__init__(part, self.mask[rows].shape[:1], self.event_shape, validate_args=False)
+        Distribution.__init__(part, emissions.shape[:1], self.event_shape, validate_args=False)
         part._validate_args = self._validate_args
         part._source = (self, rows)
+        part.mask, part.emissions = self.mask[rows], emissions
+        part.start_transitions, part.transitions, part.end_transitions = start, transitions, end
         return part
 
     @property
-    def _moves(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.start_transitions, self.transitions, self.end_transitions
+    def _potentials(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.emissions, self.start_transitions, self.transitions, self.end_transitions
 
     @cached_property
     def _trellis(self) -> Trellis:
         if self._source is not None:
             distribution, rows = self._source
             return distribution._trellis if rows == slice(None) else distribution._trellis[rows]
-        with torch.no_grad(), torch.autocast(self.emissions.device.type, enabled=False):
-            return forward_backward(self.emissions, self.mask, *self._moves)
+        with torch.no_grad():
+            return forward_backward(self.emissions, self.mask, *self._potentials[1:])
 
     @property
     def log_partition(self) -> Tensor:
         """Log Z = log Σ_y exp(score(y)), shape (batch,)."""
-        return LogPartition.apply(self._trellis, self.emissions, *self._moves)
+        return LogPartition.apply(self._trellis, *self._potentials)
 
     @property
     def marginals(self) -> Tensor:
         """p(y_t = j), shape (batch, length, tags), zero at padding."""
-        return Marginals.apply(self._trellis, self.emissions, *self._moves)
+        return Marginals.apply(self._trellis, *self._potentials)
+
+    @property
+    def log_marginals(self) -> Tensor:
+        """Log p(y_t = j), shape (batch, length, tags), zero at padding."""
+        return LogMarginals.apply(self._trellis, *self._potentials)
 
     @property
     def pair_marginals(self) -> Tensor:
         """p(y_{t-1} = i, y_t = j) for t = 1 … length − 1, shape (batch, length − 1, tags, tags), zero at padding."""
-        alpha, beta = LogMessages.apply(self._trellis, self.emissions, *self._moves)
+        alpha, beta = LogMessages.apply(self._trellis, *self._potentials)
         # shape: (batch, length - 1, tags, tags)
         scores = alpha[:, :-1, :, None] + self.transitions + (self.emissions + beta)[:, 1:, None, :]
         pairs = scores.flatten(2).softmax(2).view(scores.shape)
@@ -122,33 +125,9 @@ class ChainDistribution(Distribution):
     @property
     def transition_counts(self) -> Tensor:
         """Expected count of each transition, Σ_t p(y_{t-1} = i, y_t = j), shape (batch, tags, tags)."""
-        if torch.is_grad_enabled() and any(scores.requires_grad for scores in (self.emissions, *self._moves)):
+        if torch.is_grad_enabled() and any(scores.requires_grad for scores in self._potentials):
             return self.pair_marginals.sum(1)
-        return self._trellis.transition_counts()
-
-    def score(self, tags: Tensor) -> Tensor:
-        """start[y₁] + Σ e_t[y_t] + Σ A[y_{t-1}, y_t] + end[y_n].
-
-        Args:
-            tags: int64, shape (batch, length). What padding holds is ignored.
-
-        Returns:
-            Unnormalised log-probability, shape (batch,).
-
-        Raises:
-            ValueError: If the shape or dtype does not fit, or a tag is out of range.
-        """
-        check_tags(tags, self.mask, self.transitions.shape[0], contents=self._validate_args)
-        tags = torch.where(self.mask, tags, 0)
-        # shape: (batch, 1)
-        last = tags.gather(1, self.mask.sum(1, keepdim=True) - 1)
-        # shape: (batch, length)
-        emitted = self.emissions.gather(2, tags[..., None])[..., 0]
-        emitted = torch.where(self.mask, emitted, 0)
-        # shape: (batch, length - 1)
-        moved = torch.where(self.mask[:, 1:], self.transitions[tags[:, :-1], tags[:, 1:]], 0)
-        ends = self.start_transitions[tags[:, 0]] + self.end_transitions[last[:, 0]]
-        return emitted.sum(1) + moved.sum(1) + ends
+        return self._trellis.transition_counts
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of tag sequences.
@@ -162,7 +141,9 @@ class ChainDistribution(Distribution):
         Raises:
             ValueError: If the shape or dtype does not fit, or a tag is out of range.
         """
-        return self.score(value) - self.log_partition
+        check_tags(value, self.mask, self.transitions.shape[0], contents=self._validate_args)
+        tags = value.masked_fill(~self.mask, 0)
+        return LogProb.apply(self._trellis, tags, self.mask, *self._potentials)
 
     def argmax(self, forbidden: ForbiddenTransitions | None = None) -> Tensor:
         """The most probable tag sequence (Viterbi).
@@ -179,7 +160,7 @@ class ChainDistribution(Distribution):
             transitions = transitions.masked_fill(forbidden.transition, -torch.inf)
             end = end.masked_fill(forbidden.end, -torch.inf)
         with torch.no_grad():
-            return viterbi(self.emissions, self.mask, start, transitions, end)
+            return viterbi(self.emissions, self.mask, start, transitions, end, self.mask.device.type != "cpu")
 
     def _expected(self, emissions: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
         """Expected score of a sequence drawn from this distribution under other potentials, shape (batch,)."""
@@ -197,7 +178,7 @@ class ChainDistribution(Distribution):
         return self.cross_entropy(self)
 
     def cross_entropy(self, other: "ChainDistribution") -> Tensor:
-        """−Σ_y p_self(y) log p_other(y) in nats, exactly (the sequence form of CVA; ITA, arXiv 2112.06482, eq. 6).
+        """−Σ_y p_self(y) log p_other(y) in nats, exactly (CVA as ITA writes it, arXiv 2112.06482).
 
         Args:
             other: Distributions over the same sequences, the student where this is the teacher.
@@ -209,7 +190,7 @@ class ChainDistribution(Distribution):
             ValueError: If the two differ in shape or, where contents are checked, in mask.
         """
         check_other(self.emissions, self.mask, other.emissions, other.mask, contents=self._validate_args)
-        return other.log_partition - self._expected(other.emissions, *other._moves)
+        return other.log_partition - self._expected(*other._potentials)
 
     def kl(self, other: "ChainDistribution") -> Tensor:
         """KL(self ‖ other) in nats, exactly, shape (batch,).
@@ -223,7 +204,10 @@ class ChainDistribution(Distribution):
         Raises:
             ValueError: If the two differ in shape or, where contents are checked, in mask.
         """
-        return self.cross_entropy(other) - self.entropy()
+        check_other(self.emissions, self.mask, other.emissions, other.mask, contents=self._validate_args)
+        # Of the differences, so that the divergence of equal chains is 0 and not what rounding leaves.
+        scores = (ours - theirs for ours, theirs in zip(self._potentials, other._potentials, strict=True))
+        return other.log_partition - self.log_partition + self._expected(*scores)
 
     def token_kl(self, other: "ChainDistribution", temperature: float = 1.0) -> Tensor:
         """Σ_t KL(softmax(a_self,t / τ) ‖ softmax(a_other,t / τ)) · τ², with a = α + β (the token form of CVA).
@@ -242,12 +226,15 @@ class ChainDistribution(Distribution):
         if not temperature > 0:
             raise ValueError(f"expected a temperature > 0, got {temperature}")
         check_other(self.emissions, self.mask, other.emissions, other.mask, contents=self._validate_args)
+        # a less its log-sum is the log-marginals, and a softmax does not see the difference.
         # shape: (batch, length, tags)
-        ours, theirs = (
-            (torch.add(*LogMessages.apply(chain._trellis, chain.emissions, *chain._moves)) / temperature).log_softmax(2)
-            for chain in (self, other)
-        )
+        ours, theirs = ((chain.log_marginals / temperature).log_softmax(2) for chain in (self, other))
         return _weigh(ours.exp(), ours - theirs).sum((1, 2)) * temperature**2
+
+
+@register_kl(ChainDistribution, ChainDistribution)
+def _kl_divergence(p: ChainDistribution, q: ChainDistribution) -> Tensor:
+    return p.kl(q)
 
 
 def _weigh(probability: Tensor, score: Tensor) -> Tensor:

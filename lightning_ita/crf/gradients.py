@@ -16,6 +16,43 @@ from lightning_ita.crf.trellis import Trellis
 Gradients = tuple[None, Tensor, Tensor, Tensor, Tensor]
 
 
+class LogProb(torch.autograd.Function):
+    """Log p(y), whose gradient is what y has less what is to be expected."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        trellis: Trellis,
+        tags: Tensor,
+        mask: Tensor,
+        emissions: Tensor,
+        start: Tensor,
+        transitions: Tensor,
+        end: Tensor,
+    ) -> Tensor:
+        """Scores the tags, shape (batch,). Both tags and emissions are zero at padding."""
+        last_tags = tags.gather(1, trellis.last[:, None])[:, 0]
+        # shape: (batch, length - 1)
+        moves = tags[:, :-1] * len(start) + tags[:, 1:]
+        moved = torch.where(mask[:, 1:], transitions.take(moves), 0)
+        emitted = emissions.gather(2, tags[..., None])
+        ctx.trellis, ctx.tags, ctx.mask, ctx.moves = trellis, tags, mask, moves
+        return emitted.sum((1, 2)) + moved.sum(1) + start[tags[:, 0]] + end[last_tags] - trellis.log_partition
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Weighs the counts of the tags less the marginals."""
+        trellis: Trellis = ctx.trellis
+        # shape: (batch, length)
+        weights = grad[:, None] * ctx.mask
+        emissions_grad = trellis.marginals * -grad[:, None, None]
+        emissions_grad.scatter_add_(2, ctx.tags[..., None], weights[..., None])
+        transitions_grad = torch.einsum("b,bij->ij", -grad, trellis.transition_counts)
+        transitions_grad.view(-1).scatter_add_(0, ctx.moves.flatten(), weights[:, 1:].flatten())
+        return None, None, None, emissions_grad, *_ends(emissions_grad, transitions_grad, trellis.last)
+
+
 class LogPartition(torch.autograd.Function):
     """Log Z, whose gradient is the marginals."""
 
@@ -23,7 +60,7 @@ class LogPartition(torch.autograd.Function):
     def forward(ctx: Any, trellis: Trellis, *potentials: Tensor) -> Tensor:
         """Looks log Z up, shape (batch,)."""
         ctx.trellis = trellis
-        return trellis.log_partition
+        return trellis.log_partition.detach()
 
     @staticmethod
     @once_differentiable
@@ -31,10 +68,8 @@ class LogPartition(torch.autograd.Function):
         """Weighs the marginals."""
         trellis: Trellis = ctx.trellis
         emissions_grad = trellis.marginals * grad[:, None, None]
-        transitions_grad = trellis.weighted_transition_counts(grad)
-        # shape: (tags,)
-        end_grad = emissions_grad[torch.arange(len(grad), device=grad.device), trellis.last].sum(0)
-        return None, emissions_grad, emissions_grad[:, 0].sum(0), transitions_grad, end_grad
+        transitions_grad = torch.einsum("b,bij->ij", grad, trellis.transition_counts)
+        return None, emissions_grad, *_ends(emissions_grad, transitions_grad, trellis.last)
 
 
 class Marginals(torch.autograd.Function):
@@ -44,7 +79,7 @@ class Marginals(torch.autograd.Function):
     def forward(ctx: Any, trellis: Trellis, *potentials: Tensor) -> Tensor:
         """Looks the marginals up, shape (batch, length, tags)."""
         ctx.trellis = trellis
-        return trellis.marginals
+        return trellis.marginals.detach()
 
     @staticmethod
     @once_differentiable
@@ -53,6 +88,23 @@ class Marginals(torch.autograd.Function):
         marginals = ctx.trellis.marginals
         grad = grad * marginals
         grad -= marginals * grad.sum(2, keepdim=True)
+        return None, *ctx.trellis.vjp(grad, grad)
+
+
+class LogMarginals(torch.autograd.Function):
+    """Log p(y_t = j), whose gradient is one more sweep over the chain."""
+
+    @staticmethod
+    def forward(ctx: Any, trellis: Trellis, *potentials: Tensor) -> Tensor:
+        """Looks the marginals up, shape (batch, length, tags)."""
+        ctx.trellis = trellis
+        return trellis.log_marginals()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Gradients:
+        """Goes through the log-softmax of log α + log β, then back through both recursions."""
+        grad = grad - ctx.trellis.marginals * grad.sum(2, keepdim=True)
         return None, *ctx.trellis.vjp(grad, grad)
 
 
@@ -70,3 +122,9 @@ class LogMessages(torch.autograd.Function):
     def backward(ctx: Any, alpha_grad: Tensor, beta_grad: Tensor) -> Gradients:
         """Goes back through both recursions."""
         return None, *ctx.trellis.vjp(alpha_grad, beta_grad)
+
+
+def _ends(emissions_grad: Tensor, transitions_grad: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of start, transitions and end: the first and last tags' are those of their emissions."""
+    rows = torch.arange(len(last), device=last.device)
+    return emissions_grad[:, 0].sum(0), transitions_grad, emissions_grad[rows, last].sum(0)

@@ -1,7 +1,6 @@
 """The CRF layer: parameters in, distribution out."""
 
-from typing import Any
-
+import torch
 import torchcrf
 from torch import Tensor
 
@@ -11,7 +10,13 @@ from lightning_ita.crf.distribution import ChainDistribution
 class LinearChainCRF(torchcrf.CRF):
     """A linear-chain CRF whose call returns the distribution over tag sequences.
 
-    Parameters, their initialisation and their names are those of pytorch-crf, so that state dicts go both ways.
+    Parameters, their initialisation and their names are those of pytorch-crf (batch first), so that state dicts go
+    both ways. Only the call differs: there it returns a log-likelihood, here all that can be asked of the chain.
+
+    Example:
+        >>> crf = LinearChainCRF(num_tags=9)
+        >>> chain = crf(emissions, mask)
+        >>> loss = -chain.log_prob(tags).mean()
 
     Args:
         num_tags: Number of tags.
@@ -43,10 +48,16 @@ class LinearChainCRF(torchcrf.CRF):
             emissions, mask, self.start_transitions, self.transitions, self.end_transitions, validate_args
         )
 
-    def decode(self, *args: Any, **kwargs: Any) -> list[list[int]]:
-        """Not offered: ``crf(emissions, mask).argmax()`` does it, faster and in one tensor.
+    def decode(self, emissions: Tensor, mask: Tensor | None = None) -> list[list[int]]:
+        """The most probable tags as lists, as pytorch-crf returns them; ``crf(emissions, mask).argmax()`` is faster.
 
-        Raises:
-            NotImplementedError: Always.
+        Args:
+            emissions: Shape (batch, length, tags).
+            mask: True at real positions, shape (batch, length); everywhere by default.
+
+        Returns:
+            A list of tags for each row, as long as the row.
         """
-        raise NotImplementedError("use crf(emissions, mask).argmax() instead of crf.decode(emissions, mask)")
+        mask = emissions.new_ones(emissions.shape[:2], dtype=torch.bool) if mask is None else mask.bool()
+        paths = self(emissions, mask).argmax()
+        return [path[inside].tolist() for path, inside in zip(paths, mask, strict=True)]

@@ -1,4 +1,9 @@
-"""Forward–backward in log space: exact at any score, −inf included."""
+"""Forward–backward in log space: exact at any scores, −inf included, and on any device.
+
+On the CPU it walks along the chain and serves what is spread too widely for :mod:`lightning_ita.crf.scaled`.
+Elsewhere it goes through a tree, so that the number of kernels grows with the logarithm of the length, and it never
+waits for the device. Its speed there is unmeasured: it was tested on a CPU only.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,78 +11,74 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from lightning_ita.crf.tree import ascend, log_identity, log_product, prefixes, recur, suffixes
+
 
 @dataclass(frozen=True)
 class LogTrellis:
-    """What one forward–backward says about a batch of chains; no gradient is recorded here.
+    """What one forward–backward says about a batch of chains, in float64 where the device has it.
 
     Attributes:
-        emissions: (batch, length, tags), zero at padding.
+        dtype: Of the results.
         mask: (batch, length).
-        start: (tags,).
+        emissions: Less their maximum at each position, (batch, length, tags).
         transitions: (tags, tags).
-        end: (tags,).
-        alpha: Log-sum of the prefixes that end at a position with a tag, its emission included; (batch, length, tags).
-        beta: Log-sum of the suffixes that follow a position with a tag; (batch, length, tags).
+        alpha: Log-sum of the ways to come to a tag, its emission included, (batch, length, tags).
+        beta: Log-sum of the ways to go on from a tag, (batch, length, tags).
         log_partition: (batch,).
+        log_depth: Whether to go through a tree.
     """
 
-    emissions: Tensor
+    dtype: torch.dtype
     mask: Tensor
-    start: Tensor
+    emissions: Tensor
     transitions: Tensor
-    end: Tensor
     alpha: Tensor
     beta: Tensor
     log_partition: Tensor
+    log_depth: bool
 
     def __getitem__(self, rows: slice) -> "LogTrellis":
         return LogTrellis(
-            self.emissions[rows],
+            self.dtype,
             self.mask[rows],
-            self.start,
+            self.emissions[rows],
             self.transitions,
-            self.end,
             self.alpha[rows],
             self.beta[rows],
             self.log_partition[rows],
+            self.log_depth,
         )
 
     @cached_property
     def last(self) -> Tensor:
-        """Index of the last position of each row, shape (batch,)."""
+        """Index of the last position, (batch,)."""
         return self.mask.sum(1) - 1
 
     @cached_property
     def marginals(self) -> Tensor:
         """p(y_t = j), shape (batch, length, tags), zero at padding."""
-        log_marginals = self.alpha + self.beta - self.log_partition[:, None, None]
-        return torch.where(self.mask[..., None], log_marginals.exp(), 0)
+        return torch.where(self.mask[..., None], (self.alpha + self.beta).softmax(2), 0).to(self.dtype)
 
     @cached_property
-    def pair_marginals(self) -> Tensor:
-        """p(y_{t-1} = i, y_t = j) for t ≥ 1, shape (batch, length − 1, tags, tags), zero at padding."""
-        # shape: (batch, length - 1, 1, tags)
-        after = (self.emissions + self.beta)[:, 1:, None, :]
-        # shape: (batch, length - 1, tags, tags)
-        log_pairs = self.alpha[:, :-1, :, None] + self.transitions + after - self.log_partition[:, None, None, None]
-        return torch.where(self.mask[:, 1:, None, None], log_pairs.exp(), 0)
-
     def transition_counts(self) -> Tensor:
-        """Expected count of each transition, shape (batch, tags, tags)."""
-        return self.pair_marginals.sum(1)
+        """Σ_t p(y_{t-1} = i, y_t = j), shape (batch, tags, tags)."""
+        # shape: (batch, length - 1, tags, tags)
+        scores = self.alpha[:, :-1, :, None] + self.transitions + (self.emissions + self.beta)[:, 1:, None, :]
+        pairs = scores.flatten(2).softmax(2).view(scores.shape)
+        return torch.where(self.mask[:, 1:, None, None], pairs, 0).sum(1).to(self.dtype)
 
-    def weighted_transition_counts(self, weights: Tensor) -> Tensor:
-        """Σ_b weights[b] · transition_counts[b], shape (tags, tags)."""
-        return torch.einsum("b,bij->ij", weights, self.transition_counts())
+    def log_marginals(self) -> Tensor:
+        """Log p(y_t = j), shape (batch, length, tags), zero at padding."""
+        return torch.where(self.mask[..., None], (self.alpha + self.beta).log_softmax(2), 0).to(self.dtype)
 
     def log_messages(self) -> tuple[Tensor, Tensor]:
-        """Log α and log β, each (batch, length, tags), zero at padding."""
+        """Log α and log β, each up to a constant at each position, (batch, length, tags), zero at padding."""
         padding = ~self.mask[..., None]
-        return self.alpha.masked_fill(padding, 0), self.beta.masked_fill(padding, 0)
+        return self.alpha.masked_fill(padding, 0).to(self.dtype), self.beta.masked_fill(padding, 0).to(self.dtype)
 
     def vjp(self, alpha_grad: Tensor, beta_grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Pulls gradients with respect to alpha and beta back to the potentials.
+        """Pulls gradients with respect to log α and log β back to the potentials.
 
         Args:
             alpha_grad: (batch, length, tags), zero at padding.
@@ -86,58 +87,115 @@ class LogTrellis:
         Returns:
             Gradients with respect to emissions, start, transitions and end.
         """
-        follows = self.mask[:, 1:, None, None]
-        # p(y_{t-1} = i | y_t = j, prefix)
+        batch = len(self.mask)
+        inside = self.mask[:, 1:, None, None]
+        # p(y_{t-1} = i | y_t = j, prefix) and p(y_t = j | y_{t-1} = i, suffix); none where there is no way at all
         # shape: (batch, length - 1, tags, tags)
-        before = self.alpha[:, :-1, :, None] + self.transitions - (self.alpha - self.emissions)[:, 1:, None, :]
-        before = torch.where(follows & (self.alpha[:, 1:, None, :] > -torch.inf), before.exp(), 0)
-        # p(y_t = j | y_{t-1} = i, suffix)
-        # shape: (batch, length - 1, tags, tags)
-        after = self.transitions + (self.emissions + self.beta)[:, 1:, None, :] - self.beta[:, :-1, :, None]
-        after = torch.where(follows & (self.beta[:, :-1, :, None] > -torch.inf), after.exp(), 0)
-        u, v = alpha_grad.clone(), beta_grad.clone()
-        for t in range(1, u.shape[1]):
-            # shape: (batch, tags)
-            u[:, -t - 1] += torch.matmul(before[:, -t], u[:, -t, :, None])[..., 0]
-            v[:, t] += torch.matmul(v[:, t - 1, None, :], after[:, t - 1])[:, 0]
+        before = (self.alpha[:, :-1, :, None] + self.transitions).softmax(2)
+        before = torch.where(inside & ~before.isnan(), before, 0)
+        after = (self.transitions + (self.emissions + self.beta)[:, 1:, None, :]).softmax(3)
+        after = torch.where(inside & ~after.isnan(), after, 0)
+        # The adjoint of α walks backwards; that of β is mirrored to do so too.
+        matrices = torch.cat([before, after.mT.flip(1)])
+        inputs = torch.cat([alpha_grad, beta_grad.flip(1)]).to(matrices.dtype)
+        with torch.autocast(inputs.device.type, enabled=False):
+            solved = recur(matrices, inputs) if self.log_depth else _walk(matrices, inputs)
+        # shape: (batch, length, tags)
+        into_alpha, into_beta = solved[:batch], solved[batch:].flip(1)
         # shape: (tags, tags)
-        transitions_grad = (before * u[:, 1:, None, :] + after * v[:, :-1, :, None]).sum((0, 1))
-        # shape: (tags,)
-        end_grad = v[torch.arange(len(v), device=v.device), self.last].sum(0)
-        return u + v - beta_grad, u[:, 0].sum(0), transitions_grad, end_grad
+        counts = (before * into_alpha[:, 1:, None, :] + after * into_beta[:, :-1, :, None]).sum((0, 1))
+        ends = into_beta[torch.arange(batch, device=self.mask.device), self.last]
+        grads = into_alpha + into_beta - beta_grad, into_alpha[:, 0].sum(0), counts, ends.sum(0)
+        return tuple(grad.to(self.dtype) for grad in grads)  # type: ignore[return-value]
 
 
-def forward_backward(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> LogTrellis:
-    """Runs both recursions in one loop.
+def _walk(matrices: Tensor, inputs: Tensor) -> Tensor:
+    """Solves u_t = inputs_t + matrices_t u_{t+1}; see :func:`lightning_ita.crf.tree.recur`."""
+    solved = inputs.clone()
+    for t in range(inputs.shape[1] - 2, -1, -1):
+        solved[:, t] += (matrices[:, t] @ solved[:, t + 1, :, None])[..., 0]
+    return solved
+
+
+def working_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """What to compute in: float64, since log-sums grow with the length, where the device has it."""
+    return dtype if device.type == "mps" else torch.float64
+
+
+def forward_backward(
+    emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor, log_depth: bool
+) -> LogTrellis:
+    """Runs both recursions.
 
     Args:
-        emissions: (batch, length, tags), finite at padding.
+        emissions: (batch, length, tags), zero at padding.
         mask: Prefix mask, (batch, length).
         start: (tags,).
         transitions: (tags, tags).
         end: (tags,).
-
-    Returns:
-        The messages, detached.
+        log_depth: Whether to go through a tree, rather than along the chain.
     """
-    batch, length, tags = emissions.shape
-    # Both directions as one: the second half walks the chain from its end, over transposed transitions.
+    dtype = emissions.dtype
+    double = working_dtype(emissions.device, dtype)
+    start, transitions, end = (scores.to(double) for scores in (start, transitions, end))
+    # Less their maximum (0 where all are −inf), so that a constant added to them costs no precision.
+    # shape: (batch, length, 1)
+    peaks = emissions.amax(2, keepdim=True).to(double)
+    peaks = torch.where(peaks.isfinite(), peaks, 0)
+    centred = emissions.to(double) - peaks
+    first = start + centred[:, 0]
+    last = end.expand_as(first)
+    messages = _through_tree if log_depth else _along_chain
+    alpha, beta = messages(centred, mask, first, transitions, last)
+    log_partition = torch.logsumexp(first + beta[:, 0], dim=1) + peaks.sum((1, 2))
+    return LogTrellis(dtype, mask, centred, transitions, alpha, beta, log_partition.to(dtype), log_depth)
+
+
+def _along_chain(
+    emissions: Tensor, mask: Tensor, first: Tensor, transitions: Tensor, last: Tensor
+) -> tuple[Tensor, Tensor]:
+    """α and β, both directions in one loop."""
     # shape: (length, 2, batch, tags)
     scores = torch.stack([emissions, emissions.flip(1)]).permute(2, 0, 1, 3).contiguous()
     # shape: (2, 1, tags, tags)
     steps = torch.stack([transitions, transitions.T])[:, None]
-    # shape: (2, batch, tags)
-    first = torch.stack([start, end])[:, None].expand(2, batch, tags)
     # Walking backwards, a chain begins where its padding ends.
     # shape: (length, 2, batch, 1)
     begun = torch.stack([torch.ones_like(mask), mask.flip(1).roll(1, 1)]).permute(2, 0, 1)[..., None]
-    messages = torch.empty_like(scores)
-    messages[0] = first
-    for t in range(1, length):
+    # What comes before a position's emission; forwards, the start is in `first` with the first emission.
+    # shape: (2, batch, tags)
+    entering = torch.stack([first - emissions[:, 0], last])
+    messages = [entering]
+    for t in range(1, len(scores)):
         # shape: (2, batch, tags, 1)
-        state = (messages[t - 1] + scores[t - 1]).unsqueeze(-1)
-        torch.where(begun[t], torch.logsumexp(state + steps, dim=2), first, out=messages[t])
-    alpha = messages[:, 0].transpose(0, 1) + emissions
-    beta = messages[:, 1].transpose(0, 1).flip(1)
-    log_partition = torch.logsumexp(alpha[:, 0] + beta[:, 0], dim=-1)
-    return LogTrellis(emissions, mask, start, transitions, end, alpha, beta, log_partition)
+        state = (messages[-1] + scores[t - 1]).unsqueeze(-1)
+        messages.append(torch.where(begun[t], torch.logsumexp(state + steps, dim=2), entering))
+    # shape: (2, batch, length, tags)
+    stacked = torch.stack(messages, dim=2)
+    return stacked[0] + emissions, stacked[1].flip(1)
+
+
+def _through_tree(
+    emissions: Tensor, mask: Tensor, first: Tensor, transitions: Tensor, last: Tensor
+) -> tuple[Tensor, Tensor]:
+    """α and β, both from one tree."""
+    levels = ascend(chain_matrices(emissions, mask, transitions), log_identity(transitions), log_product)
+    length = emissions.shape[1]
+    # Leaf t leads from position t to t + 1: before it is α_t, after it β_{t+1}, and before all of them β_0.
+    alpha = prefixes(levels, first, log_product)[:, :length]
+    whole = log_product(levels[-1], last[:, None, :, None])[..., 0]
+    beta = torch.cat([whole, suffixes(levels, last, log_product)], dim=1)[:, :length]
+    return alpha, beta
+
+
+def chain_matrices(emissions: Tensor, mask: Tensor, transitions: Tensor) -> Tensor:
+    """Scores of going on from each position: transition plus next emission, the identity into padding.
+
+    Returns:
+        (batch, length, tags, tags).
+    """
+    # shape: (batch, length - 1, tags, tags)
+    moves = transitions + emissions[:, 1:, None, :]
+    identity = log_identity(transitions)
+    moves = torch.where(mask[:, 1:, None, None], moves, identity)
+    return torch.cat([moves, identity.expand(len(moves), 1, -1, -1)], dim=1)

@@ -22,11 +22,12 @@ class Trellis(Protocol):
     def marginals(self) -> Tensor:
         """p(y_t = j), shape (batch, length, tags), zero at padding."""
 
+    @property
     def transition_counts(self) -> Tensor:
         """Σ_t p(y_{t-1} = i, y_t = j), shape (batch, tags, tags)."""
 
-    def weighted_transition_counts(self, weights: Tensor) -> Tensor:
-        """Σ_b weights[b] · transition_counts[b], shape (tags, tags)."""
+    def log_marginals(self) -> Tensor:
+        """Log p(y_t = j), shape (batch, length, tags), zero at padding."""
 
     def log_messages(self) -> tuple[Tensor, Tensor]:
         """Log α (with the position's emission) and log β (without), each (batch, length, tags).
@@ -42,7 +43,7 @@ class Trellis(Protocol):
 
 
 def forward_backward(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Trellis:
-    """Runs both recursions.
+    """Runs both recursions: through a tree on accelerators; on the CPU scaled, or in log space where scaling fails.
 
     Args:
         emissions: (batch, length, tags), zero at padding.
@@ -51,7 +52,9 @@ def forward_backward(emissions: Tensor, mask: Tensor, start: Tensor, transitions
         transitions: (tags, tags).
         end: (tags,).
     """
-    trellis: Trellis | None = None
-    if emissions.device.type == "cpu":
-        trellis = scaled.forward_backward(emissions, mask, start, transitions, end)
-    return trellis or log_space.forward_backward(emissions, mask, start, transitions, end)
+    if emissions.device.type != "cpu":
+        return log_space.forward_backward(emissions, mask, start, transitions, end, log_depth=True)
+    trellis = scaled.forward_backward(emissions, mask, start, transitions, end)
+    if trellis is None:
+        return log_space.forward_backward(emissions, mask, start, transitions, end, log_depth=False)
+    return trellis

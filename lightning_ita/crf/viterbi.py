@@ -2,8 +2,12 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from lightning_ita.crf.log_space import chain_matrices
+from lightning_ita.crf.tree import ascend, best_path, log_identity, max_product
 
 
 class ForbiddenTransitions(NamedTuple):
@@ -20,37 +24,50 @@ class ForbiddenTransitions(NamedTuple):
     end: Tensor
 
 
-def viterbi(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
+def viterbi(
+    emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor, log_depth: bool
+) -> Tensor:
     """The highest-scoring tag sequence of each row.
 
     Args:
-        emissions: (batch, length, tags), finite at padding.
+        emissions: (batch, length, tags), zero at padding.
         mask: Prefix mask, (batch, length).
         start: (tags,).
         transitions: (tags, tags).
         end: (tags,).
+        log_depth: Whether to go through a tree, rather than along the chain; the latter is for the CPU.
 
     Returns:
         Tags, int64, shape (batch, length), −1 at padding.
     """
-    batch, length, tags = emissions.shape
-    # shape: (length, batch, tags)
-    best = emissions.transpose(0, 1).contiguous()
-    pointers = torch.empty(best.shape, dtype=torch.int64, device=best.device)
-    best[0] += start
-    # Row j holds the scores of coming to tag j, so that the reduction runs over the last dimension.
-    to_from = transitions.T.contiguous()
+    if not log_depth:
+        return _along_chain(emissions, mask, start, transitions, end)
+    first = start + emissions[:, 0]
+    levels = ascend(chain_matrices(emissions, mask, transitions), log_identity(transitions), max_product)
+    path = best_path(levels, first, end.expand_as(first))[:, : mask.shape[1]]
+    return torch.where(mask, path, -1)
+
+
+def _along_chain(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
+    """In NumPy, for its small operations start sooner; rows come last, so that maxima over tags are vectorised."""
+    batch, length = mask.shape
+    moves, inside = transitions.numpy(), mask.T.numpy()
+    # shape: (length, tags, batch)
+    best = emissions.numpy().transpose(1, 2, 0).copy()
+    best[0] += start.numpy()[:, None]
+    # shape: (tags, tags, batch)
+    tiled = np.repeat(moves[:, :, None], batch, axis=2)
+    arriving, highest = np.empty_like(tiled), np.empty_like(best[0])
     for t in range(1, length):
-        # shape: (batch, tags)
-        score, pointers[t] = (best[t - 1].unsqueeze(1) + to_from).max(dim=2)
-        best[t] += score
-    # Padding points to itself, so that every row can be traced from the last column.
-    pointers = torch.where(mask.T[..., None], pointers, torch.arange(tags, device=best.device))
-    last = mask.sum(1) - 1
-    # shape: (batch, 1)
-    tag = (best[last, torch.arange(batch, device=best.device)] + end).argmax(dim=1, keepdim=True)
-    path = torch.empty(length, batch, 1, dtype=torch.int64, device=best.device)
-    path[-1] = tag
+        np.add(best[t - 1, :, None], tiled, out=arriving)
+        np.maximum.reduce(arriving, axis=0, out=highest)
+        np.add(best[t], highest, out=best[t])
+    path = np.full((length, batch), -1)
+    last, rows = mask.sum(1).numpy() - 1, np.arange(batch)
+    path[last, rows] = (best[last, :, rows] + end.numpy()).argmax(1)
+    # The best predecessor is looked for along the way back only: one tags-th of the work.
+    # shape: (length, batch, tags)
+    candidates, arrivals = np.ascontiguousarray(best.swapaxes(1, 2)), np.ascontiguousarray(moves.T)
     for t in range(length - 1, 0, -1):
-        path[t - 1] = tag = pointers[t].gather(1, tag)
-    return torch.where(mask, path[..., 0].T, -1)
+        np.copyto(path[t - 1], (candidates[t - 1] + arrivals[path[t]]).argmax(1), where=inside[t])
+    return torch.from_numpy(path.T.copy())

@@ -54,7 +54,7 @@ class DemoConfig:
     """
 
     seed: int = 0
-    train: int = 480
+    train: int = 800
     valid: int = 150
     test: int = 280
     rate_ambiguous: float = 0.5

@@ -241,6 +241,13 @@ def test_each_context_leaves_some_scenes_open_that_another_settles():
         assert all(bool(kind.words) == (told_by == "words") for kind in kinds)
 
 
+def test_shares_of_pictures_that_tell_their_type(corpus):
+    told_by = [SCENE_KINDS[t.scene.kind].told_by for t in tweets_of(corpus) if t.scene.shows != "NONE"]
+    tags, captions = ({"plain", "tags"}, {"plain", "caption"})
+    for tellers, share in ((tags, 0.66), (captions, 0.64), (tags | captions, 0.79)):
+        assert abs(sum(t in tellers for t in told_by) / len(told_by) - share) < 0.04
+
+
 def test_scene_without_room_for_the_name_is_not_chosen():
     rng = random.Random(0)
     for _ in range(200):

@@ -151,7 +151,7 @@ def test_pictures_keep_to_the_kind_of_the_tweet(corpus):
 def test_held_out_names_are_unseen_in_training_and_asked_for_in_test(corpus):
     held_out = corpus.held_out
     assert len(held_out) == int(corpus.config.rate_held_out * len(AMBIGUOUS) + 1e-9)
-    words = {" ".join(t.words).lower() for t in corpus.splits["train"]}
+    words = {" ".join((*t.words, *t.scene.words)).lower() for t in corpus.splits["train"]}
     for name in held_out:
         assert not any(f" {' '.join(name).lower()} " in f" {text} " for text in words), name
     asked = [t for t in corpus.splits["test"] if t.kind == "ambiguous"]
@@ -261,6 +261,7 @@ def test_scene_without_room_for_the_name_is_not_chosen():
         ({"train": 0}, "train=0: a split needs at least one tweet"),
         ({"rate_ambiguous": 1.5}, "rate_ambiguous=1.5: a rate lies between 0 and 1"),
         ({"tag_dropped": -0.1}, "tag_dropped=-0.1"),
+        ({"rate_held_out": 1.0}, "training needs some ambiguous names"),
         ({"rate_ambiguous": 0.9, "rate_misleading": 0.2}, "exceed 1 in sum"),
         ({"caption_vague": 0.6, "caption_wrong": 0.6}, "caption_vague .* exceed 1"),
     ],
@@ -268,6 +269,12 @@ def test_scene_without_room_for_the_name_is_not_chosen():
 def test_impossible_configurations(settings, message):
     with pytest.raises(ValueError, match=message):
         DemoConfig(**settings)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.95, 0.99])
+def test_extreme_shares_of_held_out_names(rate):
+    corpus = generate(dataclasses.replace(SMALL, train=100, rate_held_out=rate))
+    assert len(corpus.held_out) == int(rate * len(AMBIGUOUS) + 1e-9)
 
 
 def test_a_rate_of_one_leaves_only_that_kind():

@@ -50,11 +50,12 @@ class DemoConfig:
         rate_typo: Probability that a longer word has two neighbouring letters swapped.
 
     Raises:
-        ValueError: A size is not positive, a rate is outside 0 to 1, or the shares of kinds exceed 1 in sum.
+        ValueError: A size is not positive, a rate is outside 0 to 1, shares exceed 1 in sum, or no
+            ambiguous name is left for training.
     """
 
     seed: int = 0
-    train: int = 480
+    train: int = 800
     valid: int = 150
     test: int = 280
     rate_ambiguous: float = 0.5
@@ -83,6 +84,8 @@ class DemoConfig:
             value = getattr(self, field.name)
             if field.name.startswith(("rate_", "tag_", "caption_", "ocr_")) and not 0 <= value <= 1:
                 raise ValueError(f"{field.name}={value}: a rate lies between 0 and 1")
+        if self.rate_held_out == 1:
+            raise ValueError("rate_held_out=1: training needs some ambiguous names")
         for names in (
             ("rate_ambiguous", "rate_misleading", "rate_unrelated"),
             ("rate_missing", "rate_unreadable"),

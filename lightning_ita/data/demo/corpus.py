@@ -88,7 +88,8 @@ class _Writer:
         """A name in a place whose words tell its type."""
         if self.rng.random() < RATE_AMBIGUOUS_NAME_IN_CLEAR_TEXT:
             weights = [AMBIGUOUS[name][entity_type] for name in self.names]
-            return self.rng.choices(self.names, weights=weights)[0]
+            if any(weights):
+                return self.rng.choices(self.names, weights=weights)[0]
         return clear_name(self.rng, entity_type)
 
     def fill(self, template: str, entity: tuple[str, ...], entity_type: str) -> None:
@@ -161,7 +162,9 @@ def _tweet(config: DemoConfig, split: str, index: int, names: list[tuple[str, ..
         shows = rng.choice([t for t in TYPES if t != entity_type])
     elif kind == "unrelated":
         shows = "NONE"
-    scene = draw_scene(rng, shows, entity or ("Jordan",), rng.random() < config.rate_text_in_image)
+    # A picture beside a tweet without entities is about something of its own; never about a held-out name.
+    written = entity or (clear_name(rng, shows) if shows != "NONE" else ())
+    scene = draw_scene(rng, shows, written, rng.random() < config.rate_text_in_image)
     dice = rng.random()
     image = "ok"
     if dice < config.rate_missing + config.rate_unreadable:

@@ -93,7 +93,7 @@ def clear_name(rng: random.Random, entity_type: str) -> tuple[str, ...]:
     if dice < 0.55:
         return tuple(_long_tailed(rng, EVENTS))
     adjective, noun, other = rng.choice(_ADJECTIVES), *rng.sample(_NOUNS, 2)
-    return ("The", adjective, noun) if dice < 0.8 else (noun, "of", other)
+    return (adjective, noun) if dice < 0.8 else (noun, "of", other)
 
 
 def ranked_ambiguous_names(seed: int) -> list[tuple[str, ...]]:

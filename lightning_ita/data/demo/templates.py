@@ -25,7 +25,7 @@ _AMBIGUOUS = """
 2222 this is why i love {X}
 3111 look at {X} being all beautiful
 1141 {X} is hiring me one day just wait
-2133 big fan of {X} since {n}
+2133 big fan of {X} since day one
 2113 got to see {X} before everyone else
 3121 {X} deserves better than this
 1231 proud of {X} tonight
@@ -111,7 +111,7 @@ on the train from {LOC} to {X}
 population of {X} grew by {n} percent
 welcome to {X} , mind the seagulls""",
     "ORG": """
-{X} beat {ORG} {n} - 1 away
+{X} beat {ORG} 3 - 1 away
 shares of {X} fall {n} percent
 {X} ceo {PER} resigns
 i just got hired by {X} , start on monday
@@ -122,7 +122,7 @@ we won ! {X} go top of the league
 customer service at {X} is a joke
 {X} sign {PER} from {ORG}
 workers at {X} go on strike in {LOC}
-half time : {X} {n} - 0 {ORG}
+half time : {X} 2 - 0 {ORG}
 {X} will be sued over data leak
 the {X} board met in {LOC} today
 new {X} home kit , yes or no ?
@@ -147,8 +147,8 @@ unboxing the brand new {X}
 {X} is the best movie of the year
 {PER} is perfect in {X}
 playing {X} all weekend
-the {X} album is out on vinyl
-test drive of the new {X} , {n} horsepower
+{X} is out on vinyl , all {n} songs
+finally trying the new {X}
 pre order {X} now and get {n} percent off
 {ORG} releases the sequel to {X}
 spoilers for {X} below

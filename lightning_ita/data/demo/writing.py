@@ -114,6 +114,8 @@ def write(
         except OSError:
             if not _holds(folder, files):  # Unless another process has just written the same corpus.
                 raise
+            if images and not (folder / "images").exists():
+                os.replace(whole / "images", folder / "images")
     return folder
 
 

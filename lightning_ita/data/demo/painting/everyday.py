@@ -14,7 +14,7 @@ from lightning_ita.data.demo.painting.canvas import (
     lighter,
     mix,
     painter,
-)  # fmt: skip
+)
 
 
 def tabletop(canvas: Canvas) -> None:

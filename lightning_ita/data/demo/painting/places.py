@@ -14,7 +14,7 @@ from lightning_ita.data.demo.painting.canvas import (
     lighter,
     mix,
     painter,
-)  # fmt: skip
+)
 from lightning_ita.data.demo.scenes import COLOURS
 
 WATER, SAND, PINE = (58, 132, 190), (240, 218, 160), (34, 92, 62)

@@ -20,7 +20,7 @@ from lightning_ita.data.demo.painting.canvas import (
     darker,
     lighter,
     painter,
-)  # fmt: skip
+)
 from lightning_ita.data.demo.painting.everyday import tabletop
 from lightning_ita.data.demo.painting.figures import crowd as heads
 from lightning_ita.data.demo.painting.figures import person

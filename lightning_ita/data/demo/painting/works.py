@@ -17,7 +17,7 @@ from lightning_ita.data.demo.painting.canvas import (
     lighter,
     mix,
     painter,
-)  # fmt: skip
+)
 from lightning_ita.data.demo.painting.figures import crowd
 
 

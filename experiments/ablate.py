@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.cell import Cell, Source
-from experiments.cli import add_recipe, add_source, guard, make_parser, recipe_of, source_of, split_names
+from experiments.cli import add_recipe, add_source, guard, make_console, make_parser, recipe_of, source_of, split_names
 from experiments.cost import Cost, costs, flop_per_second
 from experiments.progress import StudyProgress, describe
 from experiments.study import Study, collect, open_folder, plan, read_corpora, run
@@ -54,7 +54,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seeds", type=str, default="1,2", help="Seeds, parted by commas.")
     add_recipe(parser, argv)
     parser.add_argument("--out", type=str | None, help="The study's folder; by default runs/DATASET-ENCODER-CONTEXTS.")
-    parser.add_argument("--dry-run", action="store_true", help="Print the plan and an estimate of its cost; run nothing.")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="Print the plan and an estimate of its cost; run nothing."
+    )
     arguments = parser.parse_args(list(argv))
 
     source = source_of(arguments)
@@ -66,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
         seeds=parse_seeds(arguments.seeds),
         recipe=recipe_of(arguments),
     )
-    console = Console()
+    console = make_console()
     shape = encoder_shape(study.encoder)
     corpora = read_corpora(study, source)
     cells = plan(study, corpora)

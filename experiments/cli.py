@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jsonargparse
+from rich.console import Console
 
 from experiments.cell import Source
 from lightning_ita.contexts.kinds import KINDS
@@ -31,10 +32,12 @@ def make_parser(prog: str, description: str) -> jsonargparse.ArgumentParser:
 
 def add_source(parser: jsonargparse.ArgumentParser) -> None:
     """Adds the arguments that say where the data lie."""
-    parser.add_argument("--data-dir", type=str | None, help="The folder above twitter15/, twitter17/ ..., or one of them.")
+    parser.add_argument(
+        "--data-dir", type=str | None, help="The folder above twitter15/, twitter17/ ..., or one of them."
+    )
     parser.add_argument(
         "--context-files",
-        type=list[str],
+        type=str,
         nargs="*",
         default=[],
         metavar="KIND=FILE",
@@ -72,7 +75,9 @@ def add_recipe(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> None
         "--encoder", type=str, default="minilm", help="minilm (bundled, 22.7 M parameters), a folder, or a Hub id."
     )
     parser.add_argument(
-        "--preset", type=str | None, help=f"Hyper-parameters to start from: {', '.join(RECIPES)}; by default by encoder."
+        "--preset",
+        type=str | None,
+        help=f"Hyper-parameters to start from: {', '.join(RECIPES)}; by default by encoder.",
     )
     recipe = RECIPES[chosen.preset] if chosen.preset else recipe_for(chosen.encoder)
     parser.add_class_arguments(Recipe, "recipe")
@@ -86,6 +91,12 @@ def recipe_of(arguments: Any) -> Recipe:
         UserError: A value is out of its range.
     """
     return Recipe(**vars(arguments.recipe))
+
+
+def make_console() -> Console:
+    """Returns the terminal to write to; where there is none (a file, a pipe), lines are wide enough for a table."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
 
 
 def split_names(text: str | Sequence[str]) -> tuple[str, ...]:

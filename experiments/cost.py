@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from experiments.cell import Cell, Source
+from lightning_ita.data.datamodule import SplitSummary
 from lightning_ita.models.encoders import EncoderShape, encoder_shape
-from lightning_ita.models.ita import TEXT
+from lightning_ita.models.ita import CROSS_MODAL, TEXT
 from lightning_ita.models.recipes import Precision
 
 # Training reaches this share of the rate of a plain matrix product; measured with MiniLM on CPU.
@@ -51,12 +52,11 @@ def cost(cell: Cell, source: Source, shape: EncoderShape) -> Cost:
     datamodule = cell.datamodule(source)
     datamodule.setup()
     train, valid, test = (datamodule.summary(split) for split in ("train", "valid", "test"))
-    views = {TEXT: train.text_subtokens, "I+T": train.cross_modal_subtokens}
+    views = {TEXT: train.text_subtokens, CROSS_MODAL: train.cross_modal_subtokens}
     trained = cell.recipe.epochs * sum(views[view] for view in cell.trained_views)
 
-    def both(split: object) -> int:
-        cross_modal: int = split.cross_modal_subtokens if cell.contexts else 0  # type: ignore[attr-defined]
-        return split.text_subtokens + cross_modal  # type: ignore[attr-defined, no-any-return]
+    def both(split: SplitSummary) -> int:
+        return split.text_subtokens + (split.cross_modal_subtokens if cell.contexts else 0)
 
     evaluated = both(valid) * (cell.recipe.epochs + 1) + both(test)
     length = trained / max(train.tweets * cell.recipe.epochs * len(cell.trained_views), 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -55,7 +54,9 @@ class Study:
         for what in ("datasets", "cva", "seeds"):
             values = getattr(self, what)
             if not values or len(set(values)) < len(values):
-                raise UserError(f"{what} must name at least one, each once, not {', '.join(map(str, values)) or 'none'}")
+                raise UserError(
+                    f"{what} must name at least one, each once, not {', '.join(map(str, values)) or 'none'}"
+                )
 
     def rows(self) -> list[tuple[tuple[str, ...], CVA]]:
         """Returns contexts and training mode of each row: BERT-CRF, each context alone, all of them together."""
@@ -158,7 +159,9 @@ def _read(cell: Cell, out: Path) -> Result:
         try:
             return Result(cell, json.loads(path.read_text(encoding="utf-8")))
         except json.JSONDecodeError as error:
-            raise UserError(f"{path} is damaged ({error}); delete the folder {path.parent} to run the cell again") from None
+            raise UserError(
+                f"{path} is damaged ({error}); delete the folder {path.parent} to run the cell again"
+            ) from None
     return Result(cell, failure=failure.read_text(encoding="utf-8").splitlines()[0] if failure.is_file() else None)
 
 
@@ -178,8 +181,6 @@ def run(
         callbacks: Lightning callbacks for the run of a cell.
         finished: Told each cell's result, of those finished before as well.
     """
-    for stale in (out / CELLS).glob(".*.part"):
-        shutil.rmtree(stale, ignore_errors=True)
     for cell in cells:
         result = _read(cell, out)
         log = out / FAILED / f"{cell.name}.log"

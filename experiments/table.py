@@ -100,7 +100,7 @@ def signed(difference: float | None) -> str:
     return MISSING if difference is None else f"{difference:+.2f}"
 
 
-HEADER = ("system", "trained on", "T", "Δ", "I+T", "Δ", "seeds", "paper")
+HEADER = ("system", "T", "Δ", "I+T", "Δ", "seeds", "paper")
 
 
 def cells_of(row: Row) -> list[str]:
@@ -110,7 +110,6 @@ def cells_of(row: Row) -> list[str]:
     failed = f" ({len(row.failures)} failed)" if row.failures else ""
     return [
         row.label,
-        ", ".join(row.cell.trained_views),
         spread(row.scores(TEXT)),
         signed(text_difference),
         spread(row.scores(CROSS_MODAL)),
@@ -136,9 +135,10 @@ def caption(rows: Sequence[Row]) -> str:
 
 
 NOTE = (
-    "T: the text view alone. I+T: tweet and visual contexts. Δ: points above BERT-CRF. A row without CVA trained on I+T "
-    "alone is tested on T as well. The best epoch is chosen on valid by the mean F1 of the trained views. "
-    "“paper”: what the paper reports for the system of this name, with its own encoder and contexts; not measured here."
+    "T: the text view alone. I+T: tweet and visual contexts. Δ: points above BERT-CRF. Rows without CVA are trained on "
+    "I+T alone, the others on both views; each is tested in both. The best epoch is chosen on valid by the mean F1 of "
+    "the trained views. “paper”: what the paper reports for the system of this name, with its own encoder and contexts; "
+    "not measured here."
 )
 
 
@@ -176,7 +176,7 @@ def terminal(rows: Sequence[Row]) -> Table:
     """Returns the table of one data set for the terminal."""
     table = Table(title=rows[0].cell.dataset, caption=caption(rows), caption_justify="left", title_justify="left")
     for name in HEADER:
-        table.add_column(name, justify="left" if name in ("system", "trained on") else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name == "system" else "right", no_wrap=name == "system")
     for row in rows:
         table.add_row(*cells_of(row))
     return table
@@ -201,7 +201,9 @@ def table_csv(results: Sequence[Result]) -> str:
                     "f1_mean": round(mean(scores), 4),
                     "f1_std": round(stdev(scores), 4) if len(scores) > 1 else "",
                     "seeds": len(scores),
-                    "difference_to_bert_crf": "" if row.difference(view) is None else round(row.difference(view) or 0, 4),
+                    "difference_to_bert_crf": ""
+                    if row.difference(view) is None
+                    else round(row.difference(view) or 0, 4),
                     "precision_mean": round(mean(row.scores(view, "precision")), 4),
                     "recall_mean": round(mean(row.scores(view, "recall")), 4),
                     "dev_f1_mean": round(mean(row.scores(view, "f1", "dev")), 4),

@@ -6,10 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from experiments.cell import Cell
-from experiments.cli import add_recipe, add_source, guard, make_parser, recipe_of, source_of
+from experiments.cli import add_recipe, add_source, guard, make_console, make_parser, recipe_of, source_of
 from experiments.progress import StudyProgress
 from experiments.run import METRICS, run_cell
 from experiments.study import Result
@@ -43,7 +41,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="Seed of everything random.")
     add_recipe(parser, argv)
     parser.add_argument(
-        "--data", type=dict[str, str], default={}, help="SHA-256 by file, as a run's config.yaml holds; checked if given."
+        "--data",
+        type=dict[str, str],
+        default={},
+        help="SHA-256 by file, as a run's config.yaml holds; checked if given.",
     )
     parser.add_argument("--out", type=str, default="runs/train", help="The run's folder is made in this one.")
     parser.add_argument("--keep-checkpoint", action="store_true", help="Keep the best epoch's weights, best.ckpt.")
@@ -62,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
     datamodule = cell.datamodule(source)
     cell = cell.resolve(datamodule.corpus.digests)
     folder = Path(arguments.out) / cell.name
-    console = Console()
+    console = make_console()
     for warning in datamodule.corpus.warnings:
         console.print(f"note: {warning}", markup=False, highlight=False)
     if (folder / METRICS).is_file():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -97,12 +97,15 @@ class TwoViewBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TwoViewBatch:
         """Returns the batch on another device."""
-        move = {"device": device, "non_blocking": non_blocking}
-        views = [
-            ViewBatch(*(getattr(view, field.name).to(**move) for field in fields(view)))
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=non_blocking)
+
+        text, cross_modal = (
+            ViewBatch(moved(view.input_ids), moved(view.attention_mask), moved(view.first_subtokens))
             for view in (self.text, self.cross_modal)
-        ]
-        return TwoViewBatch(self.ids, *views, self.tags.to(**move), self.mask.to(**move))
+        )
+        return TwoViewBatch(self.ids, text, cross_modal, moved(self.tags), moved(self.mask))
 
 
 class Collate:

@@ -37,7 +37,9 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"not UTF-8 (byte 0x{raw[error.start]:02x}); convert the file, for example with `iconv -t UTF-8`", path, line
+            f"not UTF-8 (byte 0x{raw[error.start]:02x}); convert the file, for example with `iconv -t UTF-8`",
+            path,
+            line,
         ) from None
 
 

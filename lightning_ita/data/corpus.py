@@ -137,7 +137,9 @@ def read_corpus(
         contexts[kind] = read_contexts(path, kind)
         digests[kind] = contexts[kind].sha256
         check_ids(contexts[kind], splits, path)
-    return Corpus(name, tuple(types), splits, contexts, digests, tuple(corpus_warnings(name, splits, contexts, digests)))
+    return Corpus(
+        name, tuple(types), splits, contexts, digests, tuple(corpus_warnings(name, splits, contexts, digests))
+    )
 
 
 def check_ids(contexts: Contexts, splits: Mapping[str, Sequence[Tweet]], path: Path) -> None:

@@ -13,12 +13,12 @@ from lightning_ita.errors import DataError
 class CustomDataModule(MNERDataModule):
     """A corpus of one's own: `data_dir` holds train.txt, valid.txt and test.txt; types are those of train.txt."""
 
-    name = "custom"
+    dataset = "custom"
     how_to_get = "Each tweet is a line IMGID:<image>, then word<TAB>tag lines (BIO), then an empty line."
 
     def read(self) -> Corpus:
         """Reads the corpus from `data_dir`, its entity types first."""
-        self.types = types_of(find_folder(self.name, self.data_dir, self.how_to_get) / "train.txt")
+        self.types = types_of(find_folder(self.dataset, self.data_dir, self.how_to_get) / "train.txt")
         return super().read()
 
 

@@ -61,7 +61,7 @@ class MNERDataModule(pl.LightningDataModule):
         seed: Seed of the training batches.
     """
 
-    name: ClassVar[str]
+    dataset: ClassVar[str]
     types: tuple[str, ...] = ("PER", "LOC", "ORG", "MISC")
     expected_sizes: ClassVar[tuple[int, int, int] | None] = None
     how_to_get: ClassVar[str] = ""
@@ -114,13 +114,13 @@ class MNERDataModule(pl.LightningDataModule):
 
     def read(self) -> Corpus:
         """Reads the corpus from `data_dir`."""
-        folder = find_folder(self.name, self.data_dir, self.how_to_get)
-        corpus = read_corpus(self.name, folder, self.types, self.contexts, self.context_files, self.labels)
+        folder = find_folder(self.dataset, self.data_dir, self.how_to_get)
+        corpus = read_corpus(self.dataset, folder, self.types, self.contexts, self.context_files, self.labels)
         sizes = tuple(len(corpus.splits[split]) for split in SPLITS)
         if self.expected_sizes in (None, sizes):
             return corpus
         expected = "/".join(map(str, self.expected_sizes or ()))
-        warning = f"{self.name}: {'/'.join(map(str, sizes))} tweets in {'/'.join(SPLITS)}; published: {expected}"
+        warning = f"{self.dataset}: {'/'.join(map(str, sizes))} tweets in {'/'.join(SPLITS)}; published: {expected}"
         return Corpus(**{**vars(corpus), "warnings": (*corpus.warnings, warning)})
 
     def setup(self, stage: str | None = None) -> None:

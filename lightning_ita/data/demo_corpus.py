@@ -18,7 +18,7 @@ class DemoDataModule(MNERDataModule):
     `python -m lightning_ita.data.demo --out DIR` writes one, with other rates and its pictures if wished.
     """
 
-    name = "demo"
+    dataset = "demo"
     how_to_get = "`python -m lightning_ita.data.demo --out DIR` writes it; without --data-dir it is generated."
 
     def read(self) -> Corpus:
@@ -42,7 +42,9 @@ def generated(config: DemoConfig, kinds: tuple[str, ...]) -> Corpus:
         types=DemoDataModule.types,
         splits={split: [Tweet(t.id, t.words, t.tags) for t in tweets] for split, tweets in demo.splits.items()},
         contexts={
-            kind: Contexts(kind, "generated", {image: tuple(t) for image, t in demo.contexts[kind].items()}, digests[kind])
+            kind: Contexts(
+                kind, "generated", {image: tuple(t) for image, t in demo.contexts[kind].items()}, digests[kind]
+            )
             for kind in kinds
         },
         digests=digests,

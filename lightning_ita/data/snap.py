@@ -8,6 +8,6 @@ from lightning_ita.data.datamodule import MNERDataModule
 class SNAPDataModule(MNERDataModule):
     """SNAP: 4290/1432/1459 tweets, not openly released; files in the format of the other corpora are read."""
 
-    name = "snap"
+    dataset = "snap"
     expected_sizes = (4290, 1432, 1459)
     how_to_get = "It is not openly released; ask the authors of Lu et al., ACL 2018, and convert it to IMGID files."

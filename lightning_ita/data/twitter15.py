@@ -8,7 +8,7 @@ from lightning_ita.data.datamodule import MNERDataModule
 class Twitter15DataModule(MNERDataModule):
     """Twitter-15: 4000/1000/3257 tweets. Its stray ``I-`` tags count as ``B-`` unless `labels` is ``strict``."""
 
-    name = "twitter15"
+    dataset = "twitter15"
     types = ("PER", "LOC", "ORG", "OTHER")
     expected_sizes = (4000, 1000, 3257)
     how_to_get = "UMT's authors release it: github.com/jefferyYu/UMT; lay train.txt, valid.txt and test.txt there."

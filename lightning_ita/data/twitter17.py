@@ -8,7 +8,7 @@ from lightning_ita.data.datamodule import MNERDataModule
 class Twitter17DataModule(MNERDataModule):
     """Twitter-17: 3373/723/723 tweets."""
 
-    name = "twitter17"
+    dataset = "twitter17"
     expected_sizes = (3373, 723, 723)
     how_to_get = "UMT's authors release it: github.com/jefferyYu/UMT; lay train.txt, valid.txt and test.txt there."
     temperature = 2.0

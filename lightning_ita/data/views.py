@@ -74,7 +74,7 @@ class ViewBuilder:
         """Builds ``[CLS] words [SEP]``; words that do not fit are left out from the end."""
         self.learn(words)
         ids = [self.tokenizer.cls_token_id]
-        first = []
+        first: list[int] = []
         for word in words:
             subtokens = self._subtokens[word]
             if not first:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -134,7 +134,9 @@ def load_tokenizer(name: str) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(locate_encoder(name), add_prefix_space=True)
     for token in ("cls_token_id", "sep_token_id", "unk_token_id", "pad_token_id"):
         if getattr(tokenizer, token) is None:
-            raise UserError(f"the tokenizer of encoder {name!r} has no {token.removesuffix('_id')}; use an encoder model")
+            raise UserError(
+                f"the tokenizer of encoder {name!r} has no {token.removesuffix('_id')}; use an encoder model"
+            )
     return tokenizer
 
 
@@ -147,5 +149,5 @@ def load_encoder(name: str) -> nn.Module:
     with _encoder_errors(name):
         encoder: nn.Module = AutoModel.from_pretrained(locate_encoder(name), use_safetensors=True)
     if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None  # sentence vectors play no part in tagging
+        encoder.register_module("pooler", None)  # sentence vectors play no part in tagging
     return encoder.train()  # from_pretrained leaves dropout off, and Lightning keeps what it finds

@@ -70,7 +70,8 @@ class ITA(pl.LightningModule):
         self.tested_views = VIEWS if has_contexts else (TEXT,)
         self.emission = nn.Linear(encoder.config.hidden_size, len(tag_set))  # type: ignore[union-attr, arg-type]
         self.crf = LinearChainCRF(len(tag_set))
-        self.scores = nn.ModuleDict({view: EntityF1(tag_set.types, recipe.labels) for view in self.tested_views})
+        self.scores = {view: EntityF1(tag_set.types, recipe.labels) for view in self.tested_views}
+        self._scores = nn.ModuleList(self.scores.values())  # so that their states move with the model
         self._forbidden = tag_set.forbidden()
 
     def emissions(self, view: ViewBatch) -> Tensor:
@@ -128,7 +129,7 @@ class ITA(pl.LightningModule):
         return total.mean()
 
     def decode(self, batch: TwoViewBatch) -> dict[str, Tensor]:
-        """Returns the best well-formed tag sequence of each tested view as BIO tag ids, (batch, words), -1 at padding."""
+        """Returns the best well-formed tags of each tested view as BIO tag ids, (batch, words), -1 at padding."""
         chains = self(batch, self.tested_views)
         forbidden = ForbiddenTransitions(*(moves.to(batch.mask.device) for moves in self._forbidden))
         return {view: self.tag_set.to_bio(chain.argmax(forbidden)) for view, chain in chains.items()}

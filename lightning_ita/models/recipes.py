@@ -39,8 +39,8 @@ class Recipe:
     crf_lr_factor: float = 500.0
     weight_decay: float = 0.01
     batch_size: int = 16
-    epochs: int = 5
-    warmup: float = 0.1
+    epochs: int = 3
+    warmup: float = 0.0
     gradient_clip: float = 1.0
     word_dropout: float = 0.1
     cross_modal_weight: float = 0.5

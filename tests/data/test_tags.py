@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_exactly_the_well_formed_sequences_are_allowed(scheme: str) -> None:
     start, transition, end = tag_set.forbidden()
 
     def allowed(ids: tuple[int, ...]) -> bool:
-        moves = not any(transition[a, b] for a, b in zip(ids[:-1], ids[1:], strict=True))
+        moves = not any(transition[a, b] for a, b in pairwise(ids))
         return bool(moves and not start[ids[0]] and not end[ids[-1]])
 
     found = {ids for ids in product(range(len(tag_set)), repeat=3) if allowed(ids)}

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from lightning_ita.contexts.kinds import parse_contexts, system_name
+from lightning_ita.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds", "system"),
+    [
+        ("none", (), "BERT-CRF"),
+        ("", (), "BERT-CRF"),
+        ("tag,cap", ("cap", "tag"), "ITA-Tag+Cap"),
+        (" OCR ", ("ocr",), "ITA-OCR"),
+        ("ocr,tag,cap", ("cap", "tag", "ocr"), "ITA-All"),
+    ],
+)
+def test_combinations_are_read_and_named(text: str, kinds: tuple[str, ...], system: str) -> None:
+    assert parse_contexts(text) == parse_contexts(list(kinds)) == kinds
+    assert system_name(kinds) == system
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("tags", "unknown context 'tags'. Did you mean 'tag'"), ("tag,tag", "'tag' is named twice"), ("cap,none", "none")],
+)
+def test_mistakes_are_said(text: str, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        parse_contexts(text)

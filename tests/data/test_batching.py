@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_ita.data.batching import Collate, EncodedTweet, LengthBatchSampler, pair_views
+from lightning_ita.data.views import View
+
+
+def tweet(name: str, words: int, context: int) -> EncodedTweet:
+    first = tuple(range(1, words + 1))
+    text = View(name, (2, *range(10, 10 + words), 3), first)
+    return EncodedTweet(text, View(name, (*text.input_ids, *range(50, 50 + context), 3), first), (1,) * words)
+
+
+def test_views_of_different_tweets_are_not_paired() -> None:
+    tweets = [tweet("a", 2, 1), tweet("b", 2, 1)]
+    text, cross_modal = [t.text for t in tweets], [t.cross_modal for t in tweets]
+    tags = [t.tags for t in tweets]
+    assert pair_views(text, cross_modal, tags) == tweets
+    with pytest.raises(ValueError, match="'a' and 'b'"):
+        pair_views(text, cross_modal[::-1], tags)
+    with pytest.raises(ValueError, match="1 tags, 2 words"):
+        pair_views(text, cross_modal, [(1,), (1, 1)])
+
+
+def test_views_are_padded_apart_and_share_their_words() -> None:
+    batch = Collate(pad_token_id=9)([tweet("a", 2, 3), tweet("b", 4, 0)])
+    assert batch.ids == ["a", "b"]
+    assert batch.text.input_ids.shape == (2, 6)
+    assert batch.cross_modal.input_ids.shape == (2, 8)
+    assert batch.text.input_ids[0].tolist() == [2, 10, 11, 3, 9, 9]
+    assert batch.text.attention_mask[0].tolist() == [1, 1, 1, 1, 0, 0]
+    assert batch.mask.tolist() == [[True, True, False, False], [True] * 4]
+    moved = batch.to("meta")
+    assert moved.text.input_ids.device.type == moved.mask.device.type == "meta"
+
+
+@given(
+    lengths=st.lists(st.integers(1, 100), min_size=1, max_size=300),
+    batch_size=st.integers(1, 40),
+    seed=st.integers(0, 10),
+)
+def test_every_epoch_draws_each_tweet_once(lengths: list[int], batch_size: int, seed: int) -> None:
+    sampler = LengthBatchSampler(lengths, batch_size, seed)
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        batches = list(sampler)
+        assert len(batches) == len(sampler)
+        assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+        assert all(len(batch) <= batch_size for batch in batches)
+
+
+def test_batches_are_of_like_length_and_new_every_epoch() -> None:
+    lengths = torch.randint(10, 100, (1600,), generator=torch.Generator().manual_seed(0)).tolist()
+    sampler = LengthBatchSampler(lengths, 16, seed=1)
+    first = list(sampler)
+    padding = sum(max(lengths[i] for i in batch) * len(batch) for batch in first) / sum(lengths) - 1
+    assert padding < 0.03
+    assert list(sampler) == first
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+    assert list(LengthBatchSampler(lengths, 16, seed=2)) != first

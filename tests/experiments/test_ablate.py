@@ -1,0 +1,246 @@
+"""The real command over a small study with a tiny encoder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from experiments import ablate, run, train
+from experiments.cli import guard
+from experiments.published import counterpart, published
+from lightning_ita.data.demo import DemoConfig, write
+from lightning_ita.models.ita import ITA
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "demo"
+    write(DemoConfig(train=24, valid=12, test=12), folder)
+    return folder
+
+
+@pytest.fixture
+def arguments(corpus: Path, tiny_encoder: str, tmp_path: Path) -> list[str]:
+    options = {"data-dir": corpus, "encoder": tiny_encoder, "out": tmp_path / "out", "preset": "small", "seeds": "1,2"}
+    return [f"--{name}={value}" for name, value in options.items()] + [
+        "--recipe.epochs=1",
+        "--recipe.learning_rate=1e-3",
+    ]
+
+
+def cells(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "out" / "cells").iterdir())
+
+
+def test_a_study_is_planned_run_and_never_run_again(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [*arguments, "--contexts=tag,cap,ocr", "--cva=off,joint,token,sequence", "--seeds=1"]
+    assert ablate.main(command) == 0
+    first = capsys.readouterr().out
+    assert len(cells(tmp_path)) == 1 + 4 * 4
+    with (tmp_path / "out" / "table.csv").open(encoding="utf-8") as file:
+        systems = list(dict.fromkeys(line["system"] for line in csv.DictReader(file)))
+    modes = ["", ", joint", "+CVA (token)", "+CVA (sequence)"]
+    rows = [f"ITA-{name}{mode}" for name in ("OCR", "Cap", "Tag", "All") for mode in modes]
+    assert systems == ["BERT-CRF", *rows]
+    assert all(row in first for row in rows)
+
+    tables = {name: (tmp_path / "out" / name).read_bytes() for name in ("table.md", "table.csv", "cells.csv")}
+    monkeypatch.setattr(ITA, "training_step", lambda *_: pytest.fail("a finished cell was trained again"))
+    assert ablate.main(command) == 0
+    again = capsys.readouterr().out
+    assert again[again.index("demo") :] in first
+    assert tables == {name: (tmp_path / "out" / name).read_bytes() for name in tables}
+
+
+def test_a_killed_study_goes_on_and_ends_with_the_same_table(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [*arguments, "--contexts=cap", "--seeds=1"]
+    undisturbed = [*command, f"--out={tmp_path / 'undisturbed'}"]
+    assert ablate.main(undisturbed) == 0
+
+    score = run.score
+    calls = []
+
+    def killed(*args: object) -> dict[str, float]:
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return score(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run, "score", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ablate.main(command)
+    assert any(folder.name.endswith(".part") for folder in cells(tmp_path))
+    assert ablate.main(command) == 0
+    assert not any(folder.name.endswith(".part") for folder in cells(tmp_path))
+    for name in ("table.md", "table.csv"):
+        assert (tmp_path / "out" / name).read_text() == (tmp_path / "undisturbed" / name).read_text()
+    predictions = [sorted((tmp_path / o / "cells").glob("*/predictions.test.jsonl")) for o in ("out", "undisturbed")]
+    assert [path.read_text() for path in predictions[0]] == [path.read_text() for path in predictions[1]]
+
+
+def test_a_dry_run_runs_nothing(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ablate.main([*arguments, "--contexts=tag,cap", "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "14 cells, about" in shown
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_study_may_grow_but_not_change(
+    arguments: list[str], tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ablate.main([*arguments, "--contexts=cap", "--cva=off", "--seeds=1"])
+    finished = cells(tmp_path)
+    assert ablate.main([*arguments, "--contexts=cap,tag", "--cva=off", "--seeds=1,2"]) == 0
+    assert set(finished) < set(cells(tmp_path))
+    assert len(cells(tmp_path)) == 8
+    with pytest.raises(SystemExit):
+        fail(["ablate", *arguments, "--contexts=cap", "--recipe.batch_size=8"])
+    assert "holds another study: it differs in batch_size (16 there, 8 now)" in capsys.readouterr().err
+    other = tmp_path / "data" / "demo"
+    write(DemoConfig(train=24, valid=12, test=12, seed=5), other)
+    with pytest.raises(SystemExit):
+        fail(["ablate", *arguments, "--contexts=cap", f"--data-dir={other}"])
+    assert "differs in demo's train (SHA-256" in capsys.readouterr().err
+
+
+def fail(argv: list[str]) -> None:
+    guard(lambda _: {"ablate": ablate.main, "train": train.main}[argv[0]](argv[1:]))
+
+
+def test_a_cell_whose_loss_is_no_number_leaves_a_gap(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loss = ITA.loss
+
+    def diverges(self: ITA, losses: object) -> object:
+        return loss(self, losses) * (float("nan") if self.cva == "token" else 1.0)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ITA, "loss", diverges)
+    assert ablate.main([*arguments, "--contexts=cap", "--seeds=1"]) == 1
+    shown = capsys.readouterr().out
+    assert "failed: demo ITA-Cap, token, seed 1: the loss became nan in epoch 1, step 1" in shown
+    table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    assert "| ITA-Cap+CVA (token) | – | – | – | – | 0/1 (1 failed) |" in table
+    (log,) = (tmp_path / "out" / "failed").iterdir()
+    assert "NonFiniteLossError" in log.read_text(encoding="utf-8")
+
+    monkeypatch.setattr(ITA, "loss", loss)
+    assert ablate.main([*arguments, "--contexts=cap", "--seeds=1"]) == 0
+    assert not list((tmp_path / "out" / "failed").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--contexts=tag,tag"], "named twice"),
+        (["--contexts=tags"], "unknown context 'tags'. Did you mean 'tag'?"),
+        (["--dataset=demoo"], "unknown dataset 'demoo'. Did you mean 'demo'?"),
+        (["--cva=of"], "unknown cva 'of'. Did you mean 'off'?"),
+        (["--seeds=1,1"], "seeds must name at least one, each once"),
+        (["--seeds=one"], "expected whole numbers"),
+        (["--recipe.temperature=0"], "temperature must be greater than 0"),
+        (["--preset=papper"], "unknown preset 'papper'. Did you mean 'paper'?"),
+        (["--context-files", "cap"], "expected KIND=FILE"),
+        (["--context-files", "cpa=x"], "unknown context 'cpa'"),
+        (["--encoder=./nowhere"], "does not exist"),
+        (["--data-dir=/nowhere"], "looked for /nowhere/demo/{train.txt"),
+    ],
+)
+def test_bad_arguments_end_with_a_message(
+    arguments: list[str], tmp_path: Path, options: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        fail(["ablate", *arguments, *options])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "letter.txt").write_text("dear")
+    with pytest.raises(SystemExit):
+        fail(["ablate", *arguments])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["letter.txt"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written(arguments: list[str], tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(SystemExit):
+        fail(["ablate", *arguments])
+
+
+def test_out_below_a_file_is_an_error(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit):
+        fail(["ablate", *arguments, f"--out={tmp_path / 'file' / 'out'}"])
+    assert "cannot write to" in capsys.readouterr().err
+
+
+def test_one_run_and_its_config_are_the_same_run(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [a for a in arguments if not a.startswith("--seeds")] + ["--contexts=tag,ocr", "--cva=sequence"]
+    assert train.main(command) == 0
+    (folder,) = (tmp_path / "out").iterdir()
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    assert (config["contexts"], config["cva"], config["recipe"]["epochs"]) == (["tag", "ocr"], "sequence", 1)
+    assert {path.name for path in folder.iterdir()} == {
+        "config.yaml",
+        "environment.json",
+        "metrics.json",
+        "predictions.test.jsonl",
+        "predictions.valid.jsonl",
+    }
+    data_dir = next(a for a in arguments if a.startswith("--data-dir"))
+    assert train.main([f"--config={folder / 'config.yaml'}", data_dir, f"--out={tmp_path / 'again'}"]) == 0
+    again = tmp_path / "again" / folder.name
+    name = "predictions.test.jsonl"
+    assert (again / name).read_text(encoding="utf-8") == (folder / name).read_text(encoding="utf-8")
+
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        train.main([f"--config={folder / 'config.yaml'}", "--print_config"])
+    assert ended.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert {key: printed[key] for key in config} == config
+
+
+def test_predictions_name_every_tweet_in_both_views(arguments: list[str], tmp_path: Path, corpus: Path) -> None:
+    command = [a for a in arguments if not a.startswith("--seeds")] + ["--contexts=cap", "--recipe.max_length=12"]
+    assert train.main(command) == 0
+    (folder,) = (tmp_path / "out").iterdir()
+    lines = [json.loads(line) for line in (folder / "predictions.test.jsonl").read_text(encoding="utf-8").splitlines()]
+    truth = (corpus / "test.txt").read_text(encoding="utf-8")
+    assert [f"IMGID:{line['tweet']}" for line in lines] == [x for x in truth.split("\n") if x.startswith("IMGID:")]
+    assert all(len(line["gold"]) == len(line["T"]) == len(line["I+T"]) for line in lines)
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["splits"]["test"]["words_cut"] > 0
+    assert metrics["splits"]["test"]["mentions"] == sum(tag[0] == "B" for line in lines for tag in line["gold"])
+
+
+def test_published_numbers_carry_their_source() -> None:
+    for dataset in ("twitter15", "twitter17", "snap"):
+        rows = published(dataset)
+        assert rows
+        assert all(row.source and 60 < float(row.f1) < 95 for row in rows)
+    found = counterpart("twitter15", "ITA-All+CVA", "minilm")
+    assert found is not None
+    assert (found.f1, found.encoder) == ("76.01", "BERT")
+    large = counterpart("twitter17", "ITA-All+CVA", "xlm-roberta-large")
+    assert large is not None
+    assert large.f1 == "89.75"
+    assert counterpart("twitter15", "ITA-Cap", "minilm") is None
+    assert published("demo") == []

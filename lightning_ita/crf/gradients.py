@@ -48,7 +48,7 @@ class LogProb(torch.autograd.Function):
         weights = grad[:, None] * ctx.mask
         emissions_grad = trellis.marginals * -grad[:, None, None]
         emissions_grad.scatter_add_(2, ctx.tags[..., None], weights[..., None])
-        transitions_grad = torch.einsum("b,bij->ij", -grad, trellis.transition_counts)
+        transitions_grad = (trellis.transition_counts * -grad[:, None, None]).sum(0)
         transitions_grad.view(-1).scatter_add_(0, ctx.moves.flatten(), weights[:, 1:].flatten())
         return None, None, None, emissions_grad, *_ends(emissions_grad, transitions_grad, trellis.last)
 
@@ -68,7 +68,7 @@ class LogPartition(torch.autograd.Function):
         """Weighs the marginals."""
         trellis: Trellis = ctx.trellis
         emissions_grad = trellis.marginals * grad[:, None, None]
-        transitions_grad = torch.einsum("b,bij->ij", grad, trellis.transition_counts)
+        transitions_grad = (trellis.transition_counts * grad[:, None, None]).sum(0)
         return None, emissions_grad, *_ends(emissions_grad, transitions_grad, trellis.last)
 
 

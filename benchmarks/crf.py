@@ -11,10 +11,10 @@ parameters, are both in the clock; decoding runs without gradients, and returns 
 Before measuring, 16 MB are allocated and freed, as any encoder does: until then the C library returns each large array
 to the system, and whoever works with few large arrays rather than many small ones would pay for page faults.
 
-Rows: ``nll`` is −log p(y) of the gold tags; ``plain nll`` the same by this file's recursion, a log-sum-exp a step in
-automatic differentiation; ``marginals`` the forward–backward, marginals and gradients of log Z together; ``marginals ∇``
-a loss on the marginals and its gradient, which takes a second sweep; ``sequence CVA`` and ``token CVA`` the alignment of
-two stacked views, teacher detached; ``CVA step`` both views' nll and the sequence CVA, as one trains them.
+Rows: ``nll`` is −log p(y) of the gold tags; ``plain nll`` the same by the recursion below, a log-sum-exp a step in
+automatic differentiation; ``marginals`` the marginals, log Z and its gradient; ``marginals ∇`` a loss on the marginals
+and its gradient, which takes a second sweep; ``sequence CVA`` and ``token CVA`` the alignment of two stacked views,
+teacher detached; ``CVA step`` both views' nll and the sequence CVA, as one trains them.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Closed-form gradients: one forward–backward gives a quantity and, by another name, its derivative.
 
-Each function looks its value up in a trellis that has been computed already. None of them can be differentiated
-twice: PyTorch says so when asked to.
+Each function looks its value up in a trellis that has been computed already, and hands out a copy. None of them can be
+differentiated twice: PyTorch says so when asked to.
 """
 
 from typing import Any
@@ -60,7 +60,7 @@ class LogPartition(torch.autograd.Function):
     def forward(ctx: Any, trellis: Trellis, *potentials: Tensor) -> Tensor:
         """Looks log Z up, shape (batch,)."""
         ctx.trellis = trellis
-        return trellis.log_partition.detach()
+        return trellis.log_partition.clone()
 
     @staticmethod
     @once_differentiable
@@ -79,7 +79,7 @@ class Marginals(torch.autograd.Function):
     def forward(ctx: Any, trellis: Trellis, *potentials: Tensor) -> Tensor:
         """Looks the marginals up, shape (batch, length, tags)."""
         ctx.trellis = trellis
-        return trellis.marginals.detach()
+        return trellis.marginals.clone()
 
     @staticmethod
     @once_differentiable

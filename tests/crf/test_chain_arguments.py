@@ -6,7 +6,7 @@ from chains import prefix_mask, random_chain, random_potentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_ita.crf import ChainDistribution, LinearChainCRF
+from lightning_ita.crf import ChainDistribution, ForbiddenTransitions, LinearChainCRF
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,17 @@ def test_wrong_tags_are_named(tags, message):
     chain = random_chain([3, 2], 4)
     with pytest.raises(ValueError, match=message):
         chain.log_prob(tags)
+
+
+@pytest.mark.parametrize("field", ["start", "transition", "end"])
+def test_wrong_forbidden_transitions_are_named(field):
+    nothing = ForbiddenTransitions(*(torch.zeros(shape, dtype=torch.bool) for shape in (4, (4, 4), 4)))
+    chain = random_chain([3, 2], 4)
+    assert torch.equal(chain.argmax(nothing), chain.argmax())
+    with pytest.raises(ValueError, match=f"bool forbidden {field} of shape .* got float32 of shape"):
+        chain.argmax(nothing._replace(**{field: getattr(nothing, field).float()}))
+    with pytest.raises(ValueError, match=f"bool forbidden {field} of shape .* got bool of shape"):
+        chain.argmax(nothing._replace(**{field: torch.zeros(3, dtype=torch.bool)}))
 
 
 @pytest.mark.parametrize("divergence", ["cross_entropy", "kl", "token_kl"])

@@ -135,3 +135,12 @@ def test_asked_without_gradients_first():
         assert not chain.log_partition.requires_grad
     assert chain.log_partition.requires_grad
     assert chain.marginals.requires_grad
+
+
+def test_what_is_handed_out_may_be_changed():
+    chain = random_chain(LENGTHS, TAGS)
+    expected = chain.log_partition.clone(), chain.marginals.clone(), chain.transition_counts.clone()
+    for name in ("log_partition", "marginals", "transition_counts"):
+        getattr(chain, name).zero_()
+    for value, kept in zip((chain.log_partition, chain.marginals, chain.transition_counts), expected, strict=True):
+        assert torch.equal(value, kept)

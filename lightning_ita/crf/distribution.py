@@ -10,15 +10,15 @@ from torch.distributions import Distribution, register_kl
 
 from lightning_ita.crf.gradients import LogMarginals, LogMessages, LogPartition, LogProb, Marginals
 from lightning_ita.crf.trellis import Trellis, forward_backward
-from lightning_ita.crf.validation import check_contents, check_other, check_structure, check_tags
+from lightning_ita.crf.validation import check_contents, check_forbidden, check_other, check_structure, check_tags
 from lightning_ita.crf.viterbi import ForbiddenTransitions, viterbi
 
 
 class ChainDistribution(Distribution):
     """p(y) ∝ exp(start[y₁] + Σ e_t[y_t] + Σ A[y_{t-1}, y_t] + end[y_n]), one distribution a row.
 
-    Everything is computed when first asked for, in at least float32, and kept: log Z, marginals, entropies and
-    divergences share one forward–backward.
+    Everything is computed when first asked for, in at least float32: log Z, marginals, entropies and divergences share
+    one forward–backward. All of it can be differentiated once, with respect to emissions and transitions.
 
     Args:
         emissions: Scores of each tag at each position, shape (batch, length, tags). What padding holds is ignored.
@@ -58,6 +58,7 @@ class ChainDistribution(Distribution):
         self.start_transitions = start_transitions.to(dtype)
         self.transitions = transitions.to(dtype)
         self.end_transitions = end_transitions.to(dtype)
+        # Of which distribution these are which rows: there the forward–backward is to be found.
         self._source: tuple[ChainDistribution, slice] | None = None
 
     def __getitem__(self, rows: slice) -> "ChainDistribution":
@@ -127,7 +128,7 @@ class ChainDistribution(Distribution):
         """Expected count of each transition, Σ_t p(y_{t-1} = i, y_t = j), shape (batch, tags, tags)."""
         if torch.is_grad_enabled() and any(scores.requires_grad for scores in self._potentials):
             return self.pair_marginals.sum(1)
-        return self._trellis.transition_counts
+        return self._trellis.transition_counts.clone()
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of tag sequences.
@@ -152,10 +153,14 @@ class ChainDistribution(Distribution):
             forbidden: Moves that the sequence may not make.
 
         Returns:
-            Tags, int64, shape (batch, length), −1 at padding.
+            Tags, int64, shape (batch, length), −1 at padding. Where every sequence is forbidden, any.
+
+        Raises:
+            ValueError: If what is forbidden has a wrong shape or dtype.
         """
         start, transitions, end = self.start_transitions, self.transitions, self.end_transitions
         if forbidden is not None:
+            check_forbidden(*forbidden, num_tags=transitions.shape[0])
             start = start.masked_fill(forbidden.start, -torch.inf)
             transitions = transitions.masked_fill(forbidden.transition, -torch.inf)
             end = end.masked_fill(forbidden.end, -torch.inf)

@@ -1,7 +1,7 @@
 """Closed-form gradients: one forward–backward gives a quantity and, by another name, its derivative.
 
-Each function looks its value up in a trellis that has been computed already. None of them can be differentiated
-twice: PyTorch says so when asked to.
+Each function looks its value up in a trellis that has been computed already, and hands out a copy. None of them can be
+differentiated twice: PyTorch says so when asked to.
 """
 
 from typing import Any
@@ -48,7 +48,7 @@ class LogProb(torch.autograd.Function):
         weights = grad[:, None] * ctx.mask
         emissions_grad = trellis.marginals * -grad[:, None, None]
         emissions_grad.scatter_add_(2, ctx.tags[..., None], weights[..., None])
-        transitions_grad = torch.einsum("b,bij->ij", -grad, trellis.transition_counts)
+        transitions_grad = (trellis.transition_counts * -grad[:, None, None]).sum(0)
         transitions_grad.view(-1).scatter_add_(0, ctx.moves.flatten(), weights[:, 1:].flatten())
         return None, None, None, emissions_grad, *_ends(emissions_grad, transitions_grad, trellis.last)
 
@@ -60,7 +60,7 @@ class LogPartition(torch.autograd.Function):
     def forward(ctx: Any, trellis: Trellis, *potentials: Tensor) -> Tensor:
         """Looks log Z up, shape (batch,)."""
         ctx.trellis = trellis
-        return trellis.log_partition.detach()
+        return trellis.log_partition.clone()
 
     @staticmethod
     @once_differentiable
@@ -68,7 +68,7 @@ class LogPartition(torch.autograd.Function):
         """Weighs the marginals."""
         trellis: Trellis = ctx.trellis
         emissions_grad = trellis.marginals * grad[:, None, None]
-        transitions_grad = torch.einsum("b,bij->ij", grad, trellis.transition_counts)
+        transitions_grad = (trellis.transition_counts * grad[:, None, None]).sum(0)
         return None, emissions_grad, *_ends(emissions_grad, transitions_grad, trellis.last)
 
 
@@ -79,7 +79,7 @@ class Marginals(torch.autograd.Function):
     def forward(ctx: Any, trellis: Trellis, *potentials: Tensor) -> Tensor:
         """Looks the marginals up, shape (batch, length, tags)."""
         ctx.trellis = trellis
-        return trellis.marginals.detach()
+        return trellis.marginals.clone()
 
     @staticmethod
     @once_differentiable

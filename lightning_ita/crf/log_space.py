@@ -98,8 +98,7 @@ class LogTrellis:
         # The adjoint of α walks backwards; that of β is mirrored to do so too.
         matrices = torch.cat([before, after.mT.flip(1)])
         inputs = torch.cat([alpha_grad, beta_grad.flip(1)]).to(matrices.dtype)
-        with torch.autocast(inputs.device.type, enabled=False):
-            solved = recur(matrices, inputs) if self.log_depth else _walk(matrices, inputs)
+        solved = recur(matrices, inputs) if self.log_depth else _walk(matrices, inputs)
         # shape: (batch, length, tags)
         into_alpha, into_beta = solved[:batch], solved[batch:].flip(1)
         # shape: (tags, tags)
@@ -118,7 +117,10 @@ def _walk(matrices: Tensor, inputs: Tensor) -> Tensor:
 
 
 def working_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
-    """What to compute in: float64, since log-sums grow with the length, where the device has it."""
+    """What to compute in: float64 where the device has it, since log-sums grow with the length.
+
+    Neither does autocast touch float64.
+    """
     return dtype if device.type == "mps" else torch.float64
 
 

@@ -54,6 +54,21 @@ def check_tags(tags: Tensor, mask: Tensor, num_tags: int, contents: bool) -> Non
             raise ValueError(f"expected tags in 0 … {num_tags - 1}, got {tags[wrong][0].item()}")
 
 
+def check_forbidden(start: Tensor, transition: Tensor, end: Tensor, num_tags: int) -> None:
+    """Checks the shapes and dtypes of what is forbidden.
+
+    Raises:
+        ValueError: Saying what was expected and what came.
+    """
+    for name, forbidden, shape in (
+        ("start", start, (num_tags,)),
+        ("transition", transition, (num_tags, num_tags)),
+        ("end", end, (num_tags,)),
+    ):
+        if forbidden.shape != shape or forbidden.dtype != torch.bool:
+            raise ValueError(f"expected a bool forbidden {name} of shape {shape}, got {_form(forbidden)}")
+
+
 def check_other(emissions: Tensor, mask: Tensor, other_emissions: Tensor, other_mask: Tensor, contents: bool) -> None:
     """Checks that two distributions are over the same sequences.
 

@@ -13,7 +13,7 @@ from lightning_ita.data import DATASETS
 from lightning_ita.data.datamodule import MNERDataModule
 from lightning_ita.errors import UserError, unknown
 from lightning_ita.models.ita import CVA, trained_views
-from lightning_ita.models.recipes import Recipe, recipe_for
+from lightning_ita.models.recipes import Recipe, available_precision
 
 # Raised when the meaning of a cell's fields changes, so that results from before are not taken for results from after.
 FORMAT = 1
@@ -117,7 +117,7 @@ class Cell:
         return module
 
     def resolve(self, digests: Mapping[str, str]) -> Cell:
-        """Returns the cell with its data's digests and the data set's published temperature filled in.
+        """Returns the cell with its data's digests, its precision and the published temperature filled in.
 
         Raises:
             UserError: The cell already names other data.
@@ -129,31 +129,13 @@ class Cell:
                 f"{self.dataset}: {', '.join(changed)} changed since this cell was planned (SHA-256 differs); "
                 f"restore the data, or plan anew without its `data` entry"
             )
-        recipe = self.recipe
+        recipe = replace(self.recipe, precision=available_precision(self.recipe.precision))
         if self.cva == "token" and recipe.temperature is None:
             recipe = replace(recipe, temperature=DATASETS[self.dataset].temperature)
         return replace(self, data=data, recipe=recipe)
 
     def to_config(self) -> dict[str, Any]:
-        """Returns the cell as plain values, which `from_config` reads back."""
+        """Returns the cell as plain values; `python -m experiments.train --config` reads them back."""
         config = asdict(self)
         config["contexts"] = list(self.contexts)
         return config
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Cell:
-        """Reads a cell from plain values; what is missing takes its default.
-
-        Raises:
-            UserError: A key or hyper-parameter is unknown, or a value is out of its range.
-        """
-        values = dict(config)
-        for key in values:
-            if key not in cls.__dataclass_fields__:
-                raise unknown("key", key, cls.__dataclass_fields__)
-        recipe = dict(values.pop("recipe", {}))
-        for key in recipe:
-            if key not in Recipe.__dataclass_fields__:
-                raise unknown("hyper-parameter", key, Recipe.__dataclass_fields__)
-        default = recipe_for(values.get("encoder", cls.encoder))
-        return cls(**values, recipe=replace(default, **recipe))

@@ -13,7 +13,7 @@ from rich.console import Console
 from experiments.cell import Source
 from lightning_ita.contexts.kinds import KINDS
 from lightning_ita.errors import UserError, unknown
-from lightning_ita.models.recipes import RECIPES, Recipe, recipe_for
+from lightning_ita.models.recipes import RECIPES, Recipe, preset_for
 
 # Exit status: something the user gave is wrong; interrupted.
 USER_ERROR, INTERRUPTED = 2, 130
@@ -64,9 +64,10 @@ def source_of(arguments: Any) -> Source:
 
 
 def add_recipe(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> None:
-    """Adds ``--encoder``, ``--preset`` and ``--recipe.*``, whose defaults are those of the encoder or the preset."""
+    """Adds ``--encoder``, ``--preset`` and ``--recipe.*``, whose defaults are those of the preset."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--encoder", default="minilm")
+    first.add_argument("--dataset", default="demo")
     first.add_argument("--preset")
     chosen, _ = first.parse_known_args(argv)
     if chosen.preset is not None and chosen.preset not in RECIPES:
@@ -77,9 +78,9 @@ def add_recipe(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> None
     parser.add_argument(
         "--preset",
         type=str | None,
-        help=f"Hyper-parameters to start from: {', '.join(RECIPES)}; by default by encoder.",
+        help=f"Hyper-parameters to start from: {', '.join(RECIPES)}; by default by encoder and data.",
     )
-    recipe = RECIPES[chosen.preset] if chosen.preset else recipe_for(chosen.encoder)
+    recipe = RECIPES[chosen.preset or preset_for(chosen.encoder, chosen.dataset)]
     parser.add_class_arguments(Recipe, "recipe")
     parser.set_defaults({f"recipe.{name}": value for name, value in vars(recipe).items()})
 

@@ -12,7 +12,7 @@ from experiments.cell import Cell, Source
 from lightning_ita.data.datamodule import SplitSummary
 from lightning_ita.models.encoders import EncoderShape, encoder_shape
 from lightning_ita.models.ita import CROSS_MODAL, TEXT
-from lightning_ita.models.recipes import Precision
+from lightning_ita.models.recipes import Precision, available_precision
 
 # Training reaches this share of the rate of a plain matrix product; measured with MiniLM on CPU.
 SHARE_OF_MATMUL = 0.5
@@ -70,7 +70,7 @@ def cost(cell: Cell, source: Source, shape: EncoderShape) -> Cost:
 def flop_per_second(shape: EncoderShape, precision: Precision) -> float:
     """Measures matrix products of the encoder's shape for a moment, and returns the rate training may reach."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    dtype = torch.bfloat16 if available_precision(precision) == "bfloat16" else torch.float32
     left = torch.ones(1024, shape.hidden, device=device, dtype=dtype)
     right = torch.ones(shape.hidden, shape.feed_forward, device=device, dtype=dtype)
     products, started = 0, time.perf_counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from lightning_ita.data.corpus import Corpus
 from lightning_ita.errors import UserError
 from lightning_ita.files import write_text
 from lightning_ita.models.ita import CVA
-from lightning_ita.models.recipes import Recipe
+from lightning_ita.models.recipes import Recipe, available_precision
 
 STUDY, CELLS, FAILED = "study.json", "cells", "failed"
 # The order of the paper's rows.
@@ -114,7 +114,8 @@ def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus]) -> None:
     Raises:
         UserError: The folder holds another study, or something that is not a study, or cannot be written.
     """
-    settings = {"encoder": study.encoder, **asdict(study.recipe)}
+    recipe = replace(study.recipe, precision=available_precision(study.recipe.precision))
+    settings = {"encoder": study.encoder, **asdict(recipe)}
     data = {name: dict(corpus.digests) for name, corpus in corpora.items()}
     path = out / STUDY
     if path.is_file():

@@ -137,7 +137,7 @@ def caption(rows: Sequence[Row]) -> str:
 NOTE = (
     "T: the text view alone. I+T: tweet and visual contexts. Δ: points above BERT-CRF. Rows without CVA are trained on "
     "I+T alone, the others on both views; each is tested in both. The best epoch is chosen on valid by the mean F1 of "
-    "the trained views. “paper”: what the paper reports for the system of this name, with its own encoder and contexts; "
+    "the trained views. “paper”: what the paper reports for the system of this name, with its encoder and contexts; "
     "not measured here."
 )
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
+
+import torch
 
 from lightning_ita.data.tags import LabelConvention, TagScheme
 from lightning_ita.errors import UserError
 
-Precision = Literal["float32", "bfloat16"]
+# auto: bfloat16 where the processor multiplies matrices in it, else float32.
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Recipe:
         tag_scheme: Tags inside the model.
         labels: What becomes of stray ``I-`` tags, in training and in the count.
         max_length: Longest view in sub-tokens; the encoder's limit if not given.
-        precision: Arithmetic of the encoder; the CRF is always at least float32.
+        precision: Arithmetic of the encoder: ``float32``, ``bfloat16``, or ``auto`` (bfloat16 where the processor has
+            it); the CRF is always at least float32.
     """
 
     learning_rate: float = 1e-4
@@ -72,8 +76,10 @@ class Recipe:
 
 
 RECIPES = {
-    # For encoders of MiniLM's size.
+    # For encoders of MiniLM's size on corpora of a few thousand tweets.
     "small": Recipe(),
+    # For the demo corpus: few tweets, so smaller batches.
+    "demo": Recipe(batch_size=8, warmup=0.1, precision="auto"),
     # The paper's for XLM-R-large: lr 5e-6, transitions ×10⁴, batch 4, 10 epochs, no warm-up, clip 5.
     "paper": Recipe(
         learning_rate=5e-6,
@@ -81,17 +87,26 @@ RECIPES = {
         crf_lr_factor=1e4,
         batch_size=4,
         epochs=10,
-        warmup=0.0,
         gradient_clip=5.0,
     ),
 }
 
 
-def recipe_for(encoder: str) -> Recipe:
-    """Returns the shipped recipe for an encoder: ``small`` for minilm, else the paper's."""
-    return RECIPES["small" if encoder == "minilm" else "paper"]
+def preset_for(encoder: str, datasets: str) -> str:
+    """Returns the name of the recipe to start from: ``demo`` or ``small`` for minilm, else the paper's."""
+    if encoder != "minilm":
+        return "paper"
+    return "demo" if datasets == "demo" else "small"
 
 
-def recipe_fields() -> dict[str, object]:
-    """Returns the type of each hyper-parameter by its name."""
-    return {field.name: field.type for field in fields(Recipe)}
+def available_precision(precision: Precision) -> Precision:
+    """Decides ``auto``: bfloat16 where this machine multiplies matrices in it, else float32."""
+    if precision != "auto":
+        return precision
+    if torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # torch does not publish this yet; without it float32 is right everywhere.
+        supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        fast = supported is not None and supported()
+    return "bfloat16" if fast else "float32"

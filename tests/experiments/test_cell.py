@@ -3,21 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import yaml
 
 from experiments.cell import Cell
 from lightning_ita.errors import UserError
 from lightning_ita.models.recipes import RECIPES, Recipe
 
 DIGESTS = {"train": "a", "valid": "b", "test": "c", "cap": "d", "tag": "e", "ocr": "f"}
-
-
-def test_a_cell_round_trips_through_yaml() -> None:
-    cell = Cell("twitter17", ("tag", "cap"), "sequence", seed=3, recipe=Recipe(epochs=2)).resolve(DIGESTS)
-    again = Cell.from_config(yaml.safe_load(yaml.safe_dump(cell.to_config())))
-    assert again == cell
-    assert again.identity == cell.identity
-    assert set(cell.data) == {"train", "valid", "test", "cap", "tag"}
 
 
 def test_identity_covers_what_the_result_depends_on() -> None:

@@ -118,7 +118,7 @@ class ScaledTrellis:
         states = self.after[::-1, ::-1]
         beta_grads = beta_grad.numpy().swapaxes(0, 1)
         entering = np.stack([beta_grads, alpha_grad.numpy().swapaxes(0, 1)[::-1]], axis=1, dtype=np.float64)
-        entering /= states + (states == 0)  # zero at padding, as is what enters there
+        entering /= np.maximum(states, 1e-300)  # below it is padding only, where nothing enters
         after = np.empty_like(entering)
         sweep(entering, after, self.factors[::-1, ::-1], self.steps)
         # shape: (length, batch, tags)
@@ -136,9 +136,10 @@ class ScaledTrellis:
 def _outer(left: Array, right: Array) -> Array:
     """Σ_l left[l, b, i] · right[l, b, j], shape (batch, tags, tags).
 
-    One small product a row: summed over rows at once it would be large enough for BLAS to wake its threads.
+    One small product a row: summed over rows at once it would be large enough for BLAS to wake its threads. Mirrored
+    views are copied, since BLAS does not walk backwards.
     """
-    return left.transpose(1, 2, 0) @ right.swapaxes(0, 1)
+    return left.transpose(1, 2, 0) @ np.ascontiguousarray(right).swapaxes(0, 1)
 
 
 def sweep(before: Array, after: Array, factors: Array, steps: Array, rescale_every: int | None = None) -> Array:

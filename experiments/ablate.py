@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from experiments.cell import Cell, Source
+from experiments.cell import Cell
 from experiments.cli import add_recipe, add_source, guard, make_console, make_parser, recipe_of, source_of, split_names
 from experiments.cost import Cost, costs, flop_per_second
+from experiments.jobs import default_jobs, run_jobs
 from experiments.progress import StudyProgress, describe
-from experiments.study import Study, collect, open_folder, plan, read_corpora, run
+from experiments.study import Study, collect, forget_failures, open_folder, plan, read_corpora
 from experiments.table import rows_of, terminal, write_tables
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import UserError
@@ -55,10 +55,15 @@ def main(argv: Sequence[str]) -> int:
     add_recipe(parser, argv)
     parser.add_argument("--out", type=str | None, help="The study's folder; by default runs/DATASET-ENCODER-CONTEXTS.")
     parser.add_argument(
+        "--jobs", type=int | None, help="Cells to run at once; by default as many as cores and memory hold."
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="Print the plan and an estimate of its cost; run nothing."
     )
     arguments = parser.parse_args(list(argv))
 
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise UserError(f"--jobs {arguments.jobs}: expected 1 or more")
     source = source_of(arguments)
     study = Study(
         datasets=split_names(arguments.dataset),
@@ -82,25 +87,26 @@ def main(argv: Sequence[str]) -> int:
 
     open_folder(out, study, corpora)
     results = collect(cells, out)
-    if any(result.metrics is None for result in results):
-        run_visibly(cells, out, source, console)
+    unfinished = [result.cell for result in results if result.metrics is None]
+    if unfinished:
+        jobs = arguments.jobs or default_jobs(shape, len(unfinished))
+        with console.status("counting sub-tokens"):
+            weights = [cost.flop for cost in costs(cells, source)]
+        with StudyProgress(cells, weights, console) as progress:
+            for result in results:
+                if result.metrics is not None:
+                    progress.finished(result)
+            forget_failures(unfinished, out)
+            run_jobs(unfinished, out, source, jobs, progress)
         results = collect(cells, out)
     rows = rows_of(results)
     for dataset in study.datasets:
         console.print(terminal([row for row in rows if row.cell.dataset == dataset]))
     console.print("written: " + ", ".join(map(str, write_tables(results, out))), soft_wrap=True, highlight=False)
-    unfinished = [result for result in results if result.metrics is None]
-    for result in unfinished:
+    gaps = [result for result in results if result.metrics is None]
+    for result in gaps:
         console.print(f"failed: {describe(result.cell)}: {result.failure}", markup=False, soft_wrap=True)
-    return 1 if unfinished else 0
-
-
-def run_visibly(cells: Sequence[Cell], out: Path, source: Source, console: Console) -> None:
-    """Runs the cells under a progress bar."""
-    with console.status("counting sub-tokens"):
-        weights = [cost.flop for cost in costs(cells, source)]
-    with StudyProgress(cells, weights, console) as progress:
-        run(cells, out, source, progress.callbacks, progress.finished)
+    return 1 if gaps else 0
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

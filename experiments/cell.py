@@ -91,6 +91,8 @@ class Cell:
             values["recipe"].pop("cva_weight")
         if len(self.trained_views) == 1:
             values["recipe"].pop("cross_modal_weight")
+        if not self.recipe.freeze_word_embeddings:
+            values["recipe"].pop("freeze_word_embeddings")
         text = json.dumps({"format": FORMAT, **values}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

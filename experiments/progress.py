@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from experiments.cell import Cell
 from experiments.study import Result
 from lightning_ita.models.ita import VIEWS
 
+# Shares of a cell: when it is trained, and when it is finished.
+TRAINING_SHARE, DONE = 0.95, 1.0
+
 
 class StudyProgress:
-    """A bar for the study, weighted by the cost of its cells, a bar for the run in hand, and a line a finished cell.
+    """A bar for the study, weighted by cost, a bar for each run in hand, and a line for each finished cell.
 
     Args:
         cells: The plan.
@@ -27,7 +30,8 @@ class StudyProgress:
     def __init__(self, cells: Sequence[Cell], weights: Sequence[float], console: Console):
         self.console = console
         self.weights = {cell.name: weight for cell, weight in zip(cells, weights, strict=True)}
-        self.count, self.total = 0, len(cells)
+        self.shares = dict.fromkeys(self.weights, 0.0)
+        self.runs: dict[str, TaskID] = {}
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -38,8 +42,6 @@ class StudyProgress:
             console=console,
         )
         self.study = self.progress.add_task("study", total=sum(weights))
-        self.run = self.progress.add_task("", total=None, visible=False)
-        self.done = 0.0
 
     def __enter__(self) -> StudyProgress:
         self.progress.start()
@@ -48,23 +50,30 @@ class StudyProgress:
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
-    def callbacks(self, cell: Cell) -> list[Callback]:
-        """Returns the callbacks that watch the run of a cell."""
-        self.progress.reset(self.run, description=f"  {cell.system} {cell.cva} seed {cell.seed}", visible=True)
-        return [RunProgress(self, cell)]
-
     def within(self, cell: Cell, share: float, stage: str) -> None:
-        """Notes how far the run in hand is, from 0 to 1."""
-        self.progress.update(self.run, total=1.0, completed=share, description=f"  {describe(cell)}: {stage}")
-        self.progress.update(self.study, completed=self.done + share * self.weights[cell.name])
+        """Notes how far the run of a cell is, from 0 to 1."""
+        if cell.name not in self.runs:
+            self.runs[cell.name] = self.progress.add_task("", total=1.0)
+        self.progress.update(self.runs[cell.name], completed=share, description=f"  {describe(cell)}: {stage}")
+        self.shares[cell.name] = share
+        self._advance()
 
     def finished(self, result: Result) -> None:
-        """Notes a cell's end, with its line."""
-        self.count += 1
-        self.done += self.weights[result.cell.name]
-        self.progress.update(self.study, completed=self.done, description=f"study {self.count}/{self.total}")
-        self.progress.update(self.run, visible=False)
-        self.console.print(f"[{self.count:>2}/{self.total}] {describe(result.cell)}  {outcome(result)}", markup=False)
+        """Notes a cell's end, with its line; told twice, it is noted once."""
+        if self.shares[result.cell.name] == DONE:
+            return
+        self.shares[result.cell.name] = DONE
+        count = sum(share == DONE for share in self.shares.values())
+        if result.cell.name in self.runs:
+            self.progress.remove_task(self.runs.pop(result.cell.name))
+        self.progress.update(self.study, description=f"study {count}/{len(self.shares)}")
+        self._advance()
+        line = f"[{count:>2}/{len(self.shares)}] {describe(result.cell)}  {outcome(result)}"
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _advance(self) -> None:
+        done = sum(share * self.weights[name] for name, share in self.shares.items())
+        self.progress.update(self.study, completed=done)
 
 
 def describe(cell: Cell) -> str:
@@ -83,18 +92,20 @@ def outcome(result: Result) -> str:
 
 
 class RunProgress(Callback):
-    """Tells a study's progress how far the run in hand is."""
+    """Reports how far the run of a cell is.
 
-    def __init__(self, study: StudyProgress, cell: Cell):
-        self.study = study
-        self.cell = cell
+    Args:
+        report: Takes the share done, from 0 to 1, and the stage in words.
+    """
+
+    def __init__(self, report: Callable[[float, str], None]):
+        self.report = report
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Counts a training step."""
+        """Reports a training step."""
         share = trainer.global_step / max(int(trainer.estimated_stepping_batches), 1)
-        stage = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        self.study.within(self.cell, 0.95 * share, stage)
+        self.report(TRAINING_SHARE * share, f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Says that training is over."""
-        self.study.within(self.cell, 0.95, "evaluating")
+        """Reports that training is over."""
+        self.report(TRAINING_SHARE, "evaluating")

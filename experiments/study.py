@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from pytorch_lightning.callbacks import Callback
 
 from experiments.cell import Cell, Source
@@ -20,7 +22,7 @@ from lightning_ita.files import write_text
 from lightning_ita.models.ita import CVA
 from lightning_ita.models.recipes import Recipe, available_precision
 
-STUDY, CELLS, FAILED = "study.json", "cells", "failed"
+STUDY, CELLS, FAILED, LOCKS = "study.json", "cells", "failed", "locks"
 # The order of the paper's rows.
 SINGLE_CONTEXTS = ("ocr", "cap", "tag")
 
@@ -138,7 +140,7 @@ def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus]) -> None:
     elif out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out} is not empty and holds no study ({STUDY} is missing); choose another --out")
     try:
-        for folder in (out / CELLS, out / FAILED):
+        for folder in (out / CELLS, out / FAILED, out / LOCKS):
             folder.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps({"settings": settings, "data": data}, indent=2) + "\n")
     except OSError as error:
@@ -171,29 +173,50 @@ def run(
     out: Path,
     source: Source,
     callbacks: Callable[[Cell], Sequence[Callback]] = lambda cell: (),
-    finished: Callable[[Result], None] = lambda result: None,
+    finished: Callable[[Cell], None] = lambda cell: None,
 ) -> None:
-    """Runs the cells that are not finished; one that fails is noted, and the others go on.
+    """Runs the cells that are not finished and not noted as failed; one that fails is noted, and the others go on.
+
+    Several processes may run one study: each claims a cell by a lock that ends with the process, so that none is run
+    twice and one left by a killed process is taken up by another.
 
     Args:
         cells: The plan.
         out: The study's folder; see `open_folder`.
         source: Where the data lie.
         callbacks: Lightning callbacks for the run of a cell.
-        finished: Told each cell's result, of those finished before as well.
+        finished: Told each cell that is finished or has failed.
+
+    Raises:
+        OSError: The folder cannot be written: a full disk ends the study, not one cell.
     """
-    for cell in cells:
-        result = _read(cell, out)
-        log = out / FAILED / f"{cell.name}.log"
-        if result.metrics is None:
+    waiting = list(cells)
+    while waiting:
+        claimed_elsewhere = []
+        for cell in waiting:
             try:
-                metrics = run_cell(cell, out / CELLS / cell.name, source, callbacks=callbacks(cell))
-                result = Result(cell, metrics)
-                log.unlink(missing_ok=True)
-            except OSError:
-                raise  # a full disk or a lost folder ends the study, not one cell
-            except Exception as error:
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                write_text(log, f"{reason}\n\n{traceback.format_exc()}")
-                result = Result(cell, failure=reason)
-        finished(result)
+                with FileLock(out / LOCKS / f"{cell.name}.lock", timeout=0):
+                    if _read(cell, out) == Result(cell):
+                        _run_noting_failure(cell, out, source, callbacks(cell))
+                    finished(cell)
+            except Timeout:
+                claimed_elsewhere.append(cell)
+        if len(claimed_elsewhere) == len(waiting):
+            time.sleep(1)
+        waiting = claimed_elsewhere
+
+
+def forget_failures(cells: Sequence[Cell], out: Path) -> None:
+    """Removes the notes of earlier failures, so that `run` tries those cells again."""
+    for cell in cells:
+        (out / FAILED / f"{cell.name}.log").unlink(missing_ok=True)
+
+
+def _run_noting_failure(cell: Cell, out: Path, source: Source, callbacks: Sequence[Callback]) -> None:
+    try:
+        run_cell(cell, out / CELLS / cell.name, source, callbacks=callbacks)
+    except OSError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        write_text(out / FAILED / f"{cell.name}.log", f"{reason}\n\n{traceback.format_exc()}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from experiments.cell import Cell
 from experiments.cli import add_recipe, add_source, guard, make_console, make_parser, recipe_of, source_of
-from experiments.progress import StudyProgress
+from experiments.progress import RunProgress, StudyProgress
 from experiments.run import METRICS, run_cell
 from experiments.study import Result
 from experiments.table import rows_of, terminal
@@ -70,7 +71,8 @@ def main(argv: Sequence[str]) -> int:
         metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     else:
         with StudyProgress([cell], [1.0], console) as progress:
-            metrics = run_cell(cell, folder, source, datamodule, progress.callbacks(cell), arguments.keep_checkpoint)
+            watch = RunProgress(partial(progress.within, cell))
+            metrics = run_cell(cell, folder, source, datamodule, [watch], arguments.keep_checkpoint)
     console.print(terminal(rows_of([Result(cell, metrics)])))
     console.print(f"written: {folder}", soft_wrap=True, highlight=False)
     return 0

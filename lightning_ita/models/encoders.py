@@ -90,19 +90,30 @@ class EncoderShape:
         layers: Transformer layers.
         hidden: Width of the hidden states.
         feed_forward: Width of the feed-forward layers.
+        vocabulary: Sub-tokens it has embeddings for.
         max_length: Longest input in sub-tokens, special tokens included.
     """
 
     layers: int
     hidden: int
     feed_forward: int
+    vocabulary: int
     max_length: int
+
+    @property
+    def layer_weights(self) -> int:
+        """Weights of all layers, without biases: those of the matrix products."""
+        return self.layers * (4 * self.hidden**2 + 2 * self.hidden * self.feed_forward)
+
+    @property
+    def parameters(self) -> int:
+        """Parameters, near enough: the layers' weights, word and position embeddings."""
+        return self.layer_weights + (self.vocabulary + self.max_length) * self.hidden
 
     def training_flop(self, subtokens: int, length: float) -> float:
         """Returns the floating-point operations of forward and backward over `subtokens` in views of `length`."""
-        weights = self.layers * (4 * self.hidden**2 + 2 * self.hidden * self.feed_forward)
         attention = self.layers * 2 * length * self.hidden
-        return 6.0 * (weights + attention) * subtokens
+        return 6.0 * (self.layer_weights + attention) * subtokens
 
 
 def encoder_shape(name: str) -> EncoderShape:
@@ -119,6 +130,7 @@ def encoder_shape(name: str) -> EncoderShape:
         layers=config.num_hidden_layers,
         hidden=config.hidden_size,
         feed_forward=getattr(config, "intermediate_size", 4 * config.hidden_size),
+        vocabulary=config.vocab_size,
         max_length=getattr(config, "max_position_embeddings", 512) - offset,
     )
 

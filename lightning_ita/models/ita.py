@@ -73,6 +73,8 @@ class ITA(pl.LightningModule):
         self.scores = {view: EntityF1(tag_set.types, recipe.labels) for view in self.tested_views}
         self._scores = nn.ModuleList(self.scores.values())  # so that their states move with the model
         self._forbidden = tag_set.forbidden()
+        if recipe.freeze_word_embeddings:
+            encoder.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
 
     def emissions(self, view: ViewBatch) -> Tensor:
         """Scores each tag of each tweet word in one view.

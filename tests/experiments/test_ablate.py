@@ -26,11 +26,15 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def arguments(corpus: Path, tiny_encoder: str, tmp_path: Path) -> list[str]:
-    options = {"data-dir": corpus, "encoder": tiny_encoder, "out": tmp_path / "out", "preset": "small", "seeds": "1,2"}
-    return [f"--{name}={value}" for name, value in options.items()] + [
-        "--recipe.epochs=1",
-        "--recipe.learning_rate=1e-3",
-    ]
+    out = tmp_path / "out"
+    options = {"data-dir": corpus, "encoder": tiny_encoder, "out": out, "preset": "small", "recipe.epochs": 1}
+    return [f"--{name}={value}" for name, value in options.items()]
+
+
+@pytest.fixture
+def study(arguments: list[str]) -> list[str]:
+    """Arguments of a study that runs in this process, so that tests can reach into it."""
+    return [*arguments, "--jobs=1"]
 
 
 def cells(tmp_path: Path) -> list[Path]:
@@ -38,9 +42,9 @@ def cells(tmp_path: Path) -> list[Path]:
 
 
 def test_a_study_is_planned_run_and_never_run_again(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    study: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [*arguments, "--contexts=tag,cap,ocr", "--cva=off,joint,token,sequence", "--seeds=1"]
+    command = [*study, "--contexts=tag,cap,ocr", "--cva=off,joint,token,sequence", "--seeds=1"]
     assert ablate.main(command) == 0
     first = capsys.readouterr().out
     assert len(cells(tmp_path)) == 1 + 4 * 4
@@ -60,9 +64,9 @@ def test_a_study_is_planned_run_and_never_run_again(
 
 
 def test_a_killed_study_goes_on_and_ends_with_the_same_table(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [*arguments, "--contexts=cap", "--seeds=1"]
+    command = [*study, "--contexts=cap", "--seeds=1"]
     undisturbed = [*command, f"--out={tmp_path / 'undisturbed'}"]
     assert ablate.main(undisturbed) == 0
 
@@ -87,28 +91,36 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_table(
     assert [path.read_text() for path in predictions[0]] == [path.read_text() for path in predictions[1]]
 
 
-def test_a_dry_run_runs_nothing(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ablate.main([*arguments, "--contexts=tag,cap", "--dry-run"]) == 0
+def test_two_processes_run_each_cell_once(arguments: list[str], tmp_path: Path) -> None:
+    command = [*arguments, "--contexts=cap", "--cva=off", "--seeds=1,2,3"]
+    assert ablate.main([*command, "--jobs=1", f"--out={tmp_path / 'alone'}"]) == 0
+    assert ablate.main([*command, "--jobs=2"]) == 0
+    assert len(cells(tmp_path)) == 6
+    assert (tmp_path / "out" / "table.md").read_text() == (tmp_path / "alone" / "table.md").read_text()
+
+
+def test_a_dry_run_runs_nothing(study: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ablate.main([*study, "--contexts=tag,cap", "--dry-run"]) == 0
     shown = capsys.readouterr().out
     assert "14 cells, about" in shown
     assert not (tmp_path / "out").exists()
 
 
 def test_a_study_may_grow_but_not_change(
-    arguments: list[str], tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+    study: list[str], tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ablate.main([*arguments, "--contexts=cap", "--cva=off", "--seeds=1"])
+    ablate.main([*study, "--contexts=cap", "--cva=off", "--seeds=1"])
     finished = cells(tmp_path)
-    assert ablate.main([*arguments, "--contexts=cap,tag", "--cva=off", "--seeds=1,2"]) == 0
+    assert ablate.main([*study, "--contexts=cap,tag", "--cva=off", "--seeds=1,2"]) == 0
     assert set(finished) < set(cells(tmp_path))
     assert len(cells(tmp_path)) == 8
     with pytest.raises(SystemExit):
-        fail(["ablate", *arguments, "--contexts=cap", "--recipe.batch_size=8"])
+        fail(["ablate", *study, "--contexts=cap", "--recipe.batch_size=8"])
     assert "holds another study: it differs in batch_size (16 there, 8 now)" in capsys.readouterr().err
     other = tmp_path / "data" / "demo"
     write(DemoConfig(train=24, valid=12, test=12, seed=5), other)
     with pytest.raises(SystemExit):
-        fail(["ablate", *arguments, "--contexts=cap", f"--data-dir={other}"])
+        fail(["ablate", *study, "--contexts=cap", f"--data-dir={other}"])
     assert "differs in demo's train (SHA-256" in capsys.readouterr().err
 
 
@@ -117,7 +129,7 @@ def fail(argv: list[str]) -> None:
 
 
 def test_a_cell_whose_loss_is_no_number_leaves_a_gap(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    study: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loss = ITA.loss
 
@@ -125,7 +137,7 @@ def test_a_cell_whose_loss_is_no_number_leaves_a_gap(
         return loss(self, losses) * (float("nan") if self.cva == "token" else 1.0)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ITA, "loss", diverges)
-    assert ablate.main([*arguments, "--contexts=cap", "--seeds=1"]) == 1
+    assert ablate.main([*study, "--contexts=cap", "--seeds=1"]) == 1
     shown = capsys.readouterr().out
     assert "failed: demo ITA-Cap, token, seed 1: the loss became nan in epoch 1, step 1" in shown
     table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
@@ -134,7 +146,7 @@ def test_a_cell_whose_loss_is_no_number_leaves_a_gap(
     assert "NonFiniteLossError" in log.read_text(encoding="utf-8")
 
     monkeypatch.setattr(ITA, "loss", loss)
-    assert ablate.main([*arguments, "--contexts=cap", "--seeds=1"]) == 0
+    assert ablate.main([*study, "--contexts=cap", "--seeds=1"]) == 0
     assert not list((tmp_path / "out" / "failed").iterdir())
 
 
@@ -147,6 +159,7 @@ def test_a_cell_whose_loss_is_no_number_leaves_a_gap(
         (["--cva=of"], "unknown cva 'of'. Did you mean 'off'?"),
         (["--seeds=1,1"], "seeds must name at least one, each once"),
         (["--seeds=one"], "expected whole numbers"),
+        (["--jobs=0"], "expected 1 or more"),
         (["--recipe.temperature=0"], "temperature must be greater than 0"),
         (["--preset=papper"], "unknown preset 'papper'. Did you mean 'paper'?"),
         (["--context-files", "cap"], "expected KIND=FILE"),
@@ -155,11 +168,11 @@ def test_a_cell_whose_loss_is_no_number_leaves_a_gap(
         (["--data-dir=/nowhere"], "looked for /nowhere/demo/{train.txt"),
     ],
 )
-def test_bad_arguments_end_with_a_message(
-    arguments: list[str], tmp_path: Path, options: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+def test_bad_study_end_with_a_message(
+    study: list[str], tmp_path: Path, options: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        fail(["ablate", *arguments, *options])
+        fail(["ablate", *study, *options])
     assert ended.value.code == 2
     error = capsys.readouterr().err
     assert expected in error
@@ -167,32 +180,32 @@ def test_bad_arguments_end_with_a_message(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_of_something_else_is_left_alone(arguments: list[str], tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_left_alone(study: list[str], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "letter.txt").write_text("dear")
     with pytest.raises(SystemExit):
-        fail(["ablate", *arguments])
+        fail(["ablate", *study])
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["letter.txt"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written(arguments: list[str], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written(study: list[str], tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(SystemExit):
-        fail(["ablate", *arguments])
+        fail(["ablate", *study])
 
 
-def test_out_below_a_file_is_an_error(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_out_below_a_file_is_an_error(study: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit):
-        fail(["ablate", *arguments, f"--out={tmp_path / 'file' / 'out'}"])
+        fail(["ablate", *study, f"--out={tmp_path / 'file' / 'out'}"])
     assert "cannot write to" in capsys.readouterr().err
 
 
 def test_one_run_and_its_config_are_the_same_run(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [a for a in arguments if not a.startswith("--seeds")] + ["--contexts=tag,ocr", "--cva=sequence"]
+    command = [*arguments, "--contexts=tag,ocr", "--cva=sequence"]
     assert train.main(command) == 0
     (folder,) = (tmp_path / "out").iterdir()
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
@@ -219,7 +232,7 @@ def test_one_run_and_its_config_are_the_same_run(
 
 
 def test_predictions_name_every_tweet_in_both_views(arguments: list[str], tmp_path: Path, corpus: Path) -> None:
-    command = [a for a in arguments if not a.startswith("--seeds")] + ["--contexts=cap", "--recipe.max_length=12"]
+    command = [*arguments, "--contexts=cap", "--recipe.max_length=12"]
     assert train.main(command) == 0
     (folder,) = (tmp_path / "out").iterdir()
     lines = [json.loads(line) for line in (folder / "predictions.test.jsonl").read_text(encoding="utf-8").splitlines()]

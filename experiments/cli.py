@@ -25,7 +25,9 @@ class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHe
 
 def make_parser(prog: str, description: str) -> jsonargparse.ArgumentParser:
     """Returns a parser with ``--config`` and ``--print_config``."""
-    parser = jsonargparse.ArgumentParser(prog=prog, description=description, formatter_class=HelpFormatter)
+    parser = jsonargparse.ArgumentParser(
+        prog=prog, description=description, formatter_class=HelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--config", action="config", help="A YAML file with arguments; those given after it win.")
     return parser
 

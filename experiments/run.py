@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import logging
 import os
@@ -120,6 +121,8 @@ def run_cell(
     write_text(part / ENVIRONMENT, json.dumps(environment(started, finished), indent=2) + "\n")
     write_text(part / METRICS, json.dumps(metrics, indent=2) + "\n")
     os.replace(part, folder)
+    del trainer, model, checkpoint
+    gc.collect()  # model and trainer refer to each other; a study's next cell needs their memory
     return metrics
 
 

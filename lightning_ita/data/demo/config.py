@@ -55,9 +55,9 @@ class DemoConfig:
     """
 
     seed: int = 0
-    train: int = 800
-    valid: int = 150
-    test: int = 280
+    train: int = 700
+    valid: int = 120
+    test: int = 400
     rate_ambiguous: float = 0.5
     rate_misleading: float = 0.08
     rate_unrelated: float = 0.12

@@ -166,7 +166,8 @@ def corpus_warnings(
     for left, right in combinations(SPLITS, 2):
         repeated = {tweet.words for tweet in splits[left]} & {tweet.words for tweet in splits[right]}
         if repeated and digests[left] != digests[right]:
-            warnings.append(f"{name}: {len(repeated)} tweets stand in both {left} and {right}")
+            tweets = f"{len(repeated)} tweets stand" if len(repeated) > 1 else "1 tweet stands"
+            warnings.append(f"{name}: {tweets} in both {left} and {right}")
     for kind, source in contexts.items():
         repeated_text = source.repeated()
         if repeated_text is not None:

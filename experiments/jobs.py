@@ -79,12 +79,19 @@ def run_jobs(cells: Sequence[Cell], out: Path, source: Source, jobs: int, progre
 
 def _work(cells: Sequence[Cell], out: Path, source: Source, threads: int, reports: Queue) -> None:
     torch.set_num_threads(threads)
+    parent = multiprocessing.parent_process()
+
+    def report(cell: Cell, share: float, stage: str) -> None:
+        if parent is not None and not parent.is_alive():
+            os._exit(1)  # the study was killed; what is not finished is taken up by its next run
+        reports.put((cell.name, share, stage))
+
     try:
         run(
             cells,
             out,
             source,
-            lambda cell: [RunProgress(lambda share, stage: reports.put((cell.name, share, stage)))],
+            lambda cell: [RunProgress(partial(report, cell))],
             lambda cell: reports.put((cell.name, None, "")),
         )
     except OSError as error:

@@ -15,7 +15,6 @@ from pytorch_lightning.callbacks import Callback
 
 from experiments.cell import Cell, Source
 from experiments.run import METRICS, run_cell
-from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data.corpus import Corpus
 from lightning_ita.errors import UserError
 from lightning_ita.files import write_text
@@ -63,8 +62,8 @@ class Study:
     def rows(self) -> list[tuple[tuple[str, ...], CVA]]:
         """Returns contexts and training mode of each row: BERT-CRF, each context alone, all of them together."""
         singles = [(kind,) for kind in SINGLE_CONTEXTS if kind in self.contexts]
-        together = [parse_contexts(self.contexts)] if len(self.contexts) > 1 else []
-        return [((), "off"), *(((contexts), cva) for contexts in [*singles, *together] for cva in self.cva)]
+        together = [self.contexts] if len(self.contexts) > 1 else []
+        return [((), "off"), *((contexts, cva) for contexts in [*singles, *together] for cva in self.cva)]
 
 
 @dataclass(frozen=True)

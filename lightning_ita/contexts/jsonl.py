@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -31,11 +31,6 @@ class Contexts:
     source: str
     texts: Mapping[str, tuple[str, ...]]
     sha256: str
-
-    def coverage(self, ids: Iterable[str]) -> float:
-        """Returns the share of images that have at least one text."""
-        images = list(ids)
-        return sum(bool(self.texts.get(image)) for image in images) / max(len(images), 1)
 
     def repeated(self) -> tuple[str, int] | None:
         """Returns the text that suspiciously many images share and their number: a placeholder or a broken image."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def locate_encoder(name: str) -> str:
         if spec is None or not spec.submodule_search_locations:
             return MINILM_HUB_ID
         folder = Path(spec.submodule_search_locations[0]) / "model"
-        digest = sha256_of(folder / "model.safetensors")
+        digest = _digest_once(folder / "model.safetensors")
         if digest != MINILM_SHA256:
             raise UserError(
                 f"{folder / 'model.safetensors'}: SHA-256 {digest}, expected {MINILM_SHA256}; "
@@ -62,6 +63,12 @@ def locate_encoder(name: str) -> str:
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise UserError(f"encoder folder {name!r} does not exist")
     return name
+
+
+@cache
+def _digest_once(path: Path) -> str:
+    """Digests a file once a process: configuration, tokenizer and weights are each located for every cell."""
+    return sha256_of(path)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.table import Table
@@ -12,7 +13,7 @@ from experiments.cli import add_recipe, add_source, guard, make_console, make_pa
 from experiments.cost import Cost, costs, flop_per_second
 from experiments.jobs import default_jobs, run_jobs
 from experiments.progress import StudyProgress, describe
-from experiments.study import Study, collect, forget_failures, open_folder, plan, read_corpora
+from experiments.study import CACHE, Study, collect, forget_failures, open_folder, plan, read_corpora
 from experiments.table import rows_of, terminal, write_tables
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import UserError
@@ -86,6 +87,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
 
     open_folder(out, study, corpora)
+    source = replace(source, cache_dir=str(out / CACHE))
     results = collect(cells, out)
     unfinished = [result.cell for result in results if result.metrics is None]
     if unfinished:

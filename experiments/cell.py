@@ -16,7 +16,7 @@ from lightning_ita.models.ita import CVA, trained_views
 from lightning_ita.models.recipes import Recipe, available_precision
 
 # Raised when the meaning of a cell's fields changes, so that results from before are not taken for results from after.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,12 @@ class Source:
     Attributes:
         data_dir: The folder of the data set, or the folder above it.
         context_files: Files of contexts by kind, where they are not found by their name.
+        cache_dir: Folder that keeps the sub-tokens of words from cell to cell.
     """
 
     data_dir: str | None = None
     context_files: Mapping[str, str] = field(default_factory=dict)
+    cache_dir: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,13 @@ class Cell:
             context_files=source.context_files,
             encoder=self.encoder,
             batch_size=recipe.batch_size,
+            token_budget=recipe.token_budget,
             labels=recipe.labels,
             tag_scheme=recipe.tag_scheme,
             max_length=recipe.max_length,
+            normalise_urls=recipe.normalise_urls,
             seed=self.seed,
+            cache_dir=source.cache_dir,
         )
         return module
 

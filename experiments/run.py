@@ -34,7 +34,7 @@ from lightning_ita.data.datamodule import MNERDataModule
 from lightning_ita.data.tags import LabelConvention, bio_tags
 from lightning_ita.files import write_text
 from lightning_ita.metrics import EntityF1
-from lightning_ita.models.encoders import load_encoder
+from lightning_ita.models.encoders import checkpoint_activations, load_encoder
 from lightning_ita.models.ita import ITA
 
 CONFIG, METRICS, ENVIRONMENT = "config.yaml", "metrics.json", "environment.json"
@@ -92,7 +92,12 @@ def run_cell(
     with quiet():
         pl.seed_everything(cell.seed, verbose=False)
         datamodule.setup()
-        model = ITA(load_encoder(cell.encoder), datamodule.tag_set, cell.recipe, bool(cell.contexts), cell.cva)
+        encoder = load_encoder(cell.encoder)
+        if cell.recipe.gradient_checkpointing:
+            checkpoint_activations(encoder)
+        if cell.recipe.compile:
+            encoder.compile(dynamic=True)
+        model = ITA(encoder, datamodule.tag_set, cell.recipe, bool(cell.contexts), cell.cva)
         history = History()
         best = ModelCheckpoint(part, "best", monitor="dev/f1", mode="max", save_weights_only=True)
         trainer = make_trainer(cell, [history, best, *callbacks])
@@ -132,6 +137,7 @@ def make_trainer(cell: Cell, callbacks: Sequence[Callback]) -> pl.Trainer:
         max_epochs=cell.recipe.epochs,
         precision="bf16-mixed" if cell.recipe.precision == "bfloat16" else "32-true",
         gradient_clip_val=cell.recipe.gradient_clip,
+        accumulate_grad_batches=cell.recipe.accumulate,
         accelerator="auto",
         devices=1,
         callbacks=list(callbacks),

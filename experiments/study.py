@@ -21,7 +21,7 @@ from lightning_ita.files import write_text
 from lightning_ita.models.ita import CVA
 from lightning_ita.models.recipes import Recipe, available_precision
 
-STUDY, CELLS, FAILED, LOCKS = "study.json", "cells", "failed", "locks"
+STUDY, CELLS, FAILED, LOCKS, CACHE = "study.json", "cells", "failed", "locks", "cache"
 # The order of the paper's rows.
 SINGLE_CONTEXTS = ("ocr", "cap", "tag")
 

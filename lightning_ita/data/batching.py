@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
 from lightning_ita.data.views import View
-
-# Batches are drawn from pools of this many batches, sorted by length: little padding, and still a shuffle.
-BATCHES_PER_POOL = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +35,9 @@ class EncodedTweet:
         return self.text.tweet_id
 
     @property
-    def subtokens(self) -> int:
-        """Sub-tokens of both views."""
-        return len(self.text.input_ids) + len(self.cross_modal.input_ids)
+    def lengths(self) -> tuple[int, int]:
+        """Sub-tokens of the text view and of the cross-modal view."""
+        return len(self.text.input_ids), len(self.cross_modal.input_ids)
 
 
 def pair_views(
@@ -70,11 +69,19 @@ class ViewBatch:
         input_ids: int64 (batch, subtokens), padded.
         attention_mask: int64 (batch, subtokens), 1 where there is a sub-token.
         first_subtokens: int64 (batch, words), position of each word's first sub-token; 0 at padding.
+        subtokens: int64 (sub-tokens,), where in `input_ids`, flattened, there is a sub-token.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
     first_subtokens: Tensor
+    subtokens: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> ViewBatch:
+        """Returns the view on another device."""
+        return ViewBatch(
+            *(getattr(self, field.name).to(device, non_blocking=non_blocking) for field in dataclasses.fields(self))
+        )
 
 
 @dataclass(slots=True)
@@ -97,15 +104,8 @@ class TwoViewBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TwoViewBatch:
         """Returns the batch on another device."""
-
-        def moved(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=non_blocking)
-
-        text, cross_modal = (
-            ViewBatch(moved(view.input_ids), moved(view.attention_mask), moved(view.first_subtokens))
-            for view in (self.text, self.cross_modal)
-        )
-        return TwoViewBatch(self.ids, text, cross_modal, moved(self.tags), moved(self.mask))
+        parts = (self.text, self.cross_modal, self.tags, self.mask)
+        return TwoViewBatch(self.ids, *(part.to(device, non_blocking=non_blocking) for part in parts))  # type: ignore[arg-type]
 
 
 class Collate:
@@ -132,47 +132,99 @@ class Collate:
     def _view(self, views: Sequence[View]) -> ViewBatch:
         ids = [torch.tensor(view.input_ids) for view in views]
         first = [torch.tensor(view.first_subtokens) for view in views]
+        attention_mask = pad_sequence([torch.ones_like(row) for row in ids], batch_first=True)
         return ViewBatch(
             input_ids=pad_sequence(ids, batch_first=True, padding_value=self.pad_token_id),
-            attention_mask=pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
+            attention_mask=attention_mask,
             first_subtokens=pad_sequence(first, batch_first=True),
+            subtokens=attention_mask.flatten().nonzero()[:, 0],
         )
+
+
+def batches_of_like_length(
+    lengths: np.ndarray, batch_size: int | None, token_budget: int | None, rng: np.random.Generator | None = None
+) -> list[np.ndarray]:
+    """Cuts tweets into batches whose views are of like length, in both views at once.
+
+    Halves the tweets, again and again, at the median of the view that varies more, so that each batch is a cell of a
+    k-d tree. Sorting by the sum of both lengths would leave three to four times the padding.
+
+    Args:
+        lengths: (tweets, views), sub-tokens.
+        batch_size: Tweets a batch, if `token_budget` is not given.
+        token_budget: Sub-tokens a batch, all views and padding included; a longer tweet is a batch of its own.
+        rng: Shuffles tweets of equal length, so that other tweets meet every time.
+
+    Returns:
+        Indices of the tweets of each batch.
+    """
+    keys = lengths if rng is None else lengths + rng.random(lengths.shape)
+    batches = []
+    parts = [np.arange(len(lengths))]
+    while parts:
+        part = parts.pop()
+        widths = lengths[part].max(0)
+        small = len(part) <= batch_size if batch_size else len(part) * widths.sum() <= (token_budget or 0)
+        if small or len(part) == 1:
+            batches.append(part)
+            continue
+        view = int(lengths[part].std(0).argmax())
+        part = part[keys[part, view].argsort(kind="stable")]
+        half = len(part) // 2
+        if batch_size:  # whole batches on the left, so that only the last is smaller
+            half = -(-len(part) // batch_size) // 2 * batch_size
+        parts += [part[half:], part[:half]]
+    return batches
 
 
 class LengthBatchSampler(Sampler[list[int]]):
     """Draws batches of tweets of like length: a new shuffle every epoch, the same for the same seed and epoch.
 
-    Tweets are shuffled, cut into pools of `BATCHES_PER_POOL` batches, sorted by length within a pool, cut into
-    batches, and the batches shuffled.
+    Under distributed training each process draws its share of the same batches; where they do not divide evenly, the
+    first ones are drawn again, so that all processes make as many steps.
 
     Args:
-        lengths: Length of each tweet, both views together.
+        lengths: Sub-tokens of each tweet's views, (tweets, views).
         batch_size: Tweets a batch.
         seed: Seed of the shuffles.
+        token_budget: Sub-tokens a batch, padding included, in place of `batch_size`. Batches then keep their tweets
+            from epoch to epoch.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
-        self.lengths = torch.tensor(lengths)
-        self.batch_size = batch_size
+    def __init__(self, lengths: Sequence[tuple[int, ...]], batch_size: int, seed: int, token_budget: int | None = None):
+        self.lengths = np.array(lengths)
+        self.batch_size = None if token_budget else batch_size
+        self.token_budget = token_budget
         self.seed = seed
         self.epoch = 0
         self.sampler = self  # Lightning announces each epoch to a batch sampler's `sampler`
+        self._drawn: tuple[int, list[list[int]]] | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch whose batches are drawn next."""
         self.epoch = epoch
 
+    def _batches(self) -> list[list[int]]:
+        if self._drawn is None or self._drawn[0] != self.epoch:
+            # By a token budget the number of batches hangs on the order, and it must not change between epochs: the
+            # same batches are drawn in another order.
+            rng = np.random.default_rng((self.seed, 0 if self.token_budget else self.epoch))
+            batches = batches_of_like_length(self.lengths, self.batch_size, self.token_budget, rng)
+            turns = np.random.default_rng((self.seed, self.epoch, 1)).permutation(len(batches))
+            self._drawn = self.epoch, [batches[turn].tolist() for turn in turns]
+        return self._drawn[1]
+
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size)
+        return -(-len(self._batches()) // processes()[1])
 
     def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self.lengths), generator=generator)
-        pools = order.split(self.batch_size * BATCHES_PER_POOL)
-        batches = [
-            batch.tolist()
-            for pool in pools
-            for batch in pool[self.lengths[pool].argsort(stable=True)].split(self.batch_size)
-        ]
-        for index in torch.randperm(len(batches), generator=generator).tolist():
-            yield batches[index]
+        rank, world = processes()
+        batches = self._batches()
+        return (batches[index % len(batches)] for index in range(rank, world * len(self), world))
+
+
+def processes() -> tuple[int, int]:
+    """Returns this process's rank in distributed training, and the number of processes; 0 and 1 outside of it."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1

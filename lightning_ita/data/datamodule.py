@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from lightning_ita.contexts.kinds import parse_contexts
-from lightning_ita.data.batching import Collate, EncodedTweet, LengthBatchSampler, TwoViewBatch, pair_views
+from lightning_ita.data.batching import (
+    Collate,
+    EncodedTweet,
+    LengthBatchSampler,
+    TwoViewBatch,
+    batches_of_like_length,
+    pair_views,
+    processes,
+)
 from lightning_ita.data.corpus import SPLITS, Corpus, find_folder, read_corpus
 from lightning_ita.data.tags import LabelConvention, TagScheme, TagSet
 from lightning_ita.data.views import ViewBuilder, context_words
 from lightning_ita.errors import UserError
-from lightning_ita.models.encoders import encoder_shape, load_tokenizer
+from lightning_ita.models.encoders import encoder_shape, evaluation_budget, load_tokenizer
 
 # Below this a view has no room for a tweet.
 SHORTEST_VIEW = 8
@@ -54,11 +65,15 @@ class MNERDataModule(pl.LightningDataModule):
         context_files: Files of contexts by kind, where they are not found by their name.
         encoder: The encoder whose tokenizer cuts the words: ``minilm``, a folder, or a Hub id.
         batch_size: Tweets a training batch.
-        eval_batch_size: Tweets a batch in validation and test.
+        token_budget: Sub-tokens a training batch, both views and padding included, in place of `batch_size`.
+        eval_token_budget: Sub-tokens a batch in validation and test; as many as pay off if not given.
         labels: ``repair`` turns stray ``I-`` tags into ``B-``, as the field counts; ``strict`` keeps them.
         tag_scheme: Tags inside the model: ``BIOES`` or ``BIO``.
         max_length: Longest view in sub-tokens; the encoder's own limit if not given.
+        normalise_urls: Whether every URL is read as one and the same sub-token. Half of Twitter-15's sub-tokens are
+            those of URLs.
         seed: Seed of the training batches.
+        cache_dir: Folder that keeps the sub-tokens of words, for data modules to come.
     """
 
     dataset: ClassVar[str]
@@ -75,11 +90,14 @@ class MNERDataModule(pl.LightningDataModule):
         context_files: Mapping[str, str] | None = None,
         encoder: str = "minilm",
         batch_size: int = 16,
-        eval_batch_size: int = 64,
+        token_budget: int | None = None,
+        eval_token_budget: int | None = None,
         labels: LabelConvention = "repair",
         tag_scheme: TagScheme = "BIOES",
         max_length: int | None = None,
+        normalise_urls: bool = False,
         seed: int = 1,
+        cache_dir: str | os.PathLike[str] | None = None,
     ):
         super().__init__()
         self.contexts = parse_contexts(contexts)
@@ -87,11 +105,14 @@ class MNERDataModule(pl.LightningDataModule):
         self.context_files = dict(context_files or {})
         self.encoder = encoder
         self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
+        self.token_budget = token_budget
+        self.eval_token_budget = eval_token_budget
         self.labels: LabelConvention = labels
         self.tag_scheme: TagScheme = tag_scheme
         self.max_length = max_length
+        self.normalise_urls = normalise_urls
         self.seed = seed
+        self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.encoded: dict[str, list[EncodedTweet]] = {}
         self._corpus: Corpus | None = None
         self._collate: Collate | None = None
@@ -136,7 +157,7 @@ class MNERDataModule(pl.LightningDataModule):
         length = limit if self.max_length is None else self.max_length
         if not SHORTEST_VIEW <= length <= limit:
             raise UserError(f"max_length {length}: encoder {self.encoder!r} takes {SHORTEST_VIEW} to {limit}")
-        builder = ViewBuilder(tokenizer, length)
+        builder = ViewBuilder(tokenizer, length, self.normalise_urls, self.cache_dir)
         self._collate = Collate(tokenizer.pad_token_id)
         self.encoded = {split: self._encode(split, builder) for split in SPLITS}
 
@@ -168,18 +189,29 @@ class MNERDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[TwoViewBatch]:
         """Returns the training batches, of tweets of like length, shuffled anew every epoch."""
         encoded = self.encoded["train"]
-        sampler = LengthBatchSampler([tweet.subtokens for tweet in encoded], self.batch_size, self.seed)
+        sampler = LengthBatchSampler(
+            [tweet.lengths for tweet in encoded], self.batch_size, self.seed, self.token_budget
+        )
         return DataLoader(encoded, batch_sampler=sampler, collate_fn=self._collate)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> DataLoader[TwoViewBatch]:
-        """Returns the batches of the valid split, longest tweets first."""
+        """Returns the batches of the valid split."""
         return self.eval_dataloader("valid")
 
     def test_dataloader(self) -> DataLoader[TwoViewBatch]:
-        """Returns the batches of the test split, longest tweets first."""
+        """Returns the batches of the test split."""
         return self.eval_dataloader("test")
 
     def eval_dataloader(self, split: str) -> DataLoader[TwoViewBatch]:
-        """Returns a split in batches of like length; `TwoViewBatch.ids` says which tweets they are."""
-        longest_first = sorted(self.encoded[split], key=lambda tweet: -tweet.subtokens)
-        return DataLoader(longest_first, batch_size=self.eval_batch_size, collate_fn=self._collate)  # type: ignore[arg-type]
+        """Returns a split in batches of like length, the longest first; `TwoViewBatch.ids` says which tweets they are.
+
+        Under distributed training each process gets its share of them, none of them twice.
+        """
+        encoded = self.encoded[split]
+        lengths = np.array([tweet.lengths for tweet in encoded])
+        budget = self.eval_token_budget or evaluation_budget(encoder_shape(self.encoder))
+        batches = batches_of_like_length(lengths, None, budget)
+        batches.sort(key=lambda batch: -int(lengths[batch].sum(1).max()))
+        rank, world = processes()
+        tweets = [[encoded[index] for index in batch] for batch in batches[rank::world]]
+        return DataLoader(tweets, batch_size=None, collate_fn=self._collate)  # type: ignore[arg-type]

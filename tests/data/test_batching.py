@@ -38,28 +38,67 @@ def test_views_are_padded_apart_and_share_their_words() -> None:
     assert moved.text.input_ids.device.type == moved.mask.device.type == "meta"
 
 
-@given(
-    lengths=st.lists(st.integers(1, 100), min_size=1, max_size=300),
-    batch_size=st.integers(1, 40),
-    seed=st.integers(0, 10),
-)
-def test_every_epoch_draws_each_tweet_once(lengths: list[int], batch_size: int, seed: int) -> None:
+LENGTHS = st.lists(st.tuples(st.integers(1, 100), st.integers(1, 100)), min_size=1, max_size=300)
+
+
+@given(lengths=LENGTHS, batch_size=st.integers(1, 40), seed=st.integers(0, 10))
+def test_every_epoch_draws_each_tweet_once(lengths: list[tuple[int, int]], batch_size: int, seed: int) -> None:
     sampler = LengthBatchSampler(lengths, batch_size, seed)
     for epoch in range(2):
         sampler.set_epoch(epoch)
         batches = list(sampler)
-        assert len(batches) == len(sampler)
+        assert len(batches) == len(sampler) == -(-len(lengths) // batch_size)
         assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
-        assert all(len(batch) <= batch_size for batch in batches)
+        assert sum(len(batch) < batch_size for batch in batches) <= 1
+
+
+@given(lengths=LENGTHS, budget=st.integers(1, 2000), seed=st.integers(0, 10))
+def test_a_token_budget_is_kept_by_all_but_single_tweets(
+    lengths: list[tuple[int, int]], budget: int, seed: int
+) -> None:
+    sampler = LengthBatchSampler(lengths, 16, seed, token_budget=budget)
+    first = list(sampler)
+    assert sorted(index for batch in first for index in batch) == list(range(len(lengths)))
+    for batch in first:
+        padded = len(batch) * sum(max(lengths[index][view] for index in batch) for view in (0, 1))
+        assert padded <= budget or len(batch) == 1
+    sampler.set_epoch(1)
+    assert sorted(map(tuple, sampler)) == sorted(map(tuple, first))
+    assert len(sampler) == len(first)
+
+
+@given(lengths=LENGTHS, world=st.integers(1, 5))
+def test_processes_share_an_epoch(lengths: list[tuple[int, int]], world: int) -> None:
+    shares = []
+    with pytest.MonkeyPatch.context() as patch:
+        for rank in range(world):
+            patch.setattr("lightning_ita.data.batching.processes", lambda rank=rank: (rank, world))
+            sampler = LengthBatchSampler(lengths, 4, seed=3)
+            shares.append(list(sampler))
+            assert len(sampler) == len(shares[-1])
+    whole = list(LengthBatchSampler(lengths, 4, seed=3))
+    assert len({len(share) for share in shares}) == 1
+    drawn = [tuple(batch) for share in shares for batch in share]
+    assert set(drawn) == set(map(tuple, whole))
+    assert len(drawn) - len(whole) == -len(whole) % world
+
+
+def padding(lengths: list[tuple[int, int]], batches: list[list[int]]) -> float:
+    """The share of padding in the views of `batches`."""
+    padded = sum(len(batch) * sum(max(lengths[i][view] for i in batch) for view in (0, 1)) for batch in batches)
+    return 1 - sum(map(sum, lengths)) / padded
 
 
 def test_batches_are_of_like_length_and_new_every_epoch() -> None:
-    lengths = torch.randint(10, 100, (1600,), generator=torch.Generator().manual_seed(0)).tolist()
+    generator = torch.Generator().manual_seed(0)
+    text = torch.randint(10, 60, (4000,), generator=generator)
+    lengths = list(
+        zip(text.tolist(), (text + torch.randint(5, 25, (4000,), generator=generator)).tolist(), strict=True)
+    )
     sampler = LengthBatchSampler(lengths, 16, seed=1)
     first = list(sampler)
-    padding = sum(max(lengths[i] for i in batch) * len(batch) for batch in first) / sum(lengths) - 1
-    assert padding < 0.03
-    assert list(sampler) == first
+    assert padding(lengths, first) < 0.03
+    assert list(sampler) == list(LengthBatchSampler(lengths, 16, seed=1)) == first
     sampler.set_epoch(1)
-    assert list(sampler) != first
+    assert len(set(map(frozenset, sampler)) & set(map(frozenset, first))) < 3
     assert list(LengthBatchSampler(lengths, 16, seed=2)) != first

@@ -66,7 +66,7 @@ def path_scores(ita: ITA, emissions: Tensor, length: int) -> Tensor:
 
 def reference_alignment(ita: ITA, batch: TwoViewBatch, cva: str) -> list[float]:
     """CVA by enumeration: −Σ_y p(y|ŵ) log p(y|w), or Σ_i KL of tempered unnormalised log marginals, times τ²."""
-    text, cross_modal = ita.emissions(batch.text).detach(), ita.emissions(batch.cross_modal).detach()
+    text, cross_modal = ita.emissions([batch.text]).detach(), ita.emissions([batch.cross_modal]).detach()
     found = []
     for row, length in enumerate(batch.mask.sum(1).tolist()):
         student, teacher = path_scores(ita, text[row], length), path_scores(ita, cross_modal[row], length)
@@ -101,7 +101,7 @@ def test_likelihoods_equal_enumeration(tiny_encoder: str, batch: TwoViewBatch) -
     assert losses.text is not None
     assert losses.cross_modal is not None
     for view, nll in ((batch.text, losses.text), (batch.cross_modal, losses.cross_modal)):
-        emissions = ita.emissions(view).detach()
+        emissions = ita.emissions([view]).detach()
         for row, length in enumerate(batch.mask.sum(1).tolist()):
             gold = (paths(length) == batch.tags[row, :length]).all(1)
             expected = -path_scores(ita, emissions[row], length).log_softmax(0)[gold]
@@ -192,10 +192,10 @@ def test_word_dropout_zeroes_whole_words_in_training_only(tiny_encoder: str, bat
     ita = model(tiny_encoder)
     ita.recipe = replace(RECIPE, word_dropout=0.5)
     ita.encoder.eval()
-    kept = ita.emissions(batch.text)
+    kept = ita.emissions([batch.text])
     ita.training = True
     torch.manual_seed(0)
-    dropped = ita.emissions(batch.text)[batch.mask]
+    dropped = ita.emissions([batch.text])[batch.mask]
     is_bias = (dropped == ita.emission.bias).all(-1)
     assert 0 < is_bias.sum() < len(is_bias)
     torch.testing.assert_close(dropped[~is_bias], kept[batch.mask][~is_bias])

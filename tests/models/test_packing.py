@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import nn
+from transformers import BertConfig, BertModel, ElectraConfig, ElectraModel, XLMRobertaConfig, XLMRobertaModel
+
+from lightning_ita.data.batching import Collate, EncodedTweet, TwoViewBatch, ViewBatch
+from lightning_ita.data.views import View
+from lightning_ita.models.encoders import checkpoint_activations, position_offset
+from lightning_ita.models.packing import PACKED_ATTENTION, pack, use_packed_attention, word_states
+
+SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 40,
+    "pad_token_id": 1,
+}
+ENCODERS = {
+    "bert": lambda: BertModel(BertConfig(**SIZES)),
+    "electra": lambda: ElectraModel(ElectraConfig(**SIZES, embedding_size=16)),
+    "xlm-roberta": lambda: XLMRobertaModel(XLMRobertaConfig(**SIZES)),
+}
+
+
+def tweet(name: str, words: int, context: int) -> EncodedTweet:
+    first = tuple(range(1, words + 1))
+    text = View(name, (2, *range(10, 10 + words), 3), first)
+    return EncodedTweet(text, View(name, (*text.input_ids, *range(30, 30 + context), 3), first), (1,) * words)
+
+
+@pytest.fixture
+def batch() -> TwoViewBatch:
+    return Collate(pad_token_id=1)([tweet("a", 3, 9), tweet("b", 7, 1), tweet("c", 1, 4)])
+
+
+def encoder(family: str) -> nn.Module:
+    torch.manual_seed(0)
+    return ENCODERS[family]().double().eval()
+
+
+def one_by_one(model: nn.Module, views: Sequence[ViewBatch]) -> list[torch.Tensor]:
+    """The state of each word, from a pass over each view of each tweet alone, without any padding."""
+    states = []
+    for view in views:
+        for row in range(len(view.input_ids)):
+            length = int(view.attention_mask[row].sum())
+            hidden = model(view.input_ids[row : row + 1, :length]).last_hidden_state[0]
+            words = view.first_subtokens[row]
+            states.append(hidden[words[words > 0]])
+    return states
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype stage:UserWarning")
+@pytest.mark.parametrize("padding", [True, False], ids=["padded", "variable length"])
+@pytest.mark.parametrize("family", ENCODERS)
+@pytest.mark.parametrize("grad", [True, False])
+def test_one_pass_over_both_views_equals_a_pass_over_each_alone(
+    family: str, padding: bool, grad: bool, batch: TwoViewBatch
+) -> None:
+    model = encoder(family)
+    views = [batch.text, batch.cross_modal]
+    with torch.set_grad_enabled(grad):
+        expected = one_by_one(model, views)
+        use_packed_attention(model)
+        assert model.config._attn_implementation == PACKED_ATTENTION
+        packed = pack(views, position_offset(model.config), padding)
+        hidden = model(
+            input_ids=packed.input_ids, position_ids=packed.position_ids, attention_mask=None, layout=packed.layout
+        ).last_hidden_state[0]
+    assert len(packed.input_ids[0]) == (3 * 9 + 3 * 15 if padding else 17 + 34)
+    for row, states in enumerate(expected):
+        torch.testing.assert_close(hidden[packed.first_subtokens[row, : len(states)]], states)
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype stage:UserWarning")
+def test_gradients_agree_in_all_layouts(batch: TwoViewBatch) -> None:
+    gradients = []
+    for implementation in ("separate", "padded", "variable length"):
+        model = encoder("bert")
+        views = [batch.text, batch.cross_modal]
+        if implementation == "separate":
+            states = word_states(model, views)
+        else:
+            use_packed_attention(model)
+            packed = pack(views, 0, implementation == "padded")
+            hidden = model(
+                input_ids=packed.input_ids, position_ids=packed.position_ids, attention_mask=None, layout=packed.layout
+            ).last_hidden_state[0]
+            states = hidden[packed.first_subtokens]
+        (states * batch.mask.repeat(2, 1)[..., None]).square().sum().backward()
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+    for other in gradients[1:]:
+        for left, right in zip(gradients[0], other, strict=True):
+            torch.testing.assert_close(left, right)
+
+
+def test_other_encoders_read_the_views_apart(batch: TwoViewBatch) -> None:
+    model = encoder("bert")
+    expected = word_states(model, [batch.text, batch.cross_modal])
+    model.config.model_type = "deberta-v2"
+    use_packed_attention(model)
+    assert model.config._attn_implementation != PACKED_ATTENTION
+    torch.testing.assert_close(word_states(model, [batch.text, batch.cross_modal]), expected)
+
+
+def test_gradient_checkpointing_changes_nothing(batch: TwoViewBatch) -> None:
+    states = []
+    for checkpointing in (False, True):
+        model = encoder("bert").train()
+        use_packed_attention(model)
+        if checkpointing:
+            checkpoint_activations(model)
+        torch.manual_seed(1)
+        state = word_states(model, [batch.text, batch.cross_modal])
+        state.sum().backward()
+        states.append((state, model.encoder.layer[0].intermediate.dense.weight.grad))
+    torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)

@@ -193,8 +193,8 @@ class ITA(pl.LightningModule):
         if gradient_clip_val:
             nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
-    def configure_optimizers(self) -> Any:
-        """Returns AdamW with three learning rates, and a linear schedule by step."""
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Returns AdamW with three learning rates: of the encoder, the emission layer and the CRF."""
         recipe = self.recipe
         groups = [
             {"params": self.encoder.parameters(), "lr": recipe.learning_rate},
@@ -202,7 +202,11 @@ class ITA(pl.LightningModule):
             {"params": self.crf.parameters(), "lr": recipe.learning_rate * recipe.crf_lr_factor, "weight_decay": 0.0},
         ]
         # One fused kernel: the default implementation takes a third of a MiniLM step on CPU.
-        optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=True)
+        return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=True)
+
+    def configure_optimizers(self) -> Any:
+        """Returns the optimiser, and a linear schedule by step."""
+        optimizer = self.make_optimizer()
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = get_linear_schedule_with_warmup(optimizer, round(recipe.warmup * steps), steps)
+        schedule = get_linear_schedule_with_warmup(optimizer, round(self.recipe.warmup * steps), steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

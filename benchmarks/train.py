@@ -1,0 +1,333 @@
+"""Speed of training against a plain loop: ``python -m benchmarks.train``.
+
+Method. Both sides train ITA-Cap+CVA (token), both views, the same encoder, batch size and tweets: Twitter-15 with its
+captions where ``--data-dir`` is given, else the demo corpus. The plain loop (`benchmarks.naive`) is what one writes
+with transformers and pytorch-crf: both views padded together, random batches, float32, default AdamW. Before any clock
+starts, both get the same weights, and their loss and their predictions must agree in float32.
+Then rounds: in each, every contender makes a few steps on batches drawn as it draws them (forward, backward, clipping,
+optimiser), in random order. Since batches differ in length, speed is counted in real sub-tokens a second (padding does
+not count), and divided by the mean sub-tokens of a tweet's two views to give tweets a second. A ratio is taken within
+each round; its median over rounds is reported. Evaluation likewise: decoding of both views on the valid split, ours in
+its own batches. Peak memory is that of a fresh process for each contender that makes the same number of steps.
+The limit is the time the matrix products alone would take at the rate measured for products of the encoder's shape
+in the same process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import random
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from benchmarks import naive
+from experiments.run import keep_freed_memory
+from lightning_ita.data import DATASETS
+from lightning_ita.data.batching import Collate, EncodedTweet, TwoViewBatch
+from lightning_ita.data.datamodule import MNERDataModule
+from lightning_ita.models.encoders import encoder_shape, load_encoder
+from lightning_ita.models.ita import ITA
+from lightning_ita.models.recipes import Precision, Recipe, available_precision
+
+# Ours over the plain loop: what is asked for.
+GOALS = {("float32", 16): 1.8, ("bfloat16", 16): 3.0, ("bfloat16", 4): 2.5}
+EVALUATION_GOAL, PADDING_GOAL = 3.0, 0.03
+STEPS_A_ROUND = 3
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is trained.
+
+    Attributes:
+        dataset: Name of the data set.
+        data_dir: Its folder.
+        encoder: Name of the encoder.
+        batch_size: Tweets a batch.
+    """
+
+    dataset: str = "demo"
+    data_dir: str | None = None
+    encoder: str = "minilm"
+    batch_size: int = 16
+
+    def datamodule(self, normalise_urls: bool = False) -> MNERDataModule:
+        """Returns the tweets with captions, in both views."""
+        module: MNERDataModule = DATASETS[self.dataset](
+            contexts=("cap",),
+            data_dir=self.data_dir,
+            encoder=self.encoder,
+            batch_size=self.batch_size,
+            normalise_urls=normalise_urls,
+        )
+        module.setup()
+        return module
+
+
+@dataclass
+class Contender:
+    """One way of training, and what was measured of it.
+
+    Attributes:
+        name: What it is called in the table.
+        step: Makes a training step, and returns the real sub-tokens in it.
+        evaluate: Decodes some tweets in both views, and returns the real sub-tokens in them.
+        training: Real sub-tokens a second, by round.
+        evaluation: Likewise.
+    """
+
+    name: str
+    step: Callable[[], int]
+    evaluate: Callable[[], int]
+    training: list[float] = field(default_factory=list)
+    evaluation: list[float] = field(default_factory=list)
+
+
+def real_subtokens(batch: TwoViewBatch) -> int:
+    """Sub-tokens of both views, padding left out."""
+    return len(batch.text.subtokens) + len(batch.cross_modal.subtokens)
+
+
+def forever(batches: Callable[[int], Iterator[TwoViewBatch]]) -> Iterator[TwoViewBatch]:
+    """Draws epoch after epoch."""
+    epoch = 0
+    while True:
+        yield from batches(epoch)
+        epoch += 1
+
+
+def ours(workload: Workload, precision: Precision, normalise_urls: bool = False) -> Contender:
+    """This project's step."""
+    datamodule = workload.datamodule(normalise_urls)
+    recipe = Recipe(temperature=datamodule.temperature, batch_size=workload.batch_size, precision=precision)
+    torch.manual_seed(0)
+    model = ITA(load_encoder(workload.encoder), datamodule.tag_set, recipe, True, "token").train()
+    optimizer = model.make_optimizer()
+    loader = datamodule.train_dataloader()
+
+    def epoch(number: int) -> Iterator[TwoViewBatch]:
+        loader.batch_sampler.set_epoch(number)  # type: ignore[union-attr]
+        return iter(loader)
+
+    training, evaluation = forever(epoch), forever(lambda _: iter(datamodule.val_dataloader()))
+
+    def step() -> int:
+        batch = next(training)
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            loss = model.loss(model.losses(batch))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
+        optimizer.step()
+        return real_subtokens(batch)
+
+    def evaluate() -> int:
+        model.eval()
+        batch = next(evaluation)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            model.decode(batch)
+        model.train()
+        return real_subtokens(batch)
+
+    urls = ", URLs as one sub-token" if normalise_urls else ""
+    return Contender(f"this project, {precision}{urls}", step, evaluate)
+
+
+def plain(workload: Workload) -> Contender:
+    """The plain loop's step."""
+    datamodule = workload.datamodule()
+    recipe = Recipe(temperature=datamodule.temperature, batch_size=workload.batch_size)
+    torch.manual_seed(0)
+    model = naive.NaiveTagger(workload.encoder, len(datamodule.tag_set), recipe, alignment=True)
+    optimizer = model.optimizer()
+    draw = random.Random(0)
+
+    def batch(split: str) -> naive.NaiveBatch:
+        tweets = draw.sample(datamodule.encoded[split], workload.batch_size)
+        return naive.collate(tweets, 0, text=True, cross_modal=True)
+
+    def step() -> int:
+        drawn = batch("train")
+        model.train()
+        model.step(drawn, optimizer)
+        return int(drawn.attention_mask.sum())
+
+    def evaluate() -> int:
+        drawn = batch("valid")
+        model.tag(drawn)
+        return int(drawn.attention_mask.sum())
+
+    return Contender("plain loop, float32", step, evaluate)
+
+
+def check(workload: Workload) -> None:
+    """Raises AssertionError unless both sides compute the same from the same weights in float32."""
+    datamodule = workload.datamodule()
+    recipe = Recipe(temperature=datamodule.temperature)
+    torch.manual_seed(0)
+    theirs = naive.NaiveTagger(workload.encoder, len(datamodule.tag_set), recipe, alignment=True).eval()
+    model = ITA(load_encoder(workload.encoder), datamodule.tag_set, recipe, True, "token").eval()
+    model.emission.load_state_dict(theirs.emission.state_dict())
+    torch.nn.init.normal_(theirs.crf.transitions)
+    model.crf.load_state_dict(theirs.crf.state_dict())
+    tweets: list[EncodedTweet] = datamodule.encoded["valid"][:48]
+    batch = Collate(0)(tweets)
+    expected = naive.collate(tweets, 0, text=True, cross_modal=True)
+    torch.testing.assert_close(model.loss(model.losses(batch)), theirs.loss(expected), rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        chains = model(batch)
+    paths = [path[path >= 0].tolist() for chain in chains.values() for path in chain.argmax()]
+    if paths != theirs.tag(expected):
+        raise AssertionError("both sides must predict the same from the same weights")
+
+
+def measure(contenders: list[Contender], rounds: int) -> None:
+    """Times all contenders, round by round, after two rounds that warm up."""
+    draw = random.Random(0)
+    for round_number in range(-2, rounds):
+        for contender in draw.sample(contenders, len(contenders)):
+            for work, rates, times in (
+                (contender.step, contender.training, STEPS_A_ROUND),
+                (contender.evaluate, contender.evaluation, 1),
+            ):
+                started = time.perf_counter()
+                subtokens = sum(work() for _ in range(times))
+                if round_number >= 0:
+                    rates.append(subtokens / (time.perf_counter() - started))
+
+
+def limit(encoder: str, precision: Precision, subtokens: float, length: float) -> float:
+    """Tweets a second if training took the time of its matrix products alone."""
+    shape = encoder_shape(encoder)
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    left, right = torch.ones(1536, shape.hidden, dtype=dtype), torch.ones(shape.hidden, shape.feed_forward, dtype=dtype)
+    seconds = []
+    for _ in range(60):
+        started = time.perf_counter()
+        left @ right
+        seconds.append(time.perf_counter() - started)
+    rate = 2 * 1536 * shape.hidden * shape.feed_forward / statistics.median(seconds)
+    return rate / shape.training_flop(1, length) / subtokens
+
+
+def peak_memory(make: Callable[..., Contender], *arguments: object, threads: int) -> float:
+    """Peak memory in MiB of a fresh process that makes some steps."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_steps_and_peak, (make, arguments, threads))
+
+
+def _steps_and_peak(make: Callable[..., Contender], arguments: tuple, threads: int) -> float:
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    contender = make(*arguments)
+    for _ in range(12):
+        contender.step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def padding(workload: Workload) -> float:
+    """Share of padding among the sub-tokens of an epoch of our training batches."""
+    real = padded = 0
+    for batch in workload.datamodule().train_dataloader():
+        real += real_subtokens(batch)
+        padded += batch.text.input_ids.numel() + batch.cross_modal.input_ids.numel()
+    return 1 - real / padded
+
+
+def report(workload: Workload, rounds: int, threads: int, memory: bool) -> list[str]:
+    """Checks, measures, and returns the lines of the table for one workload."""
+    check(workload)
+    datamodule = workload.datamodule()
+    lengths = [tweet.lengths for tweet in datamodule.encoded["train"]]
+    subtokens = sum(map(sum, lengths)) / len(lengths)
+    precisions: list[Precision] = ["float32"]
+    if available_precision("auto") == "bfloat16":
+        precisions.append("bfloat16")
+    contenders = [plain(workload), *(ours(workload, precision) for precision in precisions)]
+    urls = workload.dataset == "twitter15"
+    if urls:
+        contenders.append(ours(workload, precisions[-1], normalise_urls=True))
+    measure(contenders, rounds)
+    base = contenders[0]
+    shortened = sum(map(sum, (t.lengths for t in workload.datamodule(True).encoded["train"]))) / len(lengths)
+    lines = []
+    for contender in contenders:
+        precision: Precision = "bfloat16" if "bfloat16" in contender.name else "float32"
+        a_tweet = shortened if "URLs" in contender.name else subtokens
+        scale = subtokens / a_tweet
+        speed = statistics.median(contender.training) / a_tweet
+        ratio, evaluation_ratio = (
+            statistics.median(scale * ours / theirs for ours, theirs in zip(mine, yours, strict=True))
+            for mine, yours in ((contender.training, base.training), (contender.evaluation, base.evaluation))
+        )
+        cells = [
+            f"{workload.batch_size}",
+            contender.name,
+            f"{speed:.1f}",
+            f"{ratio:.2f}",
+            f"{100 * speed / limit(workload.encoder, precision, a_tweet, a_tweet / 2):.0f} %",
+            f"{statistics.median(contender.evaluation) / a_tweet:.0f}",
+            f"{evaluation_ratio:.2f}",
+        ]
+        goal = None if contender is base or "URLs" in contender.name else GOALS.get((precision, workload.batch_size))
+        cells.append("" if goal is None else f"≥ {goal}: {'met' if ratio >= goal else '**missed**'}")
+        lines.append(cells)
+    if memory:
+        peaks = [peak_memory(plain, workload, threads=threads)]
+        peaks += [peak_memory(ours, workload, precision, threads=threads) for precision in precisions]
+        for cells, peak in zip(lines, peaks, strict=False):
+            cells.insert(7, f"{peak:.0f}")
+    for cells in lines:
+        if len(cells) < len(HEADER):
+            cells.insert(7, "")
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
+
+
+HEADER = (
+    "batch", "", "tweets/s", "× plain", "of the limit", "evaluation, tweets/s", "× plain", "peak MiB", "goal",
+)  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Checks, measures, reports."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data-dir", help="folder with twitter15/ and contexts/; without it the demo corpus")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds a workload (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads (default: %(default)s)")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 4])
+    parser.add_argument("--no-memory", action="store_true", help="leave peak memory out")
+    parser.add_argument("--output", type=Path, help="write the table to this file, too")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()
+    workload = Workload("twitter15" if options.data_dir else "demo", options.data_dir)
+    lines = [
+        f"ITA-Cap+CVA (token), {workload.encoder}, {workload.dataset}, {options.threads} threads, "
+        f"medians of {options.rounds} rounds.",
+        "",
+        "| " + " | ".join(HEADER) + " |",
+        "|" + "---|" * len(HEADER),
+    ]
+    for batch_size in options.batch_sizes:
+        sized = replace(workload, batch_size=batch_size)
+        lines += report(sized, options.rounds, options.threads, not options.no_memory)
+        share = padding(sized)
+        met = "met" if share <= PADDING_GOAL else "missed"
+        lines.append(f"| {batch_size} | padding of our batches: {100 * share:.1f} % (≤ 3 %: {met}) |" + " |" * 7)
+    table = "\n".join(lines)
+    print(table)
+    if options.output:
+        options.output.write_text(table + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -11,8 +11,8 @@ It tests claims about visual contexts where one knows what ought to come out. Wh
 * Some pictures mislead, some are unrelated; there the words tell the type: whoever trusts pictures blindly fails there.
 * The contexts are noisy, as engines are; a few images are missing or unreadable and have no contexts at all.
 
-Nothing is planted for cross-view alignment beyond those preferences of names and phrases. `DemoConfig` sets every
-rate; ``demo.json``, beside the tweets, says what each of them was.
+Nothing is planted for cross-view alignment beyond those preferences of names and phrases, whose strength is
+`DemoConfig.preference`. `DemoConfig` sets every rate; ``demo.json``, beside the tweets, says what each of them was.
 
 The way: `config` (rates), `names` and `templates` (vocabulary), `scene_kinds` and `scenes` (what pictures show),
 `describe` (what engines say of them), `corpus` (tweets), `painting` (pictures), `writing` (files), `sheet` (a look).

@@ -35,6 +35,8 @@ class DemoConfig:
         rate_unrelated: Share of tweets of the kind *unrelated*.
         rate_no_entity: Share of tweets without any entity among the *resolvable* and *unrelated* ones.
         rate_afterthought: Share of tweets with an entity that name another one at the end ("w/ Emma Cole").
+        preference: How strongly the names and the phrases of *ambiguous* tweets prefer one type: the exponent on the
+            weights in the vocabulary tables. With 0 any type that a name has is as likely as the others.
         rate_held_out: Share of the ambiguous names that never occur in training, so that validation and test
             measure whether a model reads the picture or remembers the name.
         rate_text_in_image: Share of pictures with words in them. In some of these, only the words tell the type.
@@ -50,8 +52,8 @@ class DemoConfig:
         rate_typo: Probability that a longer word has two neighbouring letters swapped.
 
     Raises:
-        ValueError: A size is not positive, a rate is outside 0 to 1, shares exceed 1 in sum, or no
-            ambiguous name is left for training.
+        ValueError: A size is not positive, a rate is outside 0 to 1, shares exceed 1 in sum, `preference` is
+            negative, or no ambiguous name is left for training.
     """
 
     seed: int = 0
@@ -63,6 +65,7 @@ class DemoConfig:
     rate_unrelated: float = 0.12
     rate_no_entity: float = 0.25
     rate_afterthought: float = 0.25
+    preference: float = 1.0
     rate_held_out: float = 0.3
     rate_text_in_image: float = 0.4
     rate_missing: float = 0.02
@@ -84,6 +87,8 @@ class DemoConfig:
             value = getattr(self, field.name)
             if field.name.startswith(("rate_", "tag_", "caption_", "ocr_")) and not 0 <= value <= 1:
                 raise ValueError(f"{field.name}={value}: a rate lies between 0 and 1")
+        if not self.preference >= 0:
+            raise ValueError(f"preference={self.preference}: an exponent of at least 0 is needed")
         if self.rate_held_out == 1:
             raise ValueError("rate_held_out=1: training needs some ambiguous names")
         for names in (

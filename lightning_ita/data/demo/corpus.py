@@ -132,12 +132,20 @@ class _Writer:
         return word[:i] + word[i + 1] + word[i] + word[i + 2 :]
 
 
+def type_weights(name: dict[str, int], phrase: dict[str, int], preference: float) -> list[float]:
+    """How likely each of `TYPES` is for an ambiguous name in a phrase, from the preferences of both; unnormalised.
+
+    A name never has a type that its table gives a 0, whatever the exponent.
+    """
+    return [(name[t] * phrase[t]) ** preference if name[t] else 0.0 for t in TYPES]
+
+
 def _ambiguous_text(writer: _Writer) -> tuple[tuple[str, ...], str]:
-    """Writes an ambiguous tweet. What the name is depends on the name's and the template's preferences, weakly."""
+    """Writes an ambiguous tweet. What the name is depends on the name's and the template's preferences."""
     rng = writer.rng
     lean, template = rng.choice(templates.AMBIGUOUS)
     name = rng.choices(writer.names, weights=zipf(len(writer.names)))[0]
-    entity_type = rng.choices(TYPES, weights=[AMBIGUOUS[name][t] * lean[t] for t in TYPES])[0]
+    entity_type = rng.choices(TYPES, weights=type_weights(AMBIGUOUS[name], lean, writer.config.preference))[0]
     writer.fill(template, name, entity_type)
     return name, entity_type
 

@@ -11,10 +11,11 @@ import sys
 import pytest
 
 from lightning_ita.data.demo import CONTEXTS, KINDS, SPLITS, TYPES, DemoConfig, generate
+from lightning_ita.data.demo.corpus import type_weights
 from lightning_ita.data.demo.names import AMBIGUOUS, ranked_ambiguous_names
 from lightning_ita.data.demo.scene_kinds import SCENE_KINDS
 from lightning_ita.data.demo.scenes import draw_scene
-from lightning_ita.data.demo.templates import AMBIGUOUS as AMBIGUOUS_TEMPLATES
+from lightning_ita.data.demo.templates import AMBIGUOUS as PHRASES
 from lightning_ita.data.demo.templates import CLEAR
 from lightning_ita.data.demo.writing import text_files
 
@@ -159,20 +160,43 @@ def test_held_out_names_are_unseen_in_training_and_asked_for_in_test(corpus):
     assert 0.15 < share < 0.45
 
 
+def share_of_the_likeliest_type(preference):
+    """Of ambiguous tweets: how often the best guess from the words is right, on the mean over names and phrases."""
+    weights = [type_weights(name, phrase, preference) for name in AMBIGUOUS.values() for phrase, _ in PHRASES]
+    return sum(max(of) / sum(of) for of in weights) / len(weights)
+
+
 def test_words_alone_leave_ambiguous_tweets_open_but_are_no_coin_flip():
-    best = [
-        max(weights[t] * lean[t] for t in TYPES) / sum(weights[t] * lean[t] for t in TYPES)
-        for lean, _ in AMBIGUOUS_TEMPLATES
-        for weights in AMBIGUOUS.values()
-    ]
-    assert 0.4 < sum(best) / len(best) < 0.6, "the best guess from the words should be right about half the time"
+    assert 0.4 < share_of_the_likeliest_type(DemoConfig().preference) < 0.6
+
+
+@pytest.mark.parametrize("preference", [0, 1, 4])
+def test_ambiguous_tweets_have_the_types_that_their_words_prefer(preference):
+    corpus = generate(DemoConfig(train=1500, valid=1, test=1, rate_ambiguous=1, rate_misleading=0, rate_unrelated=0,
+                                 preference=preference))  # fmt: skip
+    tweets = corpus.splits["train"]
+    hits, expected = 0, 0.0
+    for tweet in tweets:
+        name = AMBIGUOUS[tweet.entity]
+        assert name[tweet.type] > 0
+        favourite = max(TYPES, key=lambda entity_type: name[entity_type])
+        hits += tweet.type == favourite
+        chances = [type_weights(name, phrase, preference) for phrase, _ in PHRASES]
+        expected += sum(of[TYPES.index(favourite)] / sum(of) for of in chances) / len(chances)
+    assert_rate(hits, len(tweets), expected / len(tweets))
+
+
+def test_stronger_preferences_leave_less_to_the_picture():
+    shares = [share_of_the_likeliest_type(preference) for preference in (0, 1, 2, 4, 8)]
+    assert shares == sorted(shares)
+    assert len(set(shares)) == len(shares)
 
 
 def test_every_ambiguous_name_can_be_of_several_types_and_no_clear_template_is_ambiguous():
     assert all(sum(weight > 0 for weight in weights.values()) >= 2 for weights in AMBIGUOUS.values())
     assert len(AMBIGUOUS) >= 60
     assert len(ranked_ambiguous_names(0)) == len(set(ranked_ambiguous_names(0))) == len(AMBIGUOUS)
-    assert not {template for _, template in AMBIGUOUS_TEMPLATES} & {t for texts in CLEAR.values() for t in texts}
+    assert not {template for _, template in PHRASES} & {t for texts in CLEAR.values() for t in texts}
 
 
 def test_contexts_exist_exactly_for_the_images_that_can_be_read(corpus):
@@ -261,6 +285,8 @@ def test_scene_without_room_for_the_name_is_not_chosen():
         ({"train": 0}, "train=0: a split needs at least one tweet"),
         ({"rate_ambiguous": 1.5}, "rate_ambiguous=1.5: a rate lies between 0 and 1"),
         ({"tag_dropped": -0.1}, "tag_dropped=-0.1"),
+        ({"preference": -1.0}, "preference=-1.0: an exponent of at least 0 is needed"),
+        ({"preference": math.nan}, "preference=nan"),
         ({"rate_held_out": 1.0}, "training needs some ambiguous names"),
         ({"rate_ambiguous": 0.9, "rate_misleading": 0.2}, "exceed 1 in sum"),
         ({"caption_vague": 0.6, "caption_wrong": 0.6}, "caption_vague .* exceed 1"),

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import scaling, train
+from lightning_ita.data import DATASETS
+from lightning_ita.data.demo import DemoConfig
+from lightning_ita.data.demo_corpus import generated
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tiny_encoder: str) -> train.Workload:
+    config = DemoConfig(train=24, valid=60, test=8)
+    monkeypatch.setattr(DATASETS["demo"], "read", lambda self: generated(config, self.contexts))
+    return train.Workload(encoder=tiny_encoder, batch_size=4)
+
+
+def test_the_plain_loop_computes_what_the_model_computes(small: train.Workload) -> None:
+    train.check(small)
+
+
+def test_the_table_names_every_contender(small: train.Workload) -> None:
+    lines = train.report(small, rounds=1, threads=1, memory=False)
+    assert all(line.count("|") == len(train.HEADER) + 1 for line in lines)
+    assert "plain loop, float32" in lines[0]
+    assert "this project, float32" in lines[1]
+
+
+def test_growth_and_utilisation_run_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scaling.main(["--device=cpu", "--encoders=tiny", "--steps=1", "--threads=1", f"--output={tmp_path / 'growth'}"])
+    assert len((tmp_path / "growth.md").read_text().splitlines()) == 2 + 5 + 6 + 1
+    assert (tmp_path / "growth.png").stat().st_size > 10_000
+    options = ["--device=cpu", "--encoders=tiny", "--steps=1", "--threads=1", "--utilisation", "--token-budget=512"]
+    scaling.main([*options, "--gradient-checkpointing"])
+    assert "| tiny |" in capsys.readouterr().out

@@ -17,13 +17,6 @@ from lightning_ita.data.demo import DemoConfig, write
 from lightning_ita.models.ita import ITA
 
 
-@pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "demo"
-    write(DemoConfig(train=24, valid=12, test=12), folder)
-    return folder
-
-
 @pytest.fixture
 def arguments(corpus: Path, tiny_encoder: str, tmp_path: Path) -> list[str]:
     out = tmp_path / "out"

@@ -137,9 +137,12 @@ def test_a_cell_whose_loss_is_no_number_leaves_a_gap(
     assert "| ITA-Cap+CVA (token) | – | – | – | – | 0/1 (1 failed) |" in table
     (log,) = (tmp_path / "out" / "failed").iterdir()
     assert "NonFiniteLossError" in log.read_text(encoding="utf-8")
+    assert str(log) in shown
 
     monkeypatch.setattr(ITA, "loss", loss)
-    assert ablate.main([*study, "--contexts=cap", "--seeds=1"]) == 0
+    assert ablate.main([*study, "--contexts=cap", "--seeds=1"]) == 1
+    assert "1 cells failed; --retry-failed runs them again" in capsys.readouterr().out
+    assert ablate.main([*study, "--contexts=cap", "--seeds=1", "--retry-failed"]) == 0
     assert not list((tmp_path / "out" / "failed").iterdir())
 
 

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import logging
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from experiments import resume, run
+from experiments import resume
 from experiments.cell import Cell, Source
-from experiments.resume import Checkpoints, read_checkpoint
 from experiments.run import part_of, run_cell
-from lightning_ita.data.batching import LengthBatchSampler
 from lightning_ita.models.recipes import Recipe
 
 RECIPE = Recipe(batch_size=8, epochs=3, warmup=0.1)  # 24 tweets: three steps an epoch
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -38,7 +31,7 @@ class Stop(Callback):
     def count(self, *_: object) -> None:
         self.calls -= 1
         if self.calls == 0:
-            raise Stopped
+            raise StoppedError
 
 
 @pytest.fixture
@@ -96,7 +89,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     hook: str, calls: int, step: int | None, cell: Cell, source: Source, undisturbed: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "stopped"
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         run_cell(cell, folder, source, callbacks=[Stop(hook, calls)])
     assert not folder.exists()
     torch.rand(7)  # another process has another history

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import pickle
 import time
 import zipfile
 from collections.abc import Mapping
@@ -120,7 +119,7 @@ class Checkpoints(Callback):
                 if state["made_with"] == self.made_with:
                     return path
                 reason = "was made with other code or packages"
-            except (OSError, KeyError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+            except Exception as error:  # a damaged file fails in whatever part of it is read first
                 reason = f"is damaged ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
             logger.warning("%s %s; the run starts anew", path, reason)
         for file in self.folder.glob("*.ckpt*"):
@@ -234,8 +233,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         OSError: There is none, or it cannot be read.
         ValueError: Its content is not what was written (its CRC-32 differs).
-        zipfile.BadZipFile: It is no checkpoint.
-        pickle.UnpicklingError: It holds something else than tensors and plain values.
+        Exception: It is damaged otherwise, or holds something else than tensors and plain values.
     """
     with zipfile.ZipFile(path) as archive:
         if archive.testzip() is not None:

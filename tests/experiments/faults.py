@@ -1,5 +1,7 @@
 """Kills the default study, made small, again and again, and compares what it ends with to an undisturbed one.
 
+Then two processes share the study, and one of them is killed.
+
     python -m tests.experiments.faults --kills 20 [arguments of the study, in place of the default one's]
 
 Each kill is a SIGKILL at a random moment of a stage that is drawn in turn: reading the data, training, validation,
@@ -71,6 +73,7 @@ def start(argv: list[str], log: Path, killed: bool) -> tuple[int, int]:
         within = [0]
         for owner, name, stage in PLACES:
             setattr(owner, name, announced(getattr(owner, name), NAMES.index(stage), writer, within))
+        study.run_cell = noted(study.run_cell, log.with_name("runs"))
         if killed:
             resume.SECONDS_APART = resume.COSTS_APART = 0.0  # a checkpoint at every step
         status = ablate.main(argv)
@@ -89,6 +92,16 @@ def announced(function: Callable[..., Any], stage: int, pipe: int, within: list[
         finally:
             within.pop()
             os.write(pipe, bytes([BACK + within[-1]]))
+
+    return wrapper
+
+
+def noted(run_cell: Callable[..., Any], path: Path) -> Callable[..., Any]:
+    def wrapper(cell: Any, folder: Path, *args: Any, **kwargs: Any) -> Any:
+        metrics = run_cell(cell, folder, *args, **kwargs)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{os.getpid()} {folder}\n")
+        return metrics
 
     return wrapper
 
@@ -181,10 +194,25 @@ def main(argv: list[str]) -> int:
         ]
         print(f"hits: {dict(hits)}; {sum(resumed)} times a run went on from a checkpoint, in {len(resumed)} cells")
         print("tables, predictions and metrics are those of the undisturbed study")
+        share(command, place, undisturbed, log)
         for line in sorted(set(log.read_text(encoding="utf-8").splitlines())):
             if "anew" in line or "Error" in line:
                 print(line)
     return 0
+
+
+def share(command: list[str], place: Path, undisturbed: Path, log: Path) -> None:
+    """Has two processes run one study, and kills one of them in training; the other must finish it, no cell twice."""
+    out, runs = place / "shared", log.with_name("runs")
+    first = start([*command, f"--out={out}"], log, killed=True)
+    second = start([*command, f"--out={out}"], log, killed=True)
+    hit = kill(*first, "training", calls=15, delay=0.0)
+    assert kill_never(*second) == 0, log.read_text(encoding="utf-8")
+    ran = [line.split() for line in runs.read_text(encoding="utf-8").splitlines() if str(out) in line]
+    assert len(ran) == len({folder for _, folder in ran}), "a cell was run twice"
+    assert_same(out, undisturbed)
+    by = Counter(pid for pid, _ in ran)
+    print(f"two processes: {by[str(first[0])]} cells by the one killed in {hit}, {by[str(second[0])]} by the other")
 
 
 def kill_never(pid: int, pipe: int) -> int:

@@ -22,7 +22,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 # A checkpoint is written when so many seconds, and so many times the seconds that writing the last one took, have been
 # trained since: a kill costs little, and checkpoints cost at most 2 % of the time, however large the model.
-SECONDS_APART, COSTS_APART = 10.0, 50.0
+SECONDS_APART, COSTS_APART = 30.0, 50.0
 STATE = "state.ckpt"
 
 logger = logging.getLogger(__name__)

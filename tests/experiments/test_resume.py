@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks import Callback
 from experiments import resume, run
 from experiments.cell import Cell, Source
 from experiments.run import part_of, run_cell
+from lightning_ita.models.ita import ITA
 from lightning_ita.models.recipes import Recipe
 
 RECIPE = Recipe(batch_size=8, epochs=3, warmup=0.1)  # 24 tweets: three steps an epoch
@@ -203,7 +204,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
 
 
 def test_checkpoints_cost_little(cell: Cell, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Each step takes 4 seconds, each checkpoint 0.3: after 12 seconds the first, then every 16.
+    # Each step takes 12 seconds, each checkpoint 0.9: after 36 seconds the first, then every 48.
     now = 0.0
     saved = []
     write = resume.WholeFiles.save_checkpoint
@@ -213,14 +214,14 @@ def test_checkpoints_cost_little(cell: Cell, source: Source, tmp_path: Path, mon
     ) -> None:
         nonlocal now
         if Path(path).name == "state.ckpt":
-            now += 0.3
+            now += 0.9
             saved.append(checkpoint["global_step"])
         write(self, checkpoint, path, storage_options)
 
     class Clock(Callback):
         def on_train_batch_start(self, *_: object) -> None:
             nonlocal now
-            now += 4.0
+            now += 12.0
 
     monkeypatch.setattr(resume.WholeFiles, "save_checkpoint", save_checkpoint)
     monkeypatch.setattr(resume.time, "monotonic", lambda: now)
@@ -253,3 +254,18 @@ def test_keyboard_interrupts_come_through(cell: Cell, source: Source, tmp_path: 
     with pytest.raises(KeyboardInterrupt):
         run_cell(cell, tmp_path / "stopped", source, callbacks=[Interrupt()])
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.usefixtures("always")
+def test_the_best_epoch_may_lie_before_the_stop(
+    cell: Cell, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    f1 = [50.0, 90.0, 10.0]
+    monkeypatch.setattr(ITA, "on_validation_epoch_end", lambda self: self.log("dev/f1", f1[self.current_epoch]))
+    with pytest.raises(StoppedError):
+        run_cell(cell, tmp_path / "stopped", source, callbacks=[Stop("on_train_batch_start", 8)])
+    run_cell(cell, tmp_path / "stopped", source)
+    run_cell(cell, tmp_path / "undisturbed", source)
+    assert json.loads((tmp_path / "stopped" / "metrics.json").read_text(encoding="utf-8"))["best_epoch"] == 2
+    assert devices(tmp_path / "stopped") == [0, 7]
+    assert_same_result(tmp_path / "stopped", tmp_path / "undisturbed")

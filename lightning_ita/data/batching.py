@@ -189,6 +189,9 @@ class LengthBatchSampler(Sampler[list[int]]):
         seed: Seed of the shuffles.
         token_budget: Sub-tokens a batch, padding included, in place of `batch_size`. Batches then keep their tweets
             from epoch to epoch.
+
+    Attributes:
+        skip: Batches to leave out of the next epoch drawn: those that a resumed run has behind it.
     """
 
     def __init__(self, lengths: Sequence[tuple[int, ...]], batch_size: int, seed: int, token_budget: int | None = None):
@@ -197,6 +200,7 @@ class LengthBatchSampler(Sampler[list[int]]):
         self.token_budget = token_budget
         self.seed = seed
         self.epoch = 0
+        self.skip = 0
         self.sampler = self  # Lightning announces each epoch to a batch sampler's `sampler`
         self._drawn: tuple[int, list[list[int]]] | None = None
 
@@ -220,7 +224,8 @@ class LengthBatchSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         rank, world = processes()
         batches = self._batches()
-        return (batches[index % len(batches)] for index in range(rank, world * len(self), world))
+        skip, self.skip = self.skip, 0
+        return (batches[index % len(batches)] for index in range(rank + world * skip, world * len(self), world))
 
 
 def processes() -> tuple[int, int]:

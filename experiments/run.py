@@ -23,6 +23,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.loggers import Logger
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers.utils import logging as transformers_logging
@@ -60,6 +61,8 @@ def run_cell(
     datamodule: MNERDataModule | None = None,
     callbacks: Sequence[Callback] = (),
     keep_checkpoint: bool = False,
+    logger: Logger | None = None,
+    test: bool = True,
 ) -> dict[str, Any]:
     """Trains one model, tests it in every view it has, and leaves the results in `folder`.
 
@@ -73,6 +76,8 @@ def run_cell(
         datamodule: The cell's data module, where it is at hand already.
         callbacks: Further Lightning callbacks: progress, pruning, loggers.
         keep_checkpoint: Whether the best epoch's weights stay, as ``best.ckpt``.
+        logger: A Lightning logger that is told each epoch's losses and scores.
+        test: Whether test is tagged and scored; not where hyper-parameters are still chosen.
 
     Returns:
         The content of ``metrics.json``.
@@ -95,17 +100,18 @@ def run_cell(
         model = ITA(load_encoder(cell.encoder), datamodule.tag_set, cell.recipe, bool(cell.contexts), cell.cva)
         history = History()
         best = ModelCheckpoint(part, "best", monitor="dev/f1", mode="max", save_weights_only=True)
-        trainer = make_trainer(cell, [history, best, *callbacks])
+        trainer = make_trainer(cell, [history, best, *callbacks], logger)
         trainer.fit(model, datamodule)
         trained = time.time()
         checkpoint = torch.load(best.best_model_path, weights_only=True)
         model.load_state_dict(checkpoint["state_dict"])
-        scores = {split: evaluate(trainer, model, datamodule, split, part) for split in ("valid", "test")}
+        splits = ("valid", "test") if test else ("valid",)
+        scores = {split: evaluate(trainer, model, datamodule, split, part) for split in splits}
 
     finished = time.time()
     metrics = {
         "system": cell.system,
-        "test": scores["test"],
+        "test": scores.get("test", {}),
         "dev": scores["valid"],
         "best_epoch": int(checkpoint["epoch"]) + 1,
         "history": history.epochs,
@@ -126,7 +132,7 @@ def run_cell(
     return metrics
 
 
-def make_trainer(cell: Cell, callbacks: Sequence[Callback]) -> pl.Trainer:
+def make_trainer(cell: Cell, callbacks: Sequence[Callback], logger: Logger | None = None) -> pl.Trainer:
     """Returns the trainer of a cell: one device, quiet, best epoch by `callbacks`."""
     return pl.Trainer(
         max_epochs=cell.recipe.epochs,
@@ -135,7 +141,8 @@ def make_trainer(cell: Cell, callbacks: Sequence[Callback]) -> pl.Trainer:
         accelerator="auto",
         devices=1,
         callbacks=list(callbacks),
-        logger=False,
+        logger=logger or False,
+        log_every_n_steps=1 if logger else None,  # nothing is logged by step; more steps than an epoch has would warn
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -12,16 +12,17 @@ import numpy as np
 import optuna
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.space import Parameter
 
 INK, MUTED, ACCENT, GRID = "#1f2933", "#8a94a0", "#1f6f8b", "#e4e7eb"
-COLOURS = "viridis_r"  # dark is good; readable in grey and for the colour-blind
+# From weak to strong, in one hue: readable in grey and for the colour-blind.
+COLOURS = LinearSegmentedColormap.from_list("sweep", ["#bcd3dc", ACCENT, "#0a2a36"])
 OBJECTIVE_LABEL = "dev F1 (%)"
 # Below this there is nothing to see.
 FEWEST_TRIALS = 3
@@ -95,7 +96,7 @@ def history(trials: Sequence[FrozenTrial]) -> Figure:
         axes.scatter([t.number for t in pruned], highest, marker="x", color=MUTED, s=28, label="pruned (best epoch)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if completed or pruned:
-        axes.legend(frameon=False, fontsize=9, loc="lower right")
+        figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -113,9 +114,9 @@ def importance(study: Study, parameters: Sequence[Parameter]) -> Figure:
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.set(
-        xlim=(0, 1.12 * max(max(shares.values()), 1e-9)), xlabel="share", title="What decides who is among the best"
-    )
+    count = sum(trial.state == TrialState.COMPLETE for trial in study.get_trials(deepcopy=False))
+    axes.set(xlabel="share", xlim=(0, 1.12 * (max(shares.values()) or 1)))
+    axes.set_title(f"What decides which trials are among the best (PED-ANOVA, {count} completed trials)", fontsize=11)
     return figure
 
 
@@ -130,7 +131,8 @@ def slices(trials: Sequence[FrozenTrial], parameters: Sequence[Parameter]) -> Fi
     columns = min(3, len(parameters))
     rows = -(-len(parameters) // columns)
     figure = Figure(figsize=(0.5 + 3.0 * columns, 0.5 + 2.6 * rows), layout="constrained")
-    figure.suptitle("Where good values lie", fontsize=12)
+    figure.suptitle("Where good values lie (× pruned, in its best epoch)", fontsize=11)
+    pruned = [trial for trial in trials if trial.state == TrialState.PRUNED and trial.intermediate_values]
     completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     for index, parameter in enumerate(parameters):
         axes = _style(figure.add_subplot(rows, columns, index + 1))
@@ -139,20 +141,22 @@ def slices(trials: Sequence[FrozenTrial], parameters: Sequence[Parameter]) -> Fi
             [trial.value or 0.0 for trial in completed],
             c=[trial.number for trial in completed],
             cmap=COLOURS,
-            s=30,
+            s=34,
             edgecolors="white",
             linewidths=0.5,
             zorder=3,
         )
+        highest = [max(trial.intermediate_values.values()) for trial in pruned]
+        axes.scatter(_positions(parameter, pruned), highest, marker="x", color=MUTED, s=18, linewidths=0.8)
         axes.set_xlabel(parameter.label)
         if parameter.values:
-            axes.set_xticks(range(len(parameter.values)), [str(value) for value in parameter.values])
+            axes.set_xticks(range(len(parameter.values)), [_short(value) for value in parameter.values])
             axes.set_xlim(-0.5, len(parameter.values) - 0.5)
         elif parameter.log:
             axes.set_xscale("log")
             axes.set_xlim(parameter.low * 0.8, parameter.high * 1.25)
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-            axes.xaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(9, 9)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.minorticks_off()
         if index % columns == 0:
             axes.set_ylabel(OBJECTIVE_LABEL)
@@ -185,7 +189,13 @@ def parallel(completed: Sequence[FrozenTrial], parameters: Sequence[Parameter]) 
         axes.text(column, 1.1, label, fontsize=9, color=INK, ha="center")
     axes.set(xlim=(-0.15, len(scales) - 0.6), ylim=(-0.06, 1.06))
     axes.axis("off")
+    figure.suptitle("How good values go together (completed trials; dark is good)", fontsize=11)
     return figure
+
+
+def _short(value: Any) -> str:
+    """Writes a value with two digits, without an exponent where that is short enough."""
+    return str(value) if isinstance(value, str) else f"{float(f'{value:.2g}'):g}"
 
 
 def _scaled(parameter: Parameter, trials: Sequence[FrozenTrial]) -> tuple[list[float], list[tuple[float, str]]]:
@@ -193,8 +203,8 @@ def _scaled(parameter: Parameter, trials: Sequence[FrozenTrial]) -> tuple[list[f
     positions = np.asarray(_positions(parameter, trials), dtype=float)
     if parameter.values:
         most = len(parameter.values) - 1
-        return list(positions / most), [(index / most, str(value)) for index, value in enumerate(parameter.values)]
+        return list(positions / most), [(index / most, _short(value)) for index, value in enumerate(parameter.values)]
     forth, back = (np.log, np.exp) if parameter.log else (np.asarray, np.asarray)
     low, high = forth(parameter.low), forth(parameter.high)
     heights = (forth(positions) - low) / (high - low)
-    return list(heights), [(share, f"{back(low + share * (high - low)):.2g}") for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    return list(heights), [(share, _short(back(low + share * (high - low)))) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]

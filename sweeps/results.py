@@ -23,7 +23,7 @@ from lightning_ita.models.ita import VIEWS
 from sweeps.plots import write_plots
 from sweeps.space import Parameter
 from sweeps.trials import Sweep, ranking
-from sweeps.workers import outcome, write_value
+from sweeps.workers import write_value
 
 BEST = "best.yaml"
 
@@ -86,7 +86,7 @@ def _trial_rows(trials: Sequence[FrozenTrial], parameters: Sequence[Parameter]) 
     return [
         [
             str(trial.number),
-            outcome(trial).removeprefix("dev F1 "),
+            f"{trial.value:.2f}" if trial.state == TrialState.COMPLETE else trial.state.name.lower(),
             *(write_value(trial.params.get(p.name, MISSING)) for p in parameters),
             str(trial.last_step or 0),
         ]
@@ -134,19 +134,19 @@ WINNERS = (
 def terminal(sweep: Sweep, trials: Sequence[FrozenTrial], winners: Sequence[Winner], most: int = 10) -> list[Table]:
     """Returns the tables for the terminal: the best `most` trials, and the winners."""
     parameters = searched(sweep.space)
-    of_trials, of_winners = _headers(parameters)
+    of_trials, _ = _headers(parameters)
     rows = _trial_rows(trials, parameters)
     left = f" The best {most} of {len(rows)}." if len(rows) > most else ""
     tables = [_table("trials", of_trials, rows[:most], caption(sweep, trials) + left)]
     if winners:
-        tables.append(_table("winners", of_winners, _winner_rows(winners, parameters), WINNERS))
+        tables.append(_table("winners", _headers(())[1], _winner_rows(winners, ()), WINNERS))
     return tables
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], text: str) -> Table:
     table = Table(title=title, caption=text, title_justify="left", caption_justify="left")
     for name in header:
-        table.add_column(name, justify="right")
+        table.add_column(name.replace("_", " "), justify="right")
     for row in rows:
         table.add_row(*row)
     return table

@@ -40,6 +40,8 @@ from sweeps.space import RECIPE, Parameter, with_values
 Pruner = Literal["median", "halving", "none"]
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 TRIALS, FAILED = "trials", "failed"
+# So many trials are drawn blindly, and run whole, before TPE and the pruner judge by them.
+STARTUP_TRIALS = 5
 # A sweep gives up after this many failed trials; one that is killed this often is not tried again.
 MOST_FAILURES = 3
 # How often workers of a database say that they live, in seconds; silent for twice as long, their trial has failed.
@@ -112,7 +114,7 @@ def open_study(sweep: Sweep) -> Study:
     """
     optuna.logging.set_verbosity(logging.ERROR)
     pruners: dict[str, BasePruner] = {
-        "median": MedianPruner(n_startup_trials=4),
+        "median": MedianPruner(n_startup_trials=STARTUP_TRIALS),
         "halving": SuccessiveHalvingPruner(reduction_factor=2),
         "none": NopPruner(),
     }
@@ -244,7 +246,7 @@ def _run_one(study: Study, sweep: Sweep, number: int, turn: BaseFileLock, report
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # multivariate, constant_liar: before 5.0
         study.sampler = TPESampler(
-            n_startup_trials=min(10, max(4, sweep.trials // 3)),
+            n_startup_trials=STARTUP_TRIALS,
             multivariate=True,
             constant_liar=True,  # values under trial count as bad, so that workers do not try the same
             # Each trial its own: a sweep that goes on must not draw the same again.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,19 +23,27 @@ OBJECTIVE = "dev/f1"
 
 
 class ForgivingLogger(WandbLogger):
-    """A W&B logger that gives up, with a warning, where W&B fails, instead of ending the run."""
+    """A W&B logger that gives up, and says so, where W&B fails, instead of ending the run."""
 
     failed = False
+    console: Console
+
+    @contextmanager
+    def forgiving(self) -> Iterator[None]:
+        """Where W&B fails in what stands below, says so once and tells it no more epochs."""
+        try:
+            yield
+        except Exception as error:
+            if not self.failed:
+                text = f"warning: W&B failed ({first_line(error)}); the run goes on without it"
+                self.console.print(text, markup=False, soft_wrap=True)
+            self.failed = True
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Logs, as long as that works."""
-        if self.failed:
-            return
-        try:
-            super().log_metrics(metrics, step)
-        except Exception as error:
-            self.failed = True
-            warnings.warn(f"W&B failed ({first_line(error)}); the run goes on without it", stacklevel=2)
+        with self.forgiving():
+            if not self.failed:
+                super().log_metrics(metrics, step)
 
 
 class Tracker:
@@ -56,18 +63,18 @@ class Tracker:
             metrics: What `run_cell` returned.
             epochs: Whether the epochs are told too: those of a run that had finished before.
         """
-        if self.logger is None or self.logger.failed:
+        if self.logger is None:
             return
         if epochs:
             for epoch, values in enumerate(metrics["history"], start=1):
                 self.logger.log_metrics({**values, "epoch": epoch})
         rows = [[split, view, *scores.values()] for split in ("dev", "test") for view, scores in metrics[split].items()]
-        names = list(next(iter(metrics["test"].values())))
-        self.logger.log_table("scores", ["split", "view", *names], rows)
         test = {f"test/{view}/{name}": value for view, of in metrics["test"].items() for name, value in of.items()}
         # The chosen epoch's, not the last one's.
         best = {OBJECTIVE: max(epoch[OBJECTIVE] for epoch in metrics["history"]), "best_epoch": metrics["best_epoch"]}
-        if not self.logger.failed:
+        with self.logger.forgiving():
+            names = list(next(iter(metrics["test"].values())))
+            self.logger.log_table("scores", ["split", "view", *names], rows)
             self.logger.experiment.summary.update(test | best)
 
 
@@ -93,12 +100,13 @@ def tracking(name: str, cell: Cell, out: Path, console: Console) -> Iterator[Tra
     if logger is None:
         yield Tracker()
         return
+    status = 1
     try:
         yield Tracker(logger)
-    except BaseException:
-        logger.experiment.finish(exit_code=1)
-        raise
-    logger.experiment.finish()
+        status = 0
+    finally:
+        with logger.forgiving():
+            logger.experiment.finish(exit_code=status)
 
 
 def _open(cell: Cell, out: Path, console: Console) -> ForgivingLogger | None:
@@ -120,6 +128,7 @@ def _open(cell: Cell, out: Path, console: Console) -> ForgivingLogger | None:
             mode=mode,
             settings=wandb.Settings(console="off"),  # what is printed is for the terminal
         )
+        logger.console = console
         try:
             config = logger.experiment.config
         except wandb.Error as error:

@@ -23,8 +23,8 @@ from lightning_ita.models.recipes import available_precision
 from sweeps.space import corners, read_space, with_values
 
 DESCRIPTION = """\
-Searches hyper-parameters with Optuna: TPE proposes them, each trial trains one model and scores it on valid, and bad
-trials are pruned. No trial looks at test. The best trials are then trained anew with other seeds; the one with the
+Searches hyper-parameters with Optuna: TPE proposes them (first of all the recipe's own), each trial trains one model
+and scores it on valid, and bad trials are pruned. No trial looks at test. The best trials are then trained anew with other seeds; the one with the
 greatest mean on valid is chosen, and test is scored for these winners alone.
 
 What is searched stands in a YAML file, in the format of Weights & Biases, so that one file serves both. An argument
@@ -60,8 +60,8 @@ def main(argv: Sequence[str]) -> int:
         "--pruner",
         type=str,
         default="median",
-        help="What ends a trial early: median (worse than the median of earlier ones after as many epochs), halving "
-        "(worse half after 1, 2, 4 ... epochs), none.",
+        help="What ends a trial early: median (worse than the median of earlier ones after as many epochs, from the "
+        "second epoch on), halving (the worse half after 1, 2, 4 ... epochs), none.",
     )
     parser.add_argument("--dataset", type=str, default="demo", help=f"One of {', '.join(DATASETS)}.")
     add_source(parser)

@@ -13,6 +13,7 @@ import yaml
 
 from experiments.cell import Cell
 from experiments.tracking import OBJECTIVE
+from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import DataError, unknown
 from lightning_ita.models.recipes import Recipe
 
@@ -134,6 +135,24 @@ def with_values(cell: Cell, values: Mapping[str, Any]) -> Cell:
     recipe = {name.removeprefix(RECIPE): value for name, value in values.items() if name.startswith(RECIPE)}
     others = {name: value for name, value in values.items() if not name.startswith(RECIPE)}
     return replace(cell, recipe=replace(cell.recipe, **recipe), **others)
+
+
+def defaults(cell: Cell, space: Iterable[Parameter]) -> dict[str, Any]:
+    """Returns a cell's own values of the parameters that are searched, as far as the space holds them."""
+    own: dict[str, Any] = {RECIPE + name: value for name, value in vars(cell.recipe).items()}
+    own |= {"cva": cell.cva}
+    values = {}
+    for parameter in space:
+        value = own.get(parameter.name)
+        if parameter.name == "contexts":
+            value = next((v for v in parameter.values if parse_contexts(v) == cell.contexts), None)
+        if (
+            value in parameter.values
+            if parameter.values
+            else value is not None and parameter.low <= value <= parameter.high
+        ):
+            values[parameter.name] = value
+    return values
 
 
 def corners(space: Iterable[Parameter]) -> list[dict[str, Any]]:

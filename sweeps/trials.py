@@ -35,7 +35,7 @@ from experiments.study import LOCKS
 from experiments.tracking import OBJECTIVE, first_line
 from lightning_ita.errors import NonFiniteLossError, UserError
 from lightning_ita.files import write_text
-from sweeps.space import RECIPE, Parameter, with_values
+from sweeps.space import RECIPE, Parameter, defaults, with_values
 
 Pruner = Literal["median", "halving", "none"]
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -107,15 +107,16 @@ class Sweep:
 
 
 def open_study(sweep: Sweep) -> Study:
-    """Opens the storage, and makes or continues the sweep in it.
+    """Opens the storage, and makes or continues the sweep in it; its first trial has the recipe's own values.
 
     Raises:
         UserError: The storage cannot be opened, or holds another sweep under this name.
     """
     optuna.logging.set_verbosity(logging.ERROR)
     pruners: dict[str, BasePruner] = {
-        "median": MedianPruner(n_startup_trials=STARTUP_TRIALS),
-        "halving": SuccessiveHalvingPruner(reduction_factor=2),
+        # Not after the first epoch: learning rates that end best start slowly.
+        "median": MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=1),
+        "halving": SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
         "none": NopPruner(),
     }
     try:
@@ -131,6 +132,7 @@ def open_study(sweep: Sweep) -> Study:
     known, settings = study.user_attrs.get("settings"), sweep.settings()
     if known is None:
         study.set_user_attr("settings", settings)
+        study.enqueue_trial(defaults(sweep.base, sweep.space))  # what is found is at least as good as these
     elif known != settings:
         changed = [
             f"{name} ({known.get(name)} there, {settings.get(name)} now)"

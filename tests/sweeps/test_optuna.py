@@ -9,18 +9,23 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from experiments import train
 from experiments.cell import Cell, Source
 from experiments.cli import guard
 from lightning_ita.errors import NonFiniteLossError, UserError
+from lightning_ita.models.recipes import Recipe
 from tests.sweeps.conftest import ROOT
 
 pytest.importorskip("optuna")
+import optuna
+
 from sweeps import optuna as command
 from sweeps import trials
 from sweeps.space import read_space
@@ -73,7 +78,7 @@ def test_a_sweep_selects_on_dev_and_tests_its_winners_alone(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert command.main([*arguments, "--trials=4", "--top=1", "--seeds=1,2"]) == 0
+    assert command.main([*arguments, "--trials=4", "--pruner=halving", "--top=1", "--seeds=1,2"]) == 0
     shown = capsys.readouterr().out
     trained = read_trials(out)
     assert len(trained) == 4
@@ -196,6 +201,31 @@ def test_a_sweep_that_was_stopped_searches_the_same(
     assert [trial.params for trial in open_study(again).trials] == [trial.params for trial in undisturbed]
     blind = trials.STARTUP_TRIALS
     assert max(t.value or 0 for t in undisturbed[blind:]) > max(t.value or 0 for t in undisturbed[:blind])
+
+
+def test_a_hopeless_run_ends_early_but_not_in_its_last_epoch() -> None:
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.ThresholdPruner(lower=50))
+    trial = study.ask()
+    pruning = trials.Pruning(trial)
+
+    def epoch(number: int, score: float) -> Any:
+        scores = {"dev/f1": torch.tensor(score)}
+        return SimpleNamespace(current_epoch=number - 1, max_epochs=3, callback_metrics=scores)
+
+    pruning.on_validation_end(epoch(1, 60.0), None)  # type: ignore[arg-type]
+    with pytest.raises(optuna.TrialPruned, match="after epoch 2"):
+        pruning.on_validation_end(epoch(2, 40.0), None)  # type: ignore[arg-type]
+    pruning.on_validation_end(epoch(3, 40.0), None)  # type: ignore[arg-type]
+    assert study.trials[0].intermediate_values == {1: 60.0, 2: 40.0, 3: 40.0}
+
+
+def test_the_first_trial_has_the_recipes_own_values(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "run_cell", stub)
+    base = replace(sweep.base, contexts=("tag",), recipe=Recipe(learning_rate=2e-4, temperature=3.0))
+    trials.run_trials(replace(sweep, base=base, trials=1))
+    first = open_study(replace(sweep, base=base)).trials[0].params
+    assert (first["recipe.learning_rate"], first["contexts"], first["cva"]) == (2e-4, "tag", "token")
+    assert first["recipe.temperature"] in (1.0, 2.0, 4.0)  # 3 is none of the choices
 
 
 def test_a_trial_whose_loss_is_no_number_is_pruned(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:

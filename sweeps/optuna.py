@@ -23,9 +23,9 @@ from lightning_ita.models.recipes import available_precision
 from sweeps.space import corners, read_space, with_values
 
 DESCRIPTION = """\
-Searches hyper-parameters with Optuna: TPE proposes them (first of all the recipe's own), each trial trains one model
-and scores it on valid, and bad trials are pruned. No trial looks at test. The best trials are then trained anew with other seeds; the one with the
-greatest mean on valid is chosen, and test is scored for these winners alone.
+Searches hyper-parameters with Optuna: TPE proposes them, after the recipe's own; each trial trains one model and scores
+it on valid, and bad trials are pruned. No trial looks at test. The best trials are then trained anew with other seeds;
+the one with the greatest mean on valid is chosen, and test is scored for these winners alone.
 
 What is searched stands in a YAML file, in the format of Weights & Biases, so that one file serves both. An argument
 that names something the file searches fixes it instead. What is finished is kept: the same command goes on where it

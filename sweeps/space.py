@@ -146,11 +146,8 @@ def defaults(cell: Cell, space: Iterable[Parameter]) -> dict[str, Any]:
         value = own.get(parameter.name)
         if parameter.name == "contexts":
             value = next((v for v in parameter.values if parse_contexts(v) == cell.contexts), None)
-        if (
-            value in parameter.values
-            if parameter.values
-            else value is not None and parameter.low <= value <= parameter.high
-        ):
+        within = not parameter.values and value is not None and parameter.low <= value <= parameter.high
+        if within or value in parameter.values:
             values[parameter.name] = value
     return values
 

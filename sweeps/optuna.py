@@ -51,9 +51,8 @@ def main(argv: Sequence[str]) -> int:
     parser = make_parser("python -m sweeps.optuna", DESCRIPTION)
     parser.add_argument(
         "--space",
-        type=str,
-        default=str(Path(__file__).with_name("cva.yaml")),
-        help="A YAML file whose `parameters` are searched; sweeps/cva.yaml explains itself.",
+        type=str | None,
+        help="A YAML file whose `parameters` are searched; by default sweeps/cva.yaml, which explains itself.",
     )
     parser.add_argument("--trials", type=int, default=12, help="Trials to finish in all, pruned ones included.")
     parser.add_argument(
@@ -105,7 +104,7 @@ def main(argv: Sequence[str]) -> int:
 
     source = source_of(arguments)
     given = {argument.partition("=")[0].removeprefix("--") for argument in argv}
-    space = read_space(Path(arguments.space), given)
+    space = read_space(Path(arguments.space or Path(__file__).with_name("cva.yaml")), given)
     recipe = recipe_of(arguments)
     base = Cell(
         dataset=arguments.dataset,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import time
 import traceback
@@ -83,6 +84,11 @@ class Sweep:
         """Whether workers of other machines, which do not share the folder, may take part."""
         return "://" in self.storage and not self.storage.startswith("sqlite:")
 
+    @property
+    def place(self) -> str:
+        """The storage, without a password."""
+        return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", self.storage)
+
     def settings(self) -> dict[str, Any]:
         """Returns what all trials share, which must not change while the sweep goes on."""
         searched = {p.name for p in self.space}
@@ -128,7 +134,7 @@ def open_study(sweep: Sweep) -> Study:
             load_if_exists=True,
         )
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError, OSError) as error:
-        raise UserError(f"--storage {sweep.storage} cannot be opened: {first_line(error)}") from None
+        raise UserError(f"--storage {sweep.place} cannot be opened: {first_line(error)}") from None
     known, settings = study.user_attrs.get("settings"), sweep.settings()
     if known is None:
         study.set_user_attr("settings", settings)
@@ -140,7 +146,7 @@ def open_study(sweep: Sweep) -> Study:
             if known.get(name) != settings.get(name)
         ]
         raise UserError(
-            f"{sweep.storage} holds another sweep {sweep.name!r}: it differs in {'; '.join(changed)}. "
+            f"{sweep.place} holds another sweep {sweep.name!r}: it differs in {'; '.join(changed)}. "
             "Choose another --out or --name."
         )
     return study

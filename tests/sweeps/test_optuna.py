@@ -257,8 +257,8 @@ def test_a_sweep_may_grow_but_not_change(sweep: Sweep) -> None:
     open_study(replace(sweep, trials=99))
     with pytest.raises(UserError, match=r"holds another sweep 'stub': it differs in pruner \(none there, median now\)"):
         open_study(replace(sweep, pruner="median"))
-    with pytest.raises(UserError, match="cannot be opened"):
-        open_study(replace(sweep, storage="mysqlite://"))
+    with pytest.raises(UserError, match=r"--storage nosql://me:\*\*\*@there/x cannot be opened"):
+        open_study(replace(sweep, storage="nosql://me:secret@there/x"))
 
 
 def test_the_default_space_is_that_of_wandb() -> None:

@@ -24,6 +24,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -51,6 +52,8 @@ def run_cell(
     datamodule: MNERDataModule | None = None,
     callbacks: Sequence[Callback] = (),
     keep_checkpoint: bool = False,
+    logger: Logger | None = None,
+    test: bool = True,
 ) -> dict[str, Any]:
     """Trains one model, tests it in every view it has, and leaves the results in `folder`.
 
@@ -65,6 +68,8 @@ def run_cell(
         datamodule: The cell's data module, where it is at hand already.
         callbacks: Further Lightning callbacks: progress, pruning, loggers.
         keep_checkpoint: Whether the best epoch's weights stay, as ``best.ckpt``.
+        logger: A Lightning logger that is told each epoch's losses and scores.
+        test: Whether test is tagged and scored; not where hyper-parameters are still chosen.
 
     Returns:
         The content of ``metrics.json``.
@@ -95,15 +100,16 @@ def run_cell(
             encoder.compile(dynamic=True)
         model = ITA(encoder, datamodule.tag_set, cell.recipe, bool(cell.contexts), cell.cva)
         history = History()
-        trainer = make_trainer(cell, [history, StepSeeds(cell.seed), checkpoints, *callbacks])
+        trainer = make_trainer(cell, [history, StepSeeds(cell.seed), checkpoints, *callbacks], logger)
         trainer.fit(model, datamodule, ckpt_path=checkpoints.resumable(), weights_only=True)
         training_seconds = checkpoints.seconds
         model.load_state_dict(read_checkpoint(checkpoints.best)["state_dict"])
-        scores = {split: evaluate(trainer, model, datamodule, split, result) for split in ("valid", "test")}
+        splits = ("valid", "test") if test else ("valid",)
+        scores = {split: evaluate(trainer, model, datamodule, split, result) for split in splits}
 
     metrics = {
         "system": cell.system,
-        "test": scores["test"],
+        "test": scores.get("test", {}),
         "dev": scores["valid"],
         "best_epoch": checkpoints.best_epoch + 1,
         "history": history.epochs,
@@ -130,7 +136,7 @@ def part_of(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.part")
 
 
-def make_trainer(cell: Cell, callbacks: Sequence[Callback]) -> pl.Trainer:
+def make_trainer(cell: Cell, callbacks: Sequence[Callback], logger: Logger | None = None) -> pl.Trainer:
     """Returns the trainer of a cell: one device, quiet, best epoch by `callbacks`."""
     return pl.Trainer(
         max_epochs=cell.recipe.epochs,
@@ -142,7 +148,8 @@ def make_trainer(cell: Cell, callbacks: Sequence[Callback]) -> pl.Trainer:
         callbacks=list(callbacks),
         plugins=[WholeFiles()],
         enable_checkpointing=False,
-        logger=False,
+        logger=logger or False,
+        log_every_n_steps=1 if logger else None,  # nothing is logged by step; more steps than an epoch has would warn
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

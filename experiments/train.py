@@ -13,6 +13,7 @@ from experiments.progress import RunProgress, StudyProgress
 from experiments.run import METRICS, run_cell
 from experiments.study import Result
 from experiments.table import rows_of, terminal
+from experiments.tracking import LOGGERS, tracking
 from lightning_ita.data import DATASETS
 
 DESCRIPTION = """\
@@ -27,6 +28,8 @@ examples:
       BERT-CRF; every hyper-parameter is an argument
   python -m experiments.train --print_config > run.yaml && python -m experiments.train --config run.yaml
       the same run from a file; the config.yaml in a run's folder is such a file
+  python -m experiments.train --logger wandb
+      tell Weights & Biases of it; WANDB_MODE=offline keeps it on disk, and so does a server that cannot be reached
 """
 
 
@@ -49,6 +52,9 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--out", type=str, default="runs/train", help="The run's folder is made in this one.")
     parser.add_argument("--keep-checkpoint", action="store_true", help="Keep the best epoch's weights, best.ckpt.")
+    parser.add_argument(
+        "--logger", type=str, default="none", help=f"Where the run is told as it goes: {' or '.join(LOGGERS)}."
+    )
     arguments = parser.parse_args(list(argv))
 
     source = source_of(arguments)
@@ -67,12 +73,17 @@ def main(argv: Sequence[str]) -> int:
     console = make_console()
     for warning in datamodule.corpus.warnings:
         console.print(f"note: {warning}", markup=False, highlight=False)
-    if (folder / METRICS).is_file():
-        metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    else:
-        with StudyProgress([cell], [1.0], console) as progress:
-            watch = RunProgress(partial(progress.within, cell))
-            metrics = run_cell(cell, folder, source, datamodule, [watch], arguments.keep_checkpoint)
+    finished = (folder / METRICS).is_file()
+    with tracking(arguments.logger, cell, Path(arguments.out), console) as tracker:
+        if finished:
+            metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        else:
+            with StudyProgress([cell], [1.0], console) as progress:
+                watch = RunProgress(partial(progress.within, cell))
+                metrics = run_cell(
+                    cell, folder, source, datamodule, [watch], arguments.keep_checkpoint, logger=tracker.logger
+                )
+        tracker.record(metrics, epochs=finished)
     console.print(terminal(rows_of([Result(cell, metrics)])))
     console.print(f"written: {folder}", soft_wrap=True, highlight=False)
     return 0

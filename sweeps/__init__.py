@@ -1,0 +1,1 @@
+"""Search for hyper-parameters: with Optuna on this machine or a database, and as sweeps of Weights & Biases."""

@@ -1,0 +1,152 @@
+"""Workers of a sweep: processes that share its storage, and what a person watches while they run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+from collections.abc import Sequence
+from multiprocessing.queues import Queue
+
+import torch
+from optuna import Study
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from lightning_ita.errors import UserError
+from sweeps.space import Parameter
+from sweeps.trials import FINISHED, NO_TRIAL, Sweep, run_trials
+
+
+class SweepProgress:
+    """A bar for the sweep, one for each trial in hand, and a line for each trial that ended.
+
+    Args:
+        sweep: What is searched.
+        study: The sweep in its storage.
+        console: Where to write; without a terminal only the lines of ended trials are written.
+    """
+
+    def __init__(self, sweep: Sweep, study: Study, console: Console):
+        self.sweep, self.study, self.console = sweep, study, console
+        self.running: dict[int, TaskID] = {}
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self.told = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state in FINISHED}
+        self.bar = self.progress.add_task("sweep", total=sweep.trials, completed=len(self.told))
+        if self.told:
+            console.print(f"going on: {len(self.told)} of {sweep.trials} trials are finished", highlight=False)
+
+    def __enter__(self) -> SweepProgress:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.tell_ended()
+        self.progress.stop()
+
+    def note(self, number: int, share: float, stage: str) -> None:
+        """Notes how far a trial is, or that one may have ended."""
+        if number == NO_TRIAL:
+            self.tell_ended()
+            return
+        if number not in self.running:
+            self.running[number] = self.progress.add_task("", total=1.0)
+        self.progress.update(self.running[number], completed=share, description=f"  trial {number}: {stage}")
+
+    def tell_ended(self) -> None:
+        """Writes a line for each trial that ended since the last call."""
+        trials = self.study.get_trials(deepcopy=False)
+        best = max((trial.value or 0.0 for trial in trials if trial.state == TrialState.COMPLETE), default=None)
+        for trial in trials:
+            if trial.number in self.told or not trial.state.is_finished():
+                continue
+            self.told.add(trial.number)
+            if trial.number in self.running:
+                self.progress.remove_task(self.running.pop(trial.number))
+            finished = sum(t.state in FINISHED for t in trials)
+            self.progress.update(self.bar, completed=finished, description=f"sweep {finished}/{self.sweep.trials}")
+            mark = "  (best so far)" if trial.state == TrialState.COMPLETE and trial.value == best else ""
+            line = f"trial {trial.number:>2}  {outcome(trial)}{mark}  {describe(trial, self.sweep.space)}"
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def outcome(trial: FrozenTrial) -> str:
+    """Says what became of a trial in a few words."""
+    if trial.state == TrialState.COMPLETE:
+        return f"dev F1 {trial.value:.2f}"
+    if trial.state == TrialState.PRUNED:
+        return trial.user_attrs.get("failure", "pruned")
+    return f"failed: {trial.user_attrs.get('failure', 'its process was killed')}"
+
+
+def describe(trial: FrozenTrial, space: Sequence[Parameter]) -> str:
+    """Names the values of a trial."""
+    shown = [p for p in space if p.name in trial.params and len(p.values) != 1]
+    return ", ".join(f"{p.label} {write_value(trial.params[p.name])}" for p in shown)
+
+
+def write_value(value: object) -> str:
+    """Writes a value with three digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def run_workers(sweep: Sweep, jobs: int, progress: SweepProgress) -> None:
+    """Runs a sweep's trials in `jobs` processes that share the cores, and shows how far they are.
+
+    Raises:
+        UserError: Too many trials failed, a process could not write, or all of them were killed.
+    """
+    if jobs == 1:
+        run_trials(sweep, progress.note)
+        return
+    context = multiprocessing.get_context("spawn")  # forked threads of torch would hang
+    reports = context.Queue()
+    threads = max(1, torch.get_num_threads() // jobs)
+    workers = [context.Process(target=_work, args=(sweep, threads, reports), daemon=True) for _ in range(jobs)]
+    for worker in workers:
+        worker.start()
+    try:
+        while any(worker.is_alive() for worker in workers) or not reports.empty():
+            try:
+                number, share, stage = reports.get(timeout=1)
+            except queue.Empty:
+                continue
+            if number is None:
+                raise UserError(stage)
+            progress.note(number, share, stage)
+    finally:
+        for worker in workers:
+            worker.terminate()
+    killed = [worker.exitcode for worker in workers if worker.exitcode]
+    if len(killed) == jobs:
+        raise UserError(
+            f"all {jobs} processes were ended (exit status {killed[0]}), perhaps for lack of memory; try --jobs 1"
+        )
+
+
+def _work(sweep: Sweep, threads: int, reports: Queue) -> None:
+    torch.set_num_threads(threads)
+    parent = multiprocessing.parent_process()
+
+    def report(number: int, share: float, stage: str) -> None:
+        if parent is not None and not parent.is_alive():
+            os._exit(1)  # the sweep was killed; its next run takes the trial up
+        reports.put((number, share, stage))
+
+    try:
+        run_trials(sweep, report)
+    except UserError as error:
+        reports.put((None, None, str(error)))
+    except OSError as error:
+        reports.put((None, None, f"{error.filename or sweep.out}: {error.strerror or error}"))
+    except KeyboardInterrupt:
+        pass  # the parent was interrupted as well, and says so

@@ -73,14 +73,14 @@ class PageMaker:
         return Page(np.asarray(resized.convert("RGB")), scale, image.size)
 
 
-def reading_order(boxes: Sequence[Box]) -> list[int]:
-    """Orders boxes as one reads: lines from top to bottom, each from left to right.
+def text_lines(boxes: Sequence[Box]) -> list[list[int]]:
+    """Groups boxes into lines as one reads them: from top to bottom, each from left to right.
 
     A box belongs to the line above if it overlaps that line's first box by half of the smaller height. Columns are
     not told apart: what stands side by side is read across.
 
     Returns:
-        Indices into `boxes`.
+        Indices into `boxes`, line by line.
     """
     lines: list[list[int]] = []
     for i in sorted(range(len(boxes)), key=lambda i: boxes[i][1] + boxes[i][3]):
@@ -92,12 +92,12 @@ def reading_order(boxes: Sequence[Box]) -> list[int]:
                 lines[-1].append(i)
                 continue
         lines.append([i])
-    return [i for line in lines for i in sorted(line, key=lambda i: boxes[i][0])]
+    return [sorted(line, key=lambda i: boxes[i][0]) for line in lines]
 
 
 def in_reading_order(texts: Sequence[str], scores: Sequence[float], boxes: Sequence[Box]) -> Reading:
     """Returns lines of text in the order in which one reads them; white space within them is single spaces."""
-    order = reading_order(boxes)
+    order = [i for line in text_lines(boxes) for i in line]
     return Reading(
         tuple(" ".join(texts[i].split()) for i in order),
         tuple(min(max(float(scores[i]), 0.0), 1.0) for i in order),

@@ -84,10 +84,10 @@ def main(arguments: list[str] | None = None) -> None:
         counts = read(engine, tweets)
         seconds = (time.perf_counter() - begin) / len(tweets)
         recall, precision = counts["found"] / max(counts["drawn"], 1), counts["found"] / max(counts["said"], 1)
-        print(
-            f"| {choice} ({engine.version.partition(',')[0]}) | {counts['pictures']} | {counts['drawn']} | {recall:.1%} | "
-            f"{precision:.1%} | {counts['imagined']} in {counts['blank']} | {seconds:.2f} |"
-        )
+        engine_name = f"{choice} ({engine.version.partition(',')[0]})"
+        blank = f"{counts['imagined']} in {counts['blank']}"
+        cells = [engine_name, counts["pictures"], counts["drawn"], f"{recall:.1%}", f"{precision:.1%}", blank]
+        print("| " + " | ".join(map(str, [*cells, f"{seconds:.2f}"])) + " |")
         missed = {name: count for name, count in counts.most_common() if name.startswith("missed ") and count}
         print(f"\n{choice} {', '.join(f'{name} {count}' for name, count in missed.items()) or 'missed nothing'}\n")
 

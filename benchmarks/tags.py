@@ -22,15 +22,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 
 from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.engines import make_engine
+from lightning_ita.contexts.engines.loading import require
 from lightning_ita.contexts.engines.zero_shot import TEMPLATES
 from lightning_ita.data.demo import Scene
 from lightning_ita.data.demo.painting import render
@@ -138,6 +138,7 @@ def train(folder: Path, pictures: list[Picture], steps: int, batch: int = 96, se
     Returns:
         The number of parameters.
     """
+    open_clip = require("open_clip")
     folder.mkdir(parents=True, exist_ok=True)
     mean_and_deviation = {"mean": [0.5] * 3, "std": [0.25] * 3}
     config = {"model_cfg": model_config(), "preprocess_cfg": mean_and_deviation}
@@ -261,7 +262,7 @@ def main(arguments: list[str] | None = None) -> None:
         vocabularies = write_vocabularies(Path(scratch), learnt)
 
         def engine(**more: Any) -> Engine:
-            return make_engine("tag", f"open_clip:{folder}", threshold=0.0, **vocabularies, **more)
+            return make_engine("tag", f"open_clip:{folder}", **{"threshold": 0.0, **vocabularies, **more})
 
         shares = accuracy(engine(grids=[1], top_k=5), held_out)
         print(f"{len(held_out)} held-out pictures, looked at as a whole")

@@ -117,8 +117,9 @@ class Detector:
             words = read_vocabulary(attributes)
             clip = OpenClip(f"attribute_model={attribute_model}", attribute_model, True, device, precision)
             self._attributes = Attributes(clip, words.entries, template)
-            self.version += f"; attributes: {attribute_model}, {clip.version}"
-            parameters |= {"attributes": words.version, "template": template, "margin": MARGIN}
+            self.version += f"; attributes: {clip.version}"
+            parameters |= {"attribute_model": attribute_model, "attributes": words.version}
+            parameters |= {"template": template, "margin": MARGIN}
         self.parameters = as_json(parameters)
         self.prepare = Scale(self._hub.resize)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from PIL import Image
@@ -120,7 +121,7 @@ def _same(one: Box, other: Box) -> bool:
 def _split(row: Sequence[Word]) -> list[list[Word]]:
     """Parts the words of a row where the gap is wide."""
     lines = [[row[0]]]
-    for before, word in zip(row, row[1:], strict=False):
+    for before, word in pairwise(row):
         height = max(before.box[3] - before.box[1], word.box[3] - word.box[1])
         if word.box[0] - before.box[2] > WORD_GAP * height:
             lines.append([])

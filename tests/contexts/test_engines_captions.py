@@ -55,7 +55,7 @@ def test_captions_of_a_batch_are_those_of_its_images(name: str, decoding: str, c
 @pytest.mark.parametrize("name", ["coca", "blip"])
 def test_chance_follows_from_seed_and_image_alone(name: str, captioners: dict[str, str]) -> None:
     def said(seed: int) -> list[tuple[str, ...]]:
-        engine = make_engine("cap", captioners[name], captions=4, decoding="sample", max_tokens=8, seed=seed)
+        engine = make_engine("cap", captioners[name], captions=2, decoding="sample", max_tokens=6, seed=seed)
         return [reading.texts for reading in captions_of(engine, True)]
 
     torch.manual_seed(1)
@@ -130,7 +130,7 @@ def test_a_beam_of_one_is_greedy() -> None:
     found, means = beam_search(model, 3, 1, START, END, 0, MOST)
     for image in range(3):
         tokens = [START]
-        while len(tokens) <= MOST and tokens[-1] != END or len(tokens) == 1:
+        while (len(tokens) <= MOST and tokens[-1] != END) or len(tokens) == 1:
             tokens.append(int(model(torch.tensor([tokens]), torch.tensor([image]))[0].argmax()))
         assert found[image, 0, : len(tokens) - 1].tolist() == tokens[1:]
         assert float(means[image, 0]) == pytest.approx(

@@ -153,10 +153,8 @@ class RapidOcr:
         settings |= {f"{part}.model_path": str(path) for part, path in files.items() if part != "keys"}
         if "keys" in files:
             settings["Rec.rec_keys_path"] = str(files["keys"])
-        else:
-            session = runtime.InferenceSession(str(files["Rec"]), providers=["CPUExecutionProvider"])
-            if "character" not in session.get_modelmeta().custom_metadata_map:
-                raise UserError(f"{files['Rec']} has no list of characters: put it into {folder} as characters.txt")
+        if model:
+            self._check(runtime, files)
         settings["Global.use_cls"] = "Cls" in files
 
         self._reader = load(
@@ -182,6 +180,20 @@ class RapidOcr:
                 names = ", ".join(path.name for path in found[part]) or "none"
                 raise UserError(f"{folder}: expected one file {patterns[part]}, found {names}")
         return {part: paths[0] for part, paths in found.items() if len(paths) == 1}
+
+    @staticmethod
+    def _check(runtime: Any, files: dict[str, Path]) -> None:
+        """Opens the models of a user's folder: the package would do so late, and fetch what it misses."""
+        for part in ("Det", "Rec", "Cls"):
+            if part not in files:
+                continue
+            try:
+                session = runtime.InferenceSession(str(files[part]), providers=["CPUExecutionProvider"])
+            except Exception as error:  # those of ONNX Runtime have no common base
+                raise UserError(f"{files[part]} is no model that ONNX Runtime reads: {error}") from error
+            known = session.get_modelmeta().custom_metadata_map
+            if part == "Rec" and "keys" not in files and "character" not in known:
+                raise UserError(f"{files[part]} has no list of characters: put it beside it as characters.txt")
 
     def read(self, prepared: Sequence[Page]) -> list[Reading]:
         """Reads a batch of prepared images."""

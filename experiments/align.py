@@ -16,7 +16,6 @@ from rich.table import Table
 from experiments.cli import by_kind, guard, make_console, make_parser
 from lightning_ita.contexts import alignment
 from lightning_ita.contexts.engine import Engine, Reading
-from lightning_ita.contexts.engines import make_engine
 from lightning_ita.contexts.images import find_images
 from lightning_ita.contexts.jsonl import jsonl_of, read_contexts
 from lightning_ita.contexts.kinds import KINDS, parse_contexts
@@ -64,7 +63,9 @@ def main(argv: Sequence[str]) -> int:
     chosen = by_kind("--engines", arguments.engines, "ocr=rapidocr")
     exports = by_kind("--export", arguments.export, "ocr=ocr.jsonl")
     images = choose_images(arguments) if arguments.images is not None else {}
-    engines = make_engines(parse_contexts(arguments.kinds), chosen, arguments.options)
+    kinds = parse_contexts(arguments.kinds)
+    options = parse_options(arguments.options)
+    engines = make_engines(kinds, {kind: chosen.get(kind) for kind in kinds}, options) if kinds else []
 
     failed = 0
     reads_only = not (engines or arguments.imports)
@@ -181,14 +182,14 @@ def wanted_ids(files: Sequence[str]) -> list[str]:
     return sorted(ids)
 
 
-def make_engines(kinds: Sequence[str], chosen: Mapping[str, str], options: Sequence[str]) -> list[Engine]:
-    """Makes the engines before anything is read, so that a missing model is found at once.
+def parse_options(entries: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Reads the engines' options; returns them by name, by kind.
 
     Raises:
-        UserError: An engine or option is unknown, or something it needs is missing.
+        UserError: An entry is not KIND.NAME=VALUE, or a kind is unknown.
     """
-    by_engine: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
-    for entry in options:
+    options: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+    for entry in entries:
         place, equals, value = entry.partition("=")
         kind, dot, name = place.partition(".")
         if not (equals and dot and name):
@@ -196,10 +197,23 @@ def make_engines(kinds: Sequence[str], chosen: Mapping[str, str], options: Seque
         if kind not in KINDS:
             raise unknown("context", kind, KINDS)
         try:
-            by_engine[kind][name] = json.loads(value)
+            options[kind][name] = json.loads(value)
         except json.JSONDecodeError:
-            by_engine[kind][name] = value
-    return [make_engine(kind, chosen.get(kind), **by_engine[kind]) for kind in kinds]
+            options[kind][name] = value
+    return options
+
+
+def make_engines(
+    kinds: Sequence[str], chosen: Mapping[str, str | None], options: Mapping[str, Mapping[str, Any]]
+) -> list[Engine]:
+    """Makes the engines before anything is read, so that a missing model is found at once.
+
+    Raises:
+        UserError: An engine or option is unknown, or something it needs is missing.
+    """
+    from lightning_ita.contexts.engines import make_engine  # imports torch: slow, and not needed to look at a store
+
+    return [make_engine(kind, chosen[kind], **options[kind]) for kind in kinds]
 
 
 def run(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments import align
@@ -12,8 +11,12 @@ from tests.contexts.fakes import SizeAndColour
 
 
 def main(argv: list[str]) -> int:
-    align.make_engine = lambda kind, choice, **options: SizeAndColour(kind=kind, **options)  # type: ignore[assignment]
+    align.make_engines = make_fakes  # type: ignore[assignment]
     return align.main(argv)
+
+
+def make_fakes(kinds: Sequence[str], _: object, options: Mapping[str, Mapping[str, Any]]) -> list[SizeAndColour]:
+    return [SizeAndColour(kind=kind, **options[kind]) for kind in kinds]
 
 
 if __name__ == "__main__":

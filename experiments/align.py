@@ -59,6 +59,10 @@ def main(argv: Sequence[str]) -> int:
         )
     if arguments.images is None and (arguments.kinds or arguments.report):
         raise UserError("--kinds and --report need --images DIR, the folder of images")
+    for option, least in (("limit", 1), ("workers", 0), ("batch_size", 1)):
+        value = getattr(arguments, option)
+        if value is not None and value < least:
+            raise UserError(f"--{option.replace('_', '-')} {value}: expected {least} or more")
     console = make_console()
     chosen = by_kind("--engines", arguments.engines, "ocr=rapidocr")
     exports = by_kind("--export", arguments.export, "ocr=ocr.jsonl")
@@ -148,7 +152,7 @@ def choose_images(arguments: Any) -> Mapping[str, Sequence[Path]]:
     """Returns the files of the images that are wanted, by id; an image of a tweet that is missing has none.
 
     Raises:
-        UserError: There are none, or ``--limit`` is not positive.
+        UserError: There are none.
     """
     images: Mapping[str, Sequence[Path]] = find_images(Path(arguments.images).expanduser())
     if arguments.tweets:
@@ -159,10 +163,6 @@ def choose_images(arguments: Any) -> Mapping[str, Sequence[Path]]:
                 f"none of the {len(images)} tweets in {', '.join(arguments.tweets)} has its image in {arguments.images}: "
                 f"tweets have {next(iter(images))!r}, images {next(iter(found))!r}"
             )
-    if arguments.limit is None:
-        return images
-    if arguments.limit < 1:
-        raise UserError(f"--limit {arguments.limit}: expected 1 or more")
     return dict(list(images.items())[: arguments.limit])
 
 

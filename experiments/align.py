@@ -54,8 +54,7 @@ def main(argv: Sequence[str]) -> int:
     actions |= {"--stats": arguments.stats, "--report": arguments.report}
     if not any(actions.values()):
         raise UserError(
-            f"nothing to do: give one of {', '.join(actions)}, for example --images DIR --kinds ocr; "
-            "--help shows more"
+            f"nothing to do: give one of {', '.join(actions)}, for example --images DIR --kinds ocr; --help shows more"
         )
     if arguments.images is None and (arguments.kinds or arguments.report):
         raise UserError("--kinds and --report need --images DIR, the folder of images")
@@ -113,7 +112,7 @@ def make_arguments() -> Any:
         nargs="*",
         default=[],
         metavar="KIND=ENGINE[:MODEL]",
-        help="Which engine reads a kind; in --export and --report, whose contexts to take (a key will do, see --stats).",
+        help="Which engine reads a kind; in --export and --report, whose contexts to take (also by key, see --stats).",
     )
     parser.add_argument(
         "--options",
@@ -130,7 +129,9 @@ def make_arguments() -> Any:
     parser.add_argument("--retry-errors", action="store_true", help="Try images again that had an error before.")
     parser.add_argument("--strict", action="store_true", help="End with status 1 if an image has an error.")
     parser.add_argument("--workers", type=int | None, help="Processes that open images; by default one a core.")
-    parser.add_argument("--batch-size", type=int | None, help="Images an engine reads at once; by default its own choice.")
+    parser.add_argument(
+        "--batch-size", type=int | None, help="Images an engine reads at once; by default its own choice."
+    )
     parser.add_argument(
         "--import",
         dest="imports",
@@ -160,7 +161,8 @@ def choose_images(arguments: Any) -> Mapping[str, Sequence[Path]]:
         images = {image: found.get(image, ()) for image in wanted_ids(arguments.tweets)}
         if not images.keys() & found.keys():
             raise UserError(
-                f"none of the {len(images)} tweets in {', '.join(arguments.tweets)} has its image in {arguments.images}: "
+                f"none of the {len(images)} tweets in {', '.join(arguments.tweets)} has its image in "
+                f"{arguments.images}: "
                 f"tweets have {next(iter(images))!r}, images {next(iter(found))!r}"
             )
     return dict(list(images.items())[: arguments.limit])

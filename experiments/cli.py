@@ -51,7 +51,7 @@ def add_source(parser: jsonargparse.ArgumentParser) -> None:
     parser.add_argument(
         "--context-store",
         type=str | None,
-        help="A store of contexts that `python -m experiments.align` made; kinds in --context-files are not read from it.",
+        help="A store that `python -m experiments.align` made; kinds in --context-files are not read from it.",
     )
     parser.add_argument(
         "--context-engines",

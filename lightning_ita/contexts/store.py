@@ -152,7 +152,9 @@ class ContextStore:
         self.path = path
         self._version = -1
         if readonly and not path.is_file():
-            raise UserError(f"{path}: no such store; `python -m experiments.align --images DIR --store {path}` makes it")
+            raise UserError(
+                f"{path}: no such store; `python -m experiments.align --images DIR --store {path}` makes it"
+            )
         with self._explained():
             mode = "mode=ro" if readonly else "mode=rwc"
             if readonly and not os.access(path.parent, os.W_OK):
@@ -215,7 +217,10 @@ class ContextStore:
         query = "SELECT id, kind, name, model, version, parameters FROM engines WHERE ? IS NULL OR kind = ? ORDER BY id"
         with self._explained():
             rows = self.connection.execute(query, (kind, kind)).fetchall()
-        return {row[0]: StoredEngine(*row[1:5], json.loads(row[5])) for row in rows}
+        return {
+            number: StoredEngine(kind_, name, model, version, json.loads(parameters))
+            for number, kind_, name, model, version, parameters in rows
+        }
 
     def _id(self, engine: StoredEngine) -> int | None:
         return next((number for number, each in self._engines(engine.kind).items() if each == engine), None)
@@ -254,7 +259,9 @@ class ContextStore:
         query = "SELECT image, size, modified, sha256, error IS NOT NULL FROM entries WHERE engine = ?"
         with self._explained():
             rows = self.connection.execute(query, (self._id(engine),))
-            return {row[0]: Known(*row[1:4], bool(row[4])) for row in rows}
+            return {
+                image: Known(size, modified, sha256, bool(failed)) for image, size, modified, sha256, failed in rows
+            }
 
     def write(self, engine: StoredEngine, entries: Iterable[Entry]) -> None:
         """Writes entries, all or none; one for an image there is an entry of takes its place.
@@ -263,7 +270,13 @@ class ContextStore:
             UserError: The disk is full, or another process did not let go of the store for a minute.
         """
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        identity = (engine.kind, engine.name, engine.model, engine.version, json.dumps(engine.parameters, sort_keys=True))
+        identity = (
+            engine.kind,
+            engine.name,
+            engine.model,
+            engine.version,
+            json.dumps(engine.parameters, sort_keys=True),
+        )
         rows = [_row(entry, now) for entry in entries]
         with self._explained():
             self.connection.execute("BEGIN IMMEDIATE")

@@ -118,7 +118,7 @@ def test_an_engine_that_always_fails_ends_the_run_and_leaves_nothing(tmp_path: P
     for number in range(20):
         draw(tmp_path / "images" / f"{number}.png", (HATED, 5))
     for batch_size in (3, 16):
-        with pytest.raises(UserError, match="tag=size failed on each of the first 10 images.*I will not look"):
+        with pytest.raises(UserError, match=r"tag=size failed on each of the first 10 images.*I will not look"):
             run(SizeAndColour(batch_size), tmp_path / "images")
     with ContextStore(tmp_path / "contexts.db") as store:
         assert store.engines() == []

@@ -116,9 +116,9 @@ def test_other_files_are_not_taken_for_stores(tmp_path: Path) -> None:
     other.execute("CREATE TABLE t (x)")
     other.close()
     for readonly in (True, False):
-        with pytest.raises(UserError, match="text.db: file is not a database"):
+        with pytest.raises(UserError, match=r"text.db: file is not a database"):
             ContextStore(tmp_path / "text.db", readonly)
-        with pytest.raises(UserError, match="other.db is a database, but not a store of contexts"):
+        with pytest.raises(UserError, match=r"other.db is a database, but not a store of contexts"):
             ContextStore(tmp_path / "other.db", readonly)
     with ContextStore(tmp_path / "new.db") as store:
         store.connection.execute("PRAGMA user_version = 99")

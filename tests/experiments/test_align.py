@@ -187,9 +187,7 @@ def test_a_study_reads_the_store_and_says_whose_contexts_it_had(
     (path,) = (out / "cells").glob("*ita-ocr*/metrics.json")
     metrics = json.loads(path.read_text())
     assert metrics["contexts"] == {"ocr": f"size:mean [{engine.key}]"}
-    assert metrics["context_engines"] == {
-        "ocr": {"engine": "size", "model": "mean", "version": "1", "parameters": {}}
-    }
+    assert metrics["context_engines"] == {"ocr": {"engine": "size", "model": "mean", "version": "1", "parameters": {}}}
     assert metrics["splits"]["test"]["without_context"] == 1
     assert f"contexts: ocr from size:mean [{engine.key}]" in (out / "table.md").read_text()
 
@@ -203,7 +201,13 @@ def test_a_study_reads_the_store_and_says_whose_contexts_it_had(
     assert everything == files.digests["ocr"]
     assert files.texts("train0") == stored.texts("train0")
     (images / "<b>other<∕b>.jpg").unlink(missing_ok=True)
-    run(store, "--export", f"ocr={exported}", "--tweets", *(corpus / f"{split}.txt" for split in ("train", "valid", "test")))
+    run(
+        store,
+        "--export",
+        f"ocr={exported}",
+        "--tweets",
+        *(corpus / f"{split}.txt" for split in ("train", "valid", "test")),
+    )
     files = CustomDataModule(["ocr"], str(corpus), {"ocr": str(exported)}).corpus
     cell = Cell("custom", ("ocr",), "off", tiny_encoder)
     assert cell.resolve(files.digests).identity == cell.resolve(stored.digests).identity

@@ -34,7 +34,7 @@ ENGINES = {
         "OCR engine",
         {
             "rapidocr": "lightning_ita.contexts.engines.ocr:RapidOcr",
-            "tesseract": "lightning_ita.contexts.engines.ocr:Tesseract",
+            "tesseract": "lightning_ita.contexts.engines.tesseract:Tesseract",
         },
     ),
 }

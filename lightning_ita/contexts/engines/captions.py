@@ -130,9 +130,7 @@ class CoCa(_Captioner):
 
             def step(tokens: Tensor, rows: Tensor) -> Tensor:
                 rows = rows.to(clip.device)
-                said = clip.net(
-                    None, tokens.to(clip.device), latent[rows], tokens_of_image[rows], output_labels=False
-                )
+                said = clip.net(None, tokens.to(clip.device), latent[rows], tokens_of_image[rows], output_labels=False)
                 return said["logits"][:, -1]
 
             ends = (tokenizer.sot_token_id, tokenizer.eot_token_id, self.min_tokens, self.max_tokens)

@@ -210,7 +210,9 @@ class OpenClip:
             over = tokens[:, self.prompt_length :].any(dim=1)
             if over.any():
                 longest = flat[int(over.int().argmax())]
-                raise UserError(f"the prompt {longest!r} has more than {self.prompt_length} sub-tokens: shorten its words")
+                raise UserError(
+                    f"the prompt {longest!r} has more than {self.prompt_length} sub-tokens: shorten its words"
+                )
             tokens = tokens[:, : self.prompt_length]
         parts = []
         for part in tokens.split(PROMPTS_AT_ONCE):

@@ -15,7 +15,7 @@ from lightning_ita.contexts.engine import Reading
 from lightning_ita.contexts.engines.clip import OpenClip
 from lightning_ita.contexts.engines.hub import HubModel, ResizeForHub
 from lightning_ita.contexts.engines.loading import as_json, autocast
-from lightning_ita.contexts.engines.regions import Box, crop, not_too_long
+from lightning_ita.contexts.engines.regions import Box, crop
 from lightning_ita.contexts.engines.vocabulary import read_vocabulary
 from lightning_ita.contexts.engines.zero_shot import (
     TEMPLATES,
@@ -28,6 +28,9 @@ from lightning_ita.models.recipes import Precision
 
 # What is around an object tells its attributes too: crops are this part of the box larger on every side.
 MARGIN = 0.1
+# Detectors resize by the longer side, too, and fail where nothing is left of the shorter one: images are at least this
+# part as wide as long, the rest being black.
+NARROWEST = 4
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,13 @@ class Scaled:
 
     Attributes:
         pixels: Unsigned bytes, shape (3, height, width).
-        size: Height and width of what was resized, the upright image or the middle of a very long one.
-        corner: Where that begins in the upright image: left, top.
+        sheet: Height and width of what was resized: the upright image, a narrow one padded at its right or bottom.
+        size: Height and width of the upright image.
     """
 
     pixels: np.ndarray
+    sheet: tuple[int, int]
     size: tuple[int, int]
-    corner: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,12 @@ class Scale:
 
     def __call__(self, image: Image.Image) -> Scaled:
         """Returns the resized image."""
-        middle = not_too_long(image)
-        corner = ((image.width - middle.width) // 2, (image.height - middle.height) // 2)
-        return Scaled(self.resize(middle), (middle.height, middle.width), corner)
+        least = -(-max(image.size) // NARROWEST)
+        sheet = image
+        if min(image.size) < least:
+            sheet = Image.new("RGB", (max(image.width, least), max(image.height, least)))
+            sheet.paste(image)
+        return Scaled(self.resize(sheet), (sheet.height, sheet.width), (image.height, image.width))
 
 
 class Detector:
@@ -111,8 +117,9 @@ class Detector:
             words = read_vocabulary(attributes)
             clip = OpenClip(f"attribute_model={attribute_model}", attribute_model, True, device, precision)
             self._attributes = Attributes(clip, words.entries, template)
-            self.version += f"; attributes: {attribute_model}, {clip.version}"
-            parameters |= {"attributes": words.version, "template": template, "margin": MARGIN}
+            self.version += f"; attributes: {clip.version}"
+            parameters |= {"attribute_model": attribute_model, "attributes": words.version}
+            parameters |= {"template": template, "margin": MARGIN}
         self.parameters = as_json(parameters)
         self.prepare = Scale(self._hub.resize)
 
@@ -135,13 +142,13 @@ class Detector:
             outputs = hub.net(**inputs)
         outputs.logits, outputs.pred_boxes = outputs.logits.float(), outputs.pred_boxes.float()
         found: list[dict[str, Any]] = hub.processor.post_process_object_detection(
-            outputs, threshold=self.threshold, target_sizes=[image.size for image in images]
+            outputs, threshold=self.threshold, target_sizes=[image.sheet for image in images]
         )
         return found
 
     def _describe(self, image: Scaled, found: dict[str, Any]) -> Reading:
         """Words for the detections of one image, the surest first, none twice."""
-        (height, width), (x, y) = image.size, image.corner
+        height, width = image.size
         scores, which = found["scores"].sort(descending=True, stable=True)
         texts: dict[str, tuple[float, Box]] = {}
         picture = Image.fromarray(image.pixels.transpose(1, 2, 0)) if self._attributes else None
@@ -150,12 +157,17 @@ class Detector:
                 break
             text = self._hub.net.config.id2label[int(found["labels"][index])]
             left, top, right, bottom = found["boxes"][index].tolist()
-            box = (max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
+            box = (_clip(left, width), _clip(top, height), _clip(right, width), _clip(bottom, height))
             if self._attributes and picture:
-                across, down = picture.width / width, picture.height / height
+                across, down = picture.width / image.sheet[1], picture.height / image.sheet[0]
                 scaled = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
                 part = crop(picture, scaled, MARGIN)
                 clip = self._attributes.clip
                 text = self._attributes.phrase(text, clip.encode_images(clip.resize(part)[None])[0])
-            texts.setdefault(text, (score, (box[0] + x, box[1] + y, box[2] + x, box[3] + y)))
+            texts.setdefault(text, (score, box))
         return Reading(tuple(texts), tuple(s for s, _ in texts.values()), tuple(b for _, b in texts.values()))
+
+
+def _clip(value: float, length: int) -> float:
+    """A coordinate, moved onto the image."""
+    return min(max(value, 0.0), float(length))

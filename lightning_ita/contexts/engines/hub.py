@@ -1,4 +1,4 @@
-"""Models of transformers that look at images: loading, and their input in two steps, one of them in worker processes."""
+"""Models of transformers that look at images: loading, and their input, half of it made in worker processes."""
 
 from __future__ import annotations
 

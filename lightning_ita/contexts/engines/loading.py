@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 # Files of a model's folder that decide what the model says.
 MODEL_FILES = {".json", ".txt", ".model", ".safetensors", ".bin", ".pt", ".pth", ".npz", ".onnx"}
+WEIGHT_FILES = {".safetensors", ".bin", ".pt", ".pth"}
 # What the model libraries raise where a model is not there, is damaged, or is no such model.
 LOAD_ERRORS = (
     OSError,
@@ -101,7 +102,7 @@ def existing_path(model: str) -> Path | None:
     if path.is_dir():
         return path
     if path.is_file():
-        weights = [file.name for file in path.parent.iterdir() if file.suffix in {".safetensors", ".bin", ".pt", ".pth"}]
+        weights = [file.name for file in path.parent.iterdir() if file.suffix in WEIGHT_FILES]
         if weights not in ([], [path.name]):
             raise UserError(f"{path.parent} holds several files of weights, {', '.join(sorted(weights))}: leave one")
         return path.parent
@@ -114,7 +115,8 @@ def existing_path(model: str) -> Path | None:
 def offline() -> Iterator[None]:
     """Keeps the Hub's client from the network, and the libraries from warning of what they then miss."""
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
-    level, _ = logging.root.manager.disable, logging.disable(logging.ERROR)
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)
     try:
         yield
     finally:

@@ -73,14 +73,14 @@ class PageMaker:
         return Page(np.asarray(resized.convert("RGB")), scale, image.size)
 
 
-def reading_order(boxes: Sequence[Box]) -> list[int]:
-    """Orders boxes as one reads: lines from top to bottom, each from left to right.
+def text_lines(boxes: Sequence[Box]) -> list[list[int]]:
+    """Groups boxes into lines as one reads them: from top to bottom, each from left to right.
 
     A box belongs to the line above if it overlaps that line's first box by half of the smaller height. Columns are
     not told apart: what stands side by side is read across.
 
     Returns:
-        Indices into `boxes`.
+        Indices into `boxes`, line by line.
     """
     lines: list[list[int]] = []
     for i in sorted(range(len(boxes)), key=lambda i: boxes[i][1] + boxes[i][3]):
@@ -92,12 +92,12 @@ def reading_order(boxes: Sequence[Box]) -> list[int]:
                 lines[-1].append(i)
                 continue
         lines.append([i])
-    return [i for line in lines for i in sorted(line, key=lambda i: boxes[i][0])]
+    return [sorted(line, key=lambda i: boxes[i][0]) for line in lines]
 
 
 def in_reading_order(texts: Sequence[str], scores: Sequence[float], boxes: Sequence[Box]) -> Reading:
     """Returns lines of text in the order in which one reads them; white space within them is single spaces."""
-    order = reading_order(boxes)
+    order = [i for line in text_lines(boxes) for i in line]
     return Reading(
         tuple(" ".join(texts[i].split()) for i in order),
         tuple(min(max(float(scores[i]), 0.0), 1.0) for i in order),
@@ -153,10 +153,8 @@ class RapidOcr:
         settings |= {f"{part}.model_path": str(path) for part, path in files.items() if part != "keys"}
         if "keys" in files:
             settings["Rec.rec_keys_path"] = str(files["keys"])
-        else:
-            session = runtime.InferenceSession(str(files["Rec"]), providers=["CPUExecutionProvider"])
-            if "character" not in session.get_modelmeta().custom_metadata_map:
-                raise UserError(f"{files['Rec']} has no list of characters: put it into {folder} as characters.txt")
+        if model:
+            self._check(runtime, files)
         settings["Global.use_cls"] = "Cls" in files
 
         self._reader = load(
@@ -182,6 +180,20 @@ class RapidOcr:
                 names = ", ".join(path.name for path in found[part]) or "none"
                 raise UserError(f"{folder}: expected one file {patterns[part]}, found {names}")
         return {part: paths[0] for part, paths in found.items() if len(paths) == 1}
+
+    @staticmethod
+    def _check(runtime: Any, files: dict[str, Path]) -> None:
+        """Opens the models of a user's folder: the package would do so late, and fetch what it misses."""
+        for part in ("Det", "Rec", "Cls"):
+            if part not in files:
+                continue
+            try:
+                session = runtime.InferenceSession(str(files[part]), providers=["CPUExecutionProvider"])
+            except Exception as error:  # those of ONNX Runtime have no common base
+                raise UserError(f"{files[part]} is no model that ONNX Runtime reads: {error}") from error
+            known = session.get_modelmeta().custom_metadata_map
+            if part == "Rec" and "keys" not in files and "character" not in known:
+                raise UserError(f"{files[part]} has no list of characters: put it beside it as characters.txt")
 
     def read(self, prepared: Sequence[Page]) -> list[Reading]:
         """Reads a batch of prepared images."""

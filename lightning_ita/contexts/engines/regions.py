@@ -58,7 +58,9 @@ def crop(image: Image.Image, box: Box, margin: float = 0.0) -> Image.Image:
     dx, dy = margin * (right - left), margin * (bottom - top)
     x = min(max(int(left - dx), 0), image.width - 1)
     y = min(max(int(top - dy), 0), image.height - 1)
-    return image.crop((x, y, max(x + 1, min(image.width, round(right + dx))), max(y + 1, min(image.height, round(bottom + dy)))))
+    return image.crop(
+        (x, y, max(x + 1, min(image.width, round(right + dx))), max(y + 1, min(image.height, round(bottom + dy))))
+    )
 
 
 def not_too_long(image: Image.Image) -> Image.Image:

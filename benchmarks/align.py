@@ -13,8 +13,8 @@ before the clock starts, worker processes after. In each round every contender r
 random order, the next round in the opposite order. Reported are medians of images a second, and the median over rounds
 of the ratio within a round.
 
-Memory: resident memory of the process and its workers while the same pictures, under 5,000 names, are read by a small
-CLIP; shared pages count in each process that has them, so that the sum is above the true need.
+Memory: that of the process (resident set) and of all processes together (proportional sets, in which what they share
+counts once) while the same pictures, under 5,000 names, are read by a small CLIP.
 """
 
 from __future__ import annotations
@@ -168,10 +168,10 @@ def table(measured: Mapping[str, tuple[int, Mapping[str, Sequence[float]]]]) -> 
     return "\n".join(lines)
 
 
-def resident(pid: int) -> float:
-    """Resident memory of a process in MiB."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+def mebibytes(pid: int | str, measure: str) -> float:
+    """Memory of a process: ``Rss``, its resident set, or ``Pss``, in which shared pages count in equal parts."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
+    return int(next(line for line in lines if line.startswith(f"{measure}:")).split()[1]) / 1024
 
 
 def memory(pictures: Path, model: str, names: int, workers: int, folder: Path) -> str:
@@ -181,18 +181,18 @@ def memory(pictures: Path, model: str, names: int, workers: int, folder: Path) -
     for number in range(names):
         os.link(originals[number % len(originals)], folder / f"{number:05}.jpg")
     engine = tagger(model, folder.parent)
-    lines = ["| images | this process, MiB | with its workers, MiB |", "|---|---|---|"]
-    following = names // 10
+    lines = ["| images | this process, RSS in MiB | with its workers, PSS in MiB |", "|---|---|---|"]
+    step = max(names // 10, 1)
+    following = step
 
     def watch(progress: Progress) -> None:
         nonlocal following
         if progress.done >= following:
-            following += names // 10
+            following = (progress.done // step + 1) * step
             pid = os.getpid()
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
-            own = resident(pid)
-            total = own + sum(resident(int(child)) for child in children)
-            lines.append(f"| {progress.done} | {own:.0f} | {total:.0f} |")
+            total = sum(mebibytes(process, "Pss") for process in (pid, *children))
+            lines.append(f"| {progress.done} | {mebibytes(pid, 'Rss'):.0f} | {total:.0f} |")
 
     with ContextStore(folder.parent / "memory.db") as store:
         align(engine, find_images(folder), store, workers, watch=watch)

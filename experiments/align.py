@@ -285,7 +285,8 @@ def show_stats(store: ContextStore, console: Console) -> None:
     engines = store.engines()
     table = Table(title=str(store.path), title_justify="left")
     for name in ("kind", "key", "engine", "version", "parameters", "images", "nothing found", "errors"):
-        table.add_column(name, justify="right" if name in ("images", "nothing found", "errors") else "left")
+        counted = name in ("images", "nothing found", "errors")
+        table.add_column(name, justify="right" if counted else "left", overflow="fold")
     for engine in engines:
         count = store.count(engine)
         name = f"{engine.name}:{engine.model}" if engine.model else engine.name

@@ -92,8 +92,8 @@ class StoredEngine:
 
     @property
     def label(self) -> str:
-        """How tables name it: ``rapidocr:PP-OCRv4 [0123abcd]``."""
-        return f"{self.name}:{self.model} [{self.key}]" if self.model else f"{self.name} [{self.key}]"
+        """How tables name it: ``rapidocr:bundled (0123abcd)``."""
+        return f"{self.name}:{self.model} ({self.key})" if self.model else f"{self.name} ({self.key})"
 
     def answers_to(self, choice: str) -> bool:
         """Tells whether a user means this engine: its name, ``name:model``, or its key."""

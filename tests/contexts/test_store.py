@@ -96,7 +96,7 @@ def test_contexts_out_of_a_store_are_those_of_the_file_it_exports(path: Path, tm
     assert read.sha256 == contexts.sha256
     assert contexts.failed == {"c": "damaged"}
     assert contexts.unread({"a", "b", "c", "never seen"}) == 1
-    assert contexts.source == f"rapidocr:v6 [{RAPID.key}]"
+    assert contexts.source == f"rapidocr:v6 ({RAPID.key})"
     assert contexts.provenance["parameters"] == {"min_score": 0.5}
 
 

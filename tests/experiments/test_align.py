@@ -60,7 +60,7 @@ def test_images_become_contexts_once(
     (images / "bad.png").write_bytes(b"")
     assert run(store, "--images", images, "--kinds=ocr,tag", "--options", "ocr.words=[1,2]", "tag.name_of=x") == 0
     said = capsys.readouterr().out
-    assert re.search(r"tag size:mean \[[0-9a-f]{8}\]: 5 images done, .* images/s, 1 errors\n  1 × empty file\n", said)
+    assert re.search(r"tag size:mean \([0-9a-f]{8}\): 5 images done, .* images/s, 1 errors\n  1 × empty file\n", said)
     assert [engine.parameters for engine in fake_engines] == [{"name_of": "x"}, {"words": [1, 2]}]
     fake_engines.clear()
     assert run(store, "--images", images, "--kinds=ocr,tag", "--options", "ocr.words=[1,2]", "tag.name_of=x") == 0
@@ -183,13 +183,14 @@ def test_a_study_reads_the_store_and_says_whose_contexts_it_had(
     said = capsys.readouterr().out
     with ContextStore(store, readonly=True) as opened:
         (engine,) = opened.engines("ocr")
-    assert f"size:mean [{engine.key}] failed on 1 image: its tweet has no ocr context" in said
+    assert f"size:mean ({engine.key}) failed on 1 image: its tweet has no ocr context" in said
     (path,) = (out / "cells").glob("*ita-ocr*/metrics.json")
     metrics = json.loads(path.read_text())
-    assert metrics["contexts"] == {"ocr": f"size:mean [{engine.key}]"}
+    assert metrics["contexts"] == {"ocr": f"size:mean ({engine.key})"}
     assert metrics["context_engines"] == {"ocr": {"engine": "size", "model": "mean", "version": "1", "parameters": {}}}
     assert metrics["splits"]["test"]["without_context"] == 1
-    assert f"contexts: ocr from size:mean [{engine.key}]" in (out / "table.md").read_text()
+    assert f"({engine.key})" in said.rpartition("contexts: ocr")[2]  # no markup of the terminal's
+    assert f"contexts: ocr from size:mean ({engine.key})" in (out / "table.md").read_text()
 
     # The same texts out of a file are the same cell.
     exported = tmp_path / "exported.jsonl"

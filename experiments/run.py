@@ -115,6 +115,11 @@ def run_cell(
         "history": history.epochs,
         "splits": {split: asdict(datamodule.summary(split)) for split in SPLITS},
         "contexts": {kind: contexts.source for kind, contexts in datamodule.corpus.contexts.items()},
+        "context_engines": {
+            kind: dict(contexts.provenance)
+            for kind, contexts in datamodule.corpus.contexts.items()
+            if contexts.provenance
+        },
         "release": datamodule.corpus.release,
         "warnings": list(datamodule.corpus.warnings),
         "training_seconds": round(training_seconds, 2),

@@ -1,0 +1,336 @@
+"""What a study's numbers are worth: intervals, tests between rows, and how many seeds would settle a difference.
+
+All functions are pure. Their input are counts of mentions, int (..., tweets, 3): correct, predicted and gold mentions
+of each tweet. Two sources of chance are told apart. The **tweets** of the test split are a sample: another sample
+would give other scores to the same trained models. The **seeds** are a sample as well: the same method trained again
+gives another model. Tests over tweets speak of the trained models; only a test over tweets and seeds speaks of methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+CONFIDENCE = 0.95
+SIGNIFICANCE = 0.05
+POWER = 0.8
+RESAMPLES = 10_000
+# Resamples drawn at once: bounds the memory at a few dozen MiB for splits of a few thousand tweets.
+CHUNK = 500
+# More seeds than this are not an answer.
+MOST_SEEDS = 1000
+
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds.
+
+    Attributes:
+        mean: The mean.
+        std: Standard deviation of a sample; ``None`` for a single seed, as are the bounds.
+        low: Lower bound of the 95 % confidence interval of the mean (Student's t).
+        high: Its upper bound.
+        count: Number of seeds.
+    """
+
+    mean: float
+    std: float | None
+    low: float | None
+    high: float | None
+    count: int
+
+
+def estimate(scores: Sequence[float]) -> Estimate:
+    """Returns mean, standard deviation and t interval of the scores of seeds, of which there must be one at least."""
+    values = np.asarray(scores, dtype=float)
+    mean, count = float(values.mean()), len(values)
+    if count == 1:
+        return Estimate(mean, None, None, None, 1)
+    std = float(values.std(ddof=1))
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * std / count**0.5
+    return Estimate(mean, std, mean - reach, mean + reach, count)
+
+
+def micro_f1(counts: Counts) -> Floats:
+    """Returns micro F1 in percent: (..., tweets, 3) counts to (...)."""
+    correct, predicted, gold = np.moveaxis(counts.sum(axis=-2), -1, 0)
+    return np.asarray(200.0 * correct / np.maximum(predicted + gold, 1))
+
+
+def bootstrap(counts: Counts, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+    """Returns micro F1 on resamples of the tweets, drawn with replacement, the same for all systems.
+
+    Args:
+        counts: (systems, tweets, 3).
+        resamples: How many samples of as many tweets to draw.
+        seed: Seed of the draws.
+
+    Returns:
+        (resamples, systems), in percent.
+    """
+    systems, tweets, _ = counts.shape
+    generator = np.random.default_rng(seed)
+    # (tweets, 2 · systems): float32 holds these sums exactly, as whole numbers below 2²⁴.
+    terms = np.concatenate([2 * counts[..., 0], counts[..., 1] + counts[..., 2]]).T.astype(np.float32)
+    scores = np.empty((resamples, systems))
+    for start in range(0, resamples, CHUNK):
+        size = min(CHUNK, resamples - start)
+        drawn = generator.integers(tweets, size=(size, tweets)) + tweets * np.arange(size)[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=size * tweets).reshape(size, tweets).astype(np.float32)
+        scores[start : start + size] = _ratios(weights @ terms)
+    return scores
+
+
+def randomise(first: Counts, second: Counts, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+    """Returns differences of mean micro F1 after the systems' outputs were swapped for a random half of the tweets.
+
+    Approximate randomisation (Noreen 1989; Yeh, COLING 2000). A tweet's outputs are swapped for all seeds together,
+    the first seed of one system with the first of the other and so on: what the models of a row have in common on a
+    tweet stays together, so that more seeds do not pretend to be more tweets.
+
+    Args:
+        first: (seeds, tweets, 3).
+        second: The same, of as many seeds.
+        resamples: How many swaps to draw.
+        seed: Seed of the draws.
+
+    Returns:
+        (resamples,), in points.
+    """
+    seeds, tweets, _ = first.shape
+    generator = np.random.default_rng(seed)
+    own, other = (
+        np.concatenate([2 * counts[..., 0], counts[..., 1] + counts[..., 2]]).T.astype(np.float32)
+        for counts in (first, second)
+    )
+    change = other - own
+    differences = np.empty(resamples)
+    for start in range(0, resamples, CHUNK):
+        size = min(CHUNK, resamples - start)
+        octets = generator.integers(256, size=(size, -(-tweets // 8)), dtype=np.uint8)
+        swapped = np.unpackbits(octets, axis=1, count=tweets).astype(np.float32) @ change
+        gained = _ratios(own.sum(0) + swapped) - _ratios(other.sum(0) - swapped)
+        differences[start : start + size] = gained.mean(axis=1)
+    return differences
+
+
+def _ratios(terms: NDArray[np.float32]) -> Floats:
+    """Turns (resamples, 2 · systems) sums, numerators first, into F1 in percent."""
+    numerator, denominator = np.split(terms.astype(float), 2, axis=1)
+    return np.asarray(100.0 * numerator / np.maximum(denominator, 1))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row in one view: what its models did on every tweet, and on every resample of the tweets.
+
+    Attributes:
+        counts: (seeds, tweets, 3).
+        resampled: (resamples, seeds), micro F1 from `bootstrap`; samples to be compared share the resamples.
+    """
+
+    counts: Counts
+    resampled: Floats
+
+    @property
+    def f1(self) -> Floats:
+        """Micro F1 of each seed, (seeds,)."""
+        return micro_f1(self.counts)
+
+    def over_tweets(self) -> tuple[float, float]:
+        """Returns the 95 % percentile interval of mean F1 over resamples of the tweets, the models held fixed."""
+        return _interval(self.resampled.mean(axis=1))
+
+
+def _interval(values: Floats) -> tuple[float, float]:
+    low, high = np.percentile(values, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference between two rows, and what speaks against chance.
+
+    Attributes:
+        difference: Mean F1 of the first minus that of the second, in points.
+        low: Lower bound of its 95 % confidence interval: over tweets and seeds, over tweets alone for a single seed.
+        high: Its upper bound.
+        p_bootstrap: Two-sided p of the paired bootstrap over tweets, the trained models held fixed.
+        p_randomisation: The same by approximate randomisation.
+        p_methods: Two-sided p over tweets and seeds; ``None`` for a single seed.
+        seeds: Seeds of each row.
+        seeds_needed: Seeds a row that would separate rows with this difference; ``None`` if no number would.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_bootstrap: float
+    p_randomisation: float
+    p_methods: float | None
+    seeds: int
+    seeds_needed: int | None
+
+
+def compare(first: Sample, second: Sample, seed: int = 0) -> Comparison:
+    """Compares two rows that were trained with the same seeds and tested on the same tweets.
+
+    * Paired bootstrap (Koehn, EMNLP 2004; shifted to the null hypothesis as by Berg-Kirkpatrick et al., EMNLP 2012):
+      the statistic is the difference of mean micro F1 over seeds; a resample takes the same tweets for every model.
+    * Approximate randomisation: see `randomise`.
+    * Over tweets and seeds: the variance of the difference is s₁²/k + s₂²/k over the k seeds of each row, as in Welch's
+      t test, plus the variance over tweets that `tweets_error` finds; degrees of freedom by Welch and Satterthwaite,
+      with the tweets' taken as endless. Seeds are not paired here: once two rows read different inputs, the same seed
+      gives them little in common, and where it does the test errs towards no difference.
+
+    Args:
+        first: One row in one view.
+        second: The other, with as many seeds and the same tweets and resamples.
+        seed: Seed of the randomisation.
+    """
+    seeds = len(first.counts)
+    difference = float(first.f1.mean() - second.f1.mean())
+    resampled = first.resampled.mean(axis=1) - second.resampled.mean(axis=1)
+    swapped = randomise(first.counts, second.counts, len(resampled), seed)
+    low, high = _interval(resampled)
+    p_methods = needed = None
+    if seeds > 1:
+        spreads = float(first.f1.std(ddof=1)), float(second.f1.std(ddof=1))
+        over_tweets = tweets_error(first, second)
+        error, freedom = standard_error(spreads, seeds, over_tweets)
+        reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * error)
+        low, high = difference - reach, difference + reach
+        p_methods = float(2 * stats.t.sf(abs(difference) / error, freedom)) if error > 0 else float(difference == 0)
+        needed = seeds_needed(difference, spreads, over_tweets)
+    return Comparison(
+        difference=difference,
+        low=low,
+        high=high,
+        p_bootstrap=_p_value(resampled - difference, difference),
+        p_randomisation=_p_value(swapped, difference),
+        p_methods=p_methods,
+        seeds=seeds,
+        seeds_needed=needed,
+    )
+
+
+def _p_value(under_null: Floats, observed: float) -> float:
+    """Share of values under the null hypothesis as far from 0 as the observed one, which is counted among them."""
+    extreme = int((np.abs(under_null) >= abs(observed) - 1e-9).sum())
+    return (1 + extreme) / (1 + len(under_null))
+
+
+def tweets_error(first: Sample, second: Sample) -> float:
+    """Returns the standard error over tweets of the difference between two methods, with two or more seeds each.
+
+    Over resamples of the tweets, two models of one method vary together by what the method makes of a tweet, and each
+    varies alone by what is the model's own. The latter is part of the variance over seeds already, so only covariances
+    between different models count: the mean within each row, minus twice the mean between the rows.
+    """
+    seeds = len(first.counts)
+    covariance = np.cov(np.concatenate([first.resampled, second.resampled], axis=1).T)
+    within = [
+        block[~np.eye(seeds, dtype=bool)].mean() for block in (covariance[:seeds, :seeds], covariance[seeds:, seeds:])
+    ]
+    return float(max(sum(within) - 2 * covariance[:seeds, seeds:].mean(), 0.0) ** 0.5)
+
+
+def standard_error(spreads: tuple[float, float], seeds: int, tweets_error: float) -> tuple[float, float]:
+    """Returns the standard error of a difference over tweets and seeds, and its degrees of freedom.
+
+    Args:
+        spreads: Standard deviation over seeds of each row.
+        seeds: Seeds of each row, two or more.
+        tweets_error: Standard error of the difference over tweets.
+    """
+    over_seeds = [spread**2 / seeds for spread in spreads]
+    variance = sum(over_seeds) + tweets_error**2
+    uncertain = sum(part**2 for part in over_seeds) / (seeds - 1)
+    return variance**0.5, variance**2 / uncertain if uncertain > 0 else np.inf
+
+
+def seeds_needed(difference: float, spreads: tuple[float, float], tweets_error: float = 0.0) -> int | None:
+    """Returns how many seeds a row would show a difference: 80 % power at 5 %, two-sided, uncorrected.
+
+    Assumes that the difference, the standard deviations and the error over tweets are as observed, that scores of
+    seeds are normal, and the test over tweets and seeds of `compare` (noncentral t). The observed difference is itself
+    uncertain: this is an order of magnitude, not a promise.
+
+    Returns:
+        ``None`` where no number of seeds up to a thousand would do: then a larger test split is needed.
+    """
+
+    def power(seeds: int) -> float:
+        error, freedom = standard_error(spreads, seeds, tweets_error)
+        if error == 0:
+            return float(difference != 0)
+        shift, critical = abs(difference) / error, stats.t.ppf(1 - SIGNIFICANCE / 2, min(freedom, 1e6))
+        if shift > 2 * critical + 10:
+            return 1.0  # beyond what the noncentral distribution is accurate for
+        noncentral = stats.nct(min(freedom, 1e6), shift)
+        return float(noncentral.sf(critical) + noncentral.cdf(-critical))
+
+    if power(MOST_SEEDS) < POWER:
+        return None
+    low, high = 1, MOST_SEEDS  # power grows with seeds: low is too few, high is enough
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(middle) >= POWER else (middle, high)
+    return high
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Corrects the p values of a family of tests (Holm 1979): each says at which level the whole family rejects it.
+
+    Args:
+        p_values: One a test; ``None`` where there was none, which the family then does not count.
+    """
+    tested = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, index) in enumerate(tested):
+        largest = max(largest, min(1.0, (len(tested) - rank) * p))
+        corrected[index] = largest
+    return corrected
+
+
+class Share(NamedTuple):
+    """A share with its 95 % interval; 1 is the whole."""
+
+    value: float
+    low: float
+    high: float
+
+
+def share_kept(baseline: Sample, text: Sample, cross_modal: Sample, seed: int = 0) -> Share:
+    """Returns how much of the cross-modal view's gain the text view keeps: (T − B) / (I+T − B).
+
+    B is BERT-CRF's F1, T and I+T are those of one row's two views, means over seeds: the claim of ITA (Wang et al.,
+    NAACL 2022) that CVA lets the text view do without the image, as one number. 1 keeps all of the gain,
+    0 none; below 0 the text view is worse than BERT-CRF, above 1 it is better than I+T. It means nothing unless the
+    gain is positive beyond doubt, which the caller decides.
+
+    The interval is that of a bootstrap over tweets and seeds, each resampled on its own (Owen 2007, the pigeonhole
+    bootstrap); with few seeds it is too narrow.
+    """
+    generator = np.random.default_rng(seed)
+
+    def drawn(seeds: int) -> NDArray[np.int64]:
+        return generator.integers(seeds, size=(len(baseline.resampled), seeds))
+
+    def means(sample: Sample, picks: NDArray[np.int64]) -> Floats:
+        return np.asarray(np.take_along_axis(sample.resampled, picks, axis=1).mean(axis=1))
+
+    models = drawn(len(text.counts))  # both views are of the same models
+    base = means(baseline, drawn(len(baseline.counts)))
+    gain = means(cross_modal, models) - base
+    ratios = (means(text, models) - base) / np.where(gain == 0, np.nan, gain)
+    value = (text.f1.mean() - baseline.f1.mean()) / (cross_modal.f1.mean() - baseline.f1.mean())
+    return Share(float(value), *_interval(ratios[np.isfinite(ratios)]))

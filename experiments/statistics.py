@@ -37,25 +37,25 @@ class Estimate(NamedTuple):
         std: Standard deviation of a sample; ``None`` for a single seed, as are the bounds.
         low: Lower bound of the 95 % confidence interval of the mean (Student's t).
         high: Its upper bound.
-        count: Number of seeds.
+        seeds: How many.
     """
 
     mean: float
     std: float | None
     low: float | None
     high: float | None
-    count: int
+    seeds: int
 
 
 def estimate(scores: Sequence[float]) -> Estimate:
     """Returns mean, standard deviation and t interval of the scores of seeds, of which there must be one at least."""
     values = np.asarray(scores, dtype=float)
-    mean, count = float(values.mean()), len(values)
-    if count == 1:
+    mean, seeds = float(values.mean()), len(values)
+    if seeds == 1:
         return Estimate(mean, None, None, None, 1)
     std = float(values.std(ddof=1))
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * std / count**0.5
-    return Estimate(mean, std, mean - reach, mean + reach, count)
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1)) * std / seeds**0.5
+    return Estimate(mean, std, mean - reach, mean + reach, seeds)
 
 
 def micro_f1(counts: Counts) -> Floats:
@@ -104,7 +104,7 @@ def randomise(first: Counts, second: Counts, resamples: int = RESAMPLES, seed: i
     Returns:
         (resamples,), in points.
     """
-    seeds, tweets, _ = first.shape
+    tweets = first.shape[1]
     generator = np.random.default_rng(seed)
     own, other = (
         np.concatenate([2 * counts[..., 0], counts[..., 1] + counts[..., 2]]).T.astype(np.float32)
@@ -144,6 +144,10 @@ class Sample:
         """Micro F1 of each seed, (seeds,)."""
         return micro_f1(self.counts)
 
+    def only(self, models: Sequence[int]) -> Sample:
+        """Returns the sample of some of its models, by their position."""
+        return Sample(self.counts[list(models)], self.resampled[:, list(models)])
+
     def over_tweets(self) -> tuple[float, float]:
         """Returns the 95 % percentile interval of mean F1 over resamples of the tweets, the models held fixed."""
         return _interval(self.resampled.mean(axis=1))
@@ -160,12 +164,13 @@ class Comparison:
 
     Attributes:
         difference: Mean F1 of the first minus that of the second, in points.
-        low: Lower bound of its 95 % confidence interval: over tweets and seeds, over tweets alone for a single seed.
+        low: Lower bound of its 95 % confidence interval: over tweets and seeds, where a row has a single seed over
+            tweets alone.
         high: Its upper bound.
         p_bootstrap: Two-sided p of the paired bootstrap over tweets, the trained models held fixed.
         p_randomisation: The same by approximate randomisation.
-        p_methods: Two-sided p over tweets and seeds; ``None`` for a single seed.
-        seeds: Seeds of each row.
+        p_methods: Two-sided p over tweets and seeds; ``None`` where a row has a single seed.
+        seeds: Number of seeds of the first and of the second.
         seeds_needed: Seeds a row that would separate rows with this difference; ``None`` if no number would.
     """
 
@@ -175,33 +180,36 @@ class Comparison:
     p_bootstrap: float
     p_randomisation: float
     p_methods: float | None
-    seeds: int
+    seeds: tuple[int, int]
     seeds_needed: int | None
 
 
 def compare(first: Sample, second: Sample, seed: int = 0) -> Comparison:
-    """Compares two rows that were trained with the same seeds and tested on the same tweets.
+    """Compares two rows that were tested on the same tweets.
 
     * Paired bootstrap (Koehn, EMNLP 2004; shifted to the null hypothesis as by Berg-Kirkpatrick et al., EMNLP 2012):
       the statistic is the difference of mean micro F1 over seeds; a resample takes the same tweets for every model.
-    * Approximate randomisation: see `randomise`.
-    * Over tweets and seeds: the variance of the difference is s₁²/k + s₂²/k over the k seeds of each row, as in Welch's
+    * Approximate randomisation: see `randomise`. It needs as many models of each row: those of the row that has fewer,
+      and the first of the other.
+    * Over tweets and seeds: the variance of the difference is s₁²/k₁ + s₂²/k₂ over the seeds of each row, as in Welch's
       t test, plus the variance over tweets that `tweets_error` finds; degrees of freedom by Welch and Satterthwaite,
       with the tweets' taken as endless. Seeds are not paired here: once two rows read different inputs, the same seed
       gives them little in common, and where it does the test errs towards no difference.
 
     Args:
         first: One row in one view.
-        second: The other, with as many seeds and the same tweets and resamples.
+        second: The other, with the same tweets and resamples; seeds that both have stand at the same place in both.
         seed: Seed of the randomisation.
     """
-    seeds = len(first.counts)
+    seeds = (len(first.counts), len(second.counts))
     difference = float(first.f1.mean() - second.f1.mean())
     resampled = first.resampled.mean(axis=1) - second.resampled.mean(axis=1)
-    swapped = randomise(first.counts, second.counts, len(resampled), seed)
+    pairs = range(min(seeds))
+    one, two = first.only(pairs), second.only(pairs)
+    swapped = randomise(one.counts, two.counts, len(resampled), seed)
     low, high = _interval(resampled)
     p_methods = needed = None
-    if seeds > 1:
+    if min(seeds) > 1:
         spreads = float(first.f1.std(ddof=1)), float(second.f1.std(ddof=1))
         over_tweets = tweets_error(first, second)
         error, freedom = standard_error(spreads, seeds, over_tweets)
@@ -214,7 +222,7 @@ def compare(first: Sample, second: Sample, seed: int = 0) -> Comparison:
         low=low,
         high=high,
         p_bootstrap=_p_value(resampled - difference, difference),
-        p_randomisation=_p_value(swapped, difference),
+        p_randomisation=_p_value(swapped, float(one.f1.mean() - two.f1.mean())),
         p_methods=p_methods,
         seeds=seeds,
         seeds_needed=needed,
@@ -236,27 +244,26 @@ def tweets_error(first: Sample, second: Sample) -> float:
     """
     seeds = len(first.counts)
     covariance = np.cov(np.concatenate([first.resampled, second.resampled], axis=1).T)
-    within = [
-        block[~np.eye(seeds, dtype=bool)].mean() for block in (covariance[:seeds, :seeds], covariance[seeds:, seeds:])
-    ]
-    return float(max(sum(within) - 2 * covariance[:seeds, seeds:].mean(), 0.0) ** 0.5)
+    rows = covariance[:seeds, :seeds], covariance[seeds:, seeds:]
+    within = sum(block[~np.eye(len(block), dtype=bool)].mean() for block in rows)
+    return float(max(within - 2 * covariance[:seeds, seeds:].mean(), 0.0) ** 0.5)
 
 
-def standard_error(spreads: tuple[float, float], seeds: int, tweets_error: float) -> tuple[float, float]:
+def standard_error(spreads: tuple[float, float], seeds: tuple[int, int], over_tweets: float) -> tuple[float, float]:
     """Returns the standard error of a difference over tweets and seeds, and its degrees of freedom.
 
     Args:
         spreads: Standard deviation over seeds of each row.
-        seeds: Seeds of each row, two or more.
-        tweets_error: Standard error of the difference over tweets.
+        seeds: Number of seeds of each row, two or more.
+        over_tweets: Standard error of the difference over tweets.
     """
-    over_seeds = [spread**2 / seeds for spread in spreads]
-    variance = sum(over_seeds) + tweets_error**2
-    uncertain = sum(part**2 for part in over_seeds) / (seeds - 1)
+    over_seeds = [spread**2 / count for spread, count in zip(spreads, seeds, strict=True)]
+    variance = sum(over_seeds) + over_tweets**2
+    uncertain = sum(part**2 / (count - 1) for part, count in zip(over_seeds, seeds, strict=True))
     return variance**0.5, variance**2 / uncertain if uncertain > 0 else np.inf
 
 
-def seeds_needed(difference: float, spreads: tuple[float, float], tweets_error: float = 0.0) -> int | None:
+def seeds_needed(difference: float, spreads: tuple[float, float], over_tweets: float = 0.0) -> int | None:
     """Returns how many seeds a row would show a difference: 80 % power at 5 %, two-sided, uncorrected.
 
     Assumes that the difference, the standard deviations and the error over tweets are as observed, that scores of
@@ -268,7 +275,7 @@ def seeds_needed(difference: float, spreads: tuple[float, float], tweets_error: 
     """
 
     def power(seeds: int) -> float:
-        error, freedom = standard_error(spreads, seeds, tweets_error)
+        error, freedom = standard_error(spreads, (seeds, seeds), over_tweets)
         if error == 0:
             return float(difference != 0)
         shift, critical = abs(difference) / error, stats.t.ppf(1 - SIGNIFICANCE / 2, min(freedom, 1e6))

@@ -7,13 +7,13 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from rich.table import Table
 
 from experiments.cell import Cell
 from experiments.published import Published, counterpart, published
+from experiments.statistics import estimate
 from experiments.study import Result
 from lightning_ita.files import write_text
 from lightning_ita.models.ita import CROSS_MODAL, TEXT, VIEWS
@@ -71,7 +71,7 @@ class Row:
     def difference(self, view: str) -> float | None:
         """Returns the mean F1 of a view minus BERT-CRF's, in points."""
         scores = self.scores(view)
-        return mean(scores) - self.baseline if scores and self.baseline is not None else None
+        return estimate(scores).mean - self.baseline if scores and self.baseline is not None else None
 
 
 def rows_of(results: Sequence[Result]) -> list[Row]:
@@ -81,7 +81,7 @@ def rows_of(results: Sequence[Result]) -> list[Row]:
         cell = result.cell
         groups.setdefault((cell.dataset, cell.contexts, cell.cva), []).append(result)
     baselines = {
-        dataset: mean(scores)
+        dataset: estimate(scores).mean
         for (dataset, contexts, _), group in groups.items()
         if not contexts and (scores := Row(tuple(group), None).scores(TEXT))
     }
@@ -92,7 +92,8 @@ def spread(scores: Sequence[float]) -> str:
     """Writes mean ± standard deviation (of a sample) of scores in percent; without ± for a single one."""
     if not scores:
         return MISSING
-    return f"{mean(scores):.2f} ± {stdev(scores):.2f}" if len(scores) > 1 else f"{scores[0]:.2f}"
+    found = estimate(scores)
+    return f"{found.mean:.2f}" if found.std is None else f"{found.mean:.2f} ± {found.std:.2f}"
 
 
 def signed(difference: float | None) -> str:
@@ -191,6 +192,7 @@ def table_csv(results: Sequence[Result]) -> str:
             scores = row.scores(view)
             if not scores:
                 continue
+            found, difference = estimate(scores), row.difference(view)
             lines.append(
                 {
                     "dataset": row.cell.dataset,
@@ -198,15 +200,13 @@ def table_csv(results: Sequence[Result]) -> str:
                     "contexts": "+".join(row.cell.contexts),
                     "cva": row.cell.cva,
                     "view": view,
-                    "f1_mean": round(mean(scores), 4),
-                    "f1_std": round(stdev(scores), 4) if len(scores) > 1 else "",
-                    "seeds": len(scores),
-                    "difference_to_bert_crf": ""
-                    if row.difference(view) is None
-                    else round(row.difference(view) or 0, 4),
-                    "precision_mean": round(mean(row.scores(view, "precision")), 4),
-                    "recall_mean": round(mean(row.scores(view, "recall")), 4),
-                    "dev_f1_mean": round(mean(row.scores(view, "f1", "dev")), 4),
+                    "f1_mean": round(found.mean, 4),
+                    "f1_std": "" if found.std is None else round(found.std, 4),
+                    "seeds": found.seeds,
+                    "difference_to_bert_crf": "" if difference is None else round(difference, 4),
+                    "precision_mean": round(estimate(row.scores(view, "precision")).mean, 4),
+                    "recall_mean": round(estimate(row.scores(view, "recall")).mean, 4),
+                    "dev_f1_mean": round(estimate(row.scores(view, "f1", "dev")).mean, 4),
                     "paper_f1": "" if number is None else number.f1,
                     "paper_encoder": "" if number is None else number.encoder,
                     "paper_source": "" if number is None else number.source,

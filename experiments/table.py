@@ -13,7 +13,7 @@ from rich.table import Table
 
 from experiments.cell import Cell
 from experiments.published import Published, counterpart, published
-from experiments.statistics import estimate
+from experiments.statistics import Estimate, estimate
 from experiments.study import Result
 from lightning_ita.files import write_text
 from lightning_ita.models.ita import CROSS_MODAL, TEXT, VIEWS
@@ -90,9 +90,11 @@ def rows_of(results: Sequence[Result]) -> list[Row]:
 
 def spread(scores: Sequence[float]) -> str:
     """Writes mean ± standard deviation (of a sample) of scores in percent; without ± for a single one."""
-    if not scores:
-        return MISSING
-    found = estimate(scores)
+    return mean_text(estimate(scores)) if scores else MISSING
+
+
+def mean_text(found: Estimate) -> str:
+    """Writes mean ± standard deviation of an estimate in percent; without ± for a single seed."""
     return f"{found.mean:.2f}" if found.std is None else f"{found.mean:.2f} ± {found.std:.2f}"
 
 
@@ -150,7 +152,7 @@ def markdown(results: Sequence[Result]) -> str:
     for dataset in dict.fromkeys(row.cell.dataset for row in rows):
         of_dataset = [row for row in rows if row.cell.dataset == dataset]
         lines += [f"## {dataset}", "", caption(of_dataset), ""]
-        lines += _table(HEADER, [cells_of(row) for row in of_dataset])
+        lines += markdown_table(HEADER, [cells_of(row) for row in of_dataset])
         lines += ["", NOTE, ""]
         for row in of_dataset:
             lines += [f"- failed: {row.label}, seed {r.cell.seed}: {r.failure}" for r in row.failures]
@@ -165,10 +167,11 @@ def _reported(dataset: str) -> list[str]:
     if not numbers:
         return []
     body = [[n.system, n.encoder or MISSING, n.f1, n.source] for n in numbers]
-    return [f"Reported by others on {dataset}:", "", *_table(("system", "encoder", "F1", "source"), body), ""]
+    return [f"Reported by others on {dataset}:", "", *markdown_table(("system", "encoder", "F1", "source"), body), ""]
 
 
-def _table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Writes a table as lines of Markdown."""
     lines = [header, ["---"] * len(header), *body]
     return ["| " + " | ".join(line) + " |" for line in lines]
 
@@ -212,7 +215,7 @@ def table_csv(results: Sequence[Result]) -> str:
                     "paper_source": "" if number is None else number.source,
                 }
             )
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def cells_csv(results: Sequence[Result]) -> str:
@@ -238,10 +241,11 @@ def cells_csv(results: Sequence[Result]) -> str:
             for view, scores in metrics[split].items():
                 line |= {f"{split}/{view}/{name}": value for name, value in scores.items()}
         lines.append(line)
-    return _csv(lines)
+    return csv_text(lines)
 
 
-def _csv(lines: Sequence[dict[str, Any]]) -> str:
+def csv_text(lines: Sequence[dict[str, Any]]) -> str:
+    """Writes records as CSV; a field that a record lacks stays empty."""
     names = list(dict.fromkeys(name for line in lines for name in line))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")

@@ -90,7 +90,8 @@ class RowEvidence:
         row: Its results.
         views: What it reached in each tested view; empty while no cell is finished.
         gains: Its views against BERT-CRF; a view is missing while one of the two is.
-        kept: How much of the I+T view's gain the text view keeps; ``None`` unless that gain is above 0 beyond doubt.
+        kept: How much of the I+T view's gain the text view keeps; ``None`` unless that gain is marked and its
+            interval is above 0: a share of what may be nothing says nothing.
     """
 
     row: Row
@@ -161,7 +162,12 @@ def weigh(study: StudyFolder, dataset: str, split: TaggedSplit | None, resamples
     for row, found in zip(rows, views, strict=True):
         own = {view: gains[row.label, view] for view in found if (row.label, view) in gains}
         kept = None
-        if CROSS_MODAL in own and own[CROSS_MODAL].comparison.low > 0 and baseline is not None:
+        if (
+            baseline is not None
+            and CROSS_MODAL in own
+            and own[CROSS_MODAL].mark
+            and own[CROSS_MODAL].comparison.low > 0
+        ):
             kept = share_kept(named[baseline][TEXT].sample, found[TEXT].sample, found[CROSS_MODAL].sample)
         evidence.append(RowEvidence(row, found, own, kept))
     return Evidence(dataset, tuple(evidence), verdicts, split)

@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
         evidence = [weigh(study, name, read_split(study, name, source), arguments.resamples) for name in study.data]
     for each in evidence:
         console.rule(each.dataset)
-        for line in findings(study, each):
+        for line in findings(each):
             console.print(f"• {line}", markup=False, highlight=False)
         for grid in [main_grid(study, each), *(verdict_grid(each, question) for question in QUESTIONS)]:
             if grid.rows:

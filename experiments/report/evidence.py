@@ -126,6 +126,11 @@ class Evidence:
     verdicts: tuple[Verdict, ...]
     split: TaggedSplit | None
 
+    @property
+    def baseline(self) -> RowEvidence | None:
+        """BERT-CRF, if any of its cells is finished."""
+        return next((row for row in self.rows if row.is_baseline and row.views), None)
+
     def best(self, view: str) -> float | None:
         """Returns the highest mean F1 of a view, as it is printed."""
         return max((round(row.views[view].f1.mean, 2) for row in self.rows if view in row.views), default=None)

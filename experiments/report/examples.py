@@ -16,6 +16,8 @@ from lightning_ita.models.ita import CROSS_MODAL, TEXT
 # Tweets shown of each kind.
 SHOWN = 6
 
+APART = " (models trained apart differ on some tweets whatever they read: weigh what is fixed against what is spoilt)"
+
 
 @dataclass(frozen=True)
 class Span:
@@ -88,27 +90,22 @@ def galleries(evidence: Evidence) -> list[Gallery]:
     split, row = evidence.split, best_on_dev(evidence.rows)
     if split is None or split.words is None or row is None:
         return []
+    here, baseline = f"{row.row.label}, I+T", evidence.baseline
     found = []
-    baseline = next((each for each in evidence.rows if each.is_baseline and each.views), None)
-    here = f"{row.row.label}, I+T"
     if baseline is not None:
-        there = (baseline, TEXT, "BERT-CRF")
+        ita, bert = (row, CROSS_MODAL, here), (baseline, TEXT, "BERT-CRF")
         seeds = sorted(set(row.views[CROSS_MODAL].seeds) & set(baseline.views[TEXT].seeds))
-        pairs = [
-            ("Fixed by the image", f"BERT-CRF errs where {here} does not", there, (row, CROSS_MODAL, here)),
-            ("Spoilt by the image", f"{here} errs where BERT-CRF does not", (row, CROSS_MODAL, here), there),
-        ]
-    else:
-        seeds, pairs = [], []
-    galleries_ = [_gallery(split, title, text, worse, better, seeds) for title, text, worse, better in pairs if seeds]
-    found += galleries_
-    aligned = [each for each in evidence.rows if each.row.cell.cva in ("token", "sequence") and each.views]
+        fixed, spoilt = f"BERT-CRF errs where {here} does not", f"{here} errs where BERT-CRF does not"
+        found.append(_gallery(split, "Fixed by the image", fixed + APART, bert, ita, seeds))
+        found.append(_gallery(split, "Spoilt by the image", spoilt + APART, ita, bert, seeds))
+    aligned = [each for each in evidence.rows if each.row.cell.cva in ("token", "sequence")]
     own = best_on_dev(aligned) or row
-    both = [(own, TEXT, f"{own.row.label}, T"), (own, CROSS_MODAL, f"{own.row.label}, I+T")]
-    text = "One model, with and without the context: the text view errs where the I+T view does not"
-    found.append(_gallery(split, "T against I+T", text, both[0], both[1], list(own.views[TEXT].seeds)))
-    text = "One model, with and without the context: the I+T view errs where the text view does not"
-    found.append(_gallery(split, "I+T against T", text, both[1], both[0], list(own.views[TEXT].seeds)))
+    text, cross_modal = (own, TEXT, f"{own.row.label}, T"), (own, CROSS_MODAL, f"{own.row.label}, I+T")
+    seeds = list(own.views[TEXT].seeds)
+    helps = "One model, with and without the context: the text view errs where the I+T view does not"
+    harms = "One model, with and without the context: the I+T view errs where the text view does not"
+    found.append(_gallery(split, "T against I+T", helps, text, cross_modal, seeds))
+    found.append(_gallery(split, "I+T against T", harms, cross_modal, text, seeds))
     return [gallery for gallery in found if gallery.examples]
 
 
@@ -117,6 +114,8 @@ System = tuple[RowEvidence, str, str]
 
 def _gallery(split: TaggedSplit, title: str, text: str, worse: System, better: System, seeds: list[int]) -> Gallery:
     """Finds the tweets on which one system errs and the other does not, in most seeds; most errors first."""
+    if not seeds:
+        return Gallery(title, text, 0, ())
     errors_worse, errors_better = (_errors(split, system, seeds) for system in (worse, better))
     # (seeds, tweets): where the better system is right altogether and the worse is not.
     fixed = (errors_better == 0) & (errors_worse > 0)

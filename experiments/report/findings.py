@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.report.evidence import METHODS_DIFFER, MODELS_DIFFER, Evidence, RowEvidence
-from experiments.report.grids import interval_text, share_text
+from experiments.report.evidence import ALIGNMENT, METHODS_DIFFER, MODELS_DIFFER, Evidence, RowEvidence
+from experiments.report.grids import interval_text, minus, share_text
 from experiments.report.reading import StudyFolder
 from experiments.statistics import estimate
 from experiments.table import signed
@@ -26,41 +26,50 @@ def gaps(study: StudyFolder, evidence: Evidence) -> list[str]:
     return lines + sorted(warnings)
 
 
-def findings(study: StudyFolder, evidence: Evidence) -> list[str]:
+def findings(evidence: Evidence) -> list[str]:
     """Says in sentences what the tables show: the largest gain, what the text view keeps, how certain both are."""
     best_row = best_on_dev(evidence.rows)
-    baseline = next((row for row in evidence.rows if row.is_baseline and row.views), None)
-    if best_row is None or baseline is None or CROSS_MODAL not in best_row.gains:
+    if best_row is None or CROSS_MODAL not in best_row.gains:
         return []
-    verdict = best_row.gains[CROSS_MODAL]
+    lines = [_gain(best_row), _kept(evidence), *_alignment(evidence)]
+    if evidence.most_seeds == 1:
+        lines.append("Every row has one seed: nothing here says what other seeds would give.")
+    return lines
+
+
+def _gain(row: RowEvidence) -> str:
+    verdict = row.gains[CROSS_MODAL]
     found = verdict.comparison
     level = {
         METHODS_DIFFER: "more than tweets and seeds explain by chance",
-        MODELS_DIFFER: "more than these test tweets explain by chance, but not more than seeds may",
-    }.get(verdict.mark, "which chance explains")
+        MODELS_DIFFER: "more than the choice of test tweets explains, but not more than that of seeds may",
+    }.get(verdict.mark, "no more than chance may explain once all comparisons are counted")
     direction = "above" if found.difference >= 0 else "below"
-    lines = [
-        f"{best_row.row.label}, the best ITA row on dev, is {abs(found.difference):.2f} F1 {direction} BERT-CRF in the "
-        f"I+T view (95 % interval {interval_text(found.low, found.high, sign=True)}), {level}."
-    ]
-    kept = [row for row in evidence.rows if row.kept is not None]
-    if kept:
-        parts = [f"{row.row.label} {share_text(row.kept)}" for row in kept]
-        lines.append(f"Of its gain in the I+T view, the text view keeps: {', '.join(parts)}.")
-    else:
-        lines.append("No row’s I+T gain is above 0 beyond doubt, so that there is no gain for the text view to keep.")
-    marked = [v for v in evidence.verdicts if v.question == "alignment" and v.mark and v.view == TEXT]
-    parts = [f"{v.first} {signed(v.comparison.difference)}{v.mark} against {v.second}" for v in marked]
-    lines.append(
-        f"In the text view, training on both views changes: {'; '.join(parts)}."
-        if marked
-        else "In the text view no row trained on both views differs from its counterpart by more than chance."
-        if any(v.question == "alignment" for v in evidence.verdicts)
-        else ""
+    return (
+        f"{row.row.label}, the best ITA row on dev, is {abs(found.difference):.2f} F1 {direction} BERT-CRF in the I+T "
+        f"view (95 % interval {interval_text(found.low, found.high, sign=True)}), {level}."
     )
-    if evidence.most_seeds == 1:
-        lines.append("Every row has one seed: nothing here says what other seeds would give.")
-    return [line for line in lines if line]
+
+
+def _kept(evidence: Evidence) -> str:
+    parts = []
+    for row in evidence.rows:
+        if row.kept is not None:
+            between = minus(f"{100 * row.kept.low:.0f} to {100 * row.kept.high:.0f}")
+            parts.append(f"{row.row.label} {share_text(row.kept)} (95 % interval {between})")
+    if parts:
+        return f"Of the gain in the I+T view, the text view keeps: {'; '.join(parts)}."
+    return "No row gains beyond doubt in the I+T view, so there is no gain for the text view to keep."
+
+
+def _alignment(evidence: Evidence) -> list[str]:
+    tested = [verdict for verdict in evidence.verdicts if verdict.question == ALIGNMENT and verdict.view == TEXT]
+    parts = [f"{v.first} {minus(signed(v.comparison.difference))}{v.mark} against {v.second}" for v in tested if v.mark]
+    if not tested:
+        return []
+    if parts:
+        return [f"In the text view, training on both views changes: {'; '.join(parts)}."]
+    return ["In the text view, no row trained on both views differs from its counterpart by more than chance."]
 
 
 def best_on_dev(rows: Sequence[RowEvidence]) -> RowEvidence | None:

@@ -13,6 +13,8 @@ from lightning_ita.models.ita import CROSS_MODAL, TEXT
 
 # Tweets with context are cut into this many bins of about as many tweets each.
 BINS = 3
+# A bin with fewer gold mentions says nothing.
+FEWEST_MENTIONS = 30
 # Resamples for an interval that is only drawn.
 RESAMPLES = 2000
 
@@ -41,8 +43,7 @@ def gains_by_context(evidence: Evidence, row: RowEvidence) -> list[Bin]:
 
     Empty where the row or BERT-CRF is not finished, or the contexts' texts are not known.
     """
-    split = evidence.split
-    baseline = next((each for each in evidence.rows if each.is_baseline and each.views), None)
+    split, baseline = evidence.split, evidence.baseline
     kinds = row.row.cell.contexts
     if split is None or baseline is None or CROSS_MODAL not in row.views or not set(kinds) <= set(split.contexts):
         return []
@@ -57,8 +58,8 @@ def gains_by_context(evidence: Evidence, row: RowEvidence) -> list[Bin]:
     first, second = row.views[CROSS_MODAL].sample.counts, baseline.views[TEXT].sample.counts
     bins = []
     for group in groups:
-        if first[0, group, 2].sum() == 0:
-            continue  # no tweets, or no mentions in them
+        if first[0, group, 2].sum() < FEWEST_MENTIONS:
+            continue
         counts = np.concatenate([first[:, group], second[:, group]])
         drawn = bootstrap(counts, RESAMPLES)
         one, two = Sample(first[:, group], drawn[:, : len(first)]), Sample(second[:, group], drawn[:, len(first) :])

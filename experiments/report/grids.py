@@ -59,9 +59,16 @@ class Grid:
 
 MARKS = (
     f"{METHODS_DIFFER} the methods differ: p ≤ 0.05 over tweets and seeds. {MODELS_DIFFER} the trained models differ, "
-    "other seeds may not: p ≤ 0.05 over tweets alone. Both Holm-corrected over all comparisons with BERT-CRF on the data "
-    "set."
+    "other seeds may not: p ≤ 0.05 over tweets alone. Both are Holm-corrected"
 )
+
+
+AGAINST = "off: the same contexts, trained on I+T alone; joint: trained on both views without alignment. "
+
+
+def minus(text: str) -> str:
+    """Writes numbers with the minus sign of typography."""
+    return text.replace("-", "−")
 
 
 def interval_text(low: float | None, high: float | None, sign: bool = False) -> str:
@@ -69,12 +76,12 @@ def interval_text(low: float | None, high: float | None, sign: bool = False) -> 
     if low is None or high is None:
         return MISSING
     form = "+.2f" if sign else ".2f"
-    return f"[{low:{form}}, {high:{form}}]"
+    return minus(f"[{low:{form}}, {high:{form}}]")
 
 
 def share_text(share: Share | None) -> str:
     """Writes a share in percent."""
-    return MISSING if share is None else f"{100 * share.value:.0f} %"
+    return MISSING if share is None else minus(f"{100 * share.value:.0f} %")
 
 
 def p_text(p: float | None) -> str:
@@ -111,7 +118,7 @@ def main_grid(study: StudyFolder, evidence: Evidence) -> Grid:
             entries += [_score(row, view, best[view]), _gain(row, view)]
         kept = Entry(share_text(row.kept))
         if row.kept is not None:
-            kept = Entry(kept.text, note=f"[{100 * row.kept.low:.0f}, {100 * row.kept.high:.0f}]")
+            kept = Entry(kept.text, note=minus(f"[{100 * row.kept.low:.0f}, {100 * row.kept.high:.0f}]"))
         rows.append((*entries, kept, _seeds(row), *_paper(row, encoder)))
     single = any(len(view.seeds) == 1 for row in evidence.rows for view in row.views.values())
     return Grid(
@@ -122,10 +129,11 @@ def main_grid(study: StudyFolder, evidence: Evidence) -> Grid:
         caption=(
             f"{caption([row.row for row in evidence.rows])} T: the text view alone. I+T: tweet and visual contexts. "
             "In brackets: 95 % interval of the mean over seeds (Student’s t). Δ: points above BERT-CRF. "
-            f"{MARKS} kept: the share of the I+T view’s gain that the text view keeps, (T − BERT-CRF) / (I+T − BERT-CRF), "
-            "with its 95 % interval; empty unless that gain is marked and its interval above 0. paper: what the paper "
-            f"reports for the system of this name, with its own contexts and the encoder in brackets. {encoder} − paper: "
-            "our I+T (T for BERT-CRF) minus it; where the encoders differ, so do the models."
+            f"{MARKS} over all comparisons with BERT-CRF on the data set. kept: the share of the I+T view’s gain that "
+            "the text view keeps, (T − BERT-CRF) / (I+T − BERT-CRF), with its 95 % interval; empty unless that gain is "
+            "marked and its interval above 0. paper: what the paper reports for the system of this name, with its own "
+            f"contexts and the encoder in brackets. {encoder} − paper: our I+T (T for BERT-CRF) minus it; where the "
+            "encoders differ, so do the models."
             f"{' A row with one seed has no standard deviation and no interval over seeds.' if single else ''}"
         ),
     )
@@ -142,7 +150,7 @@ def _score(row: RowEvidence, view: str, best: float | None) -> Entry:
 def _gain(row: RowEvidence, view: str) -> Entry:
     if view not in row.gains:
         return Entry(MISSING)
-    return Entry(signed(row.gains[view].comparison.difference), row.gains[view].mark)
+    return Entry(minus(signed(row.gains[view].comparison.difference)), row.gains[view].mark)
 
 
 def _seeds(row: RowEvidence) -> Entry:
@@ -158,7 +166,7 @@ def _paper(row: RowEvidence, encoder: str) -> tuple[Entry, Entry]:
     if row.best_view not in row.views:
         return paper, Entry(MISSING)
     difference = row.views[row.best_view].f1.mean - float(number.f1)
-    return paper, Entry(signed(difference), note=f"{encoder} − {number.encoder}")
+    return paper, Entry(minus(signed(difference)), note=f"{encoder} − {number.encoder}")
 
 
 def verdict_grid(evidence: Evidence, question: str) -> Grid:
@@ -174,11 +182,12 @@ def verdict_grid(evidence: Evidence, question: str) -> Grid:
         columns=tuple(columns),
         rows=tuple(_verdict(verdict, against) for verdict in family),
         caption=(
-            f"p values are two-sided, Holm-corrected over the {len(family)} comparisons of this table. p bootstrap (paired) "
-            "and p randomisation (approximate) take the test tweets as chance and the trained models as given; p methods "
-            "and the interval take tweets and seeds as chance (where a row has a single seed, the interval is over tweets). "
-            "needed: seeds a row for 80 % power at 5 %, if difference and spread are as observed; “–” where a row has a "
-            "single seed, or no number up to 1000 would do on this test split."
+            f"{MARKS} over the {len(family)} comparisons of this table, as are the p values, which are two-sided. "
+            f"{AGAINST if against else ''}p bootstrap (paired) and p randomisation (approximate) take the test "
+            "tweets as chance and the trained models as given; p methods and the interval take tweets and seeds as "
+            "chance (where a row has a single seed, the interval is over tweets). needed: seeds a row for 80 % power "
+            "at 5 %, if difference and spread are as observed; “–” where a row has a single seed, or no number up to "
+            "1000 would do on this test split."
         ),
     )
 
@@ -188,9 +197,9 @@ def _verdict(verdict: Verdict, against: bool) -> tuple[Entry, ...]:
     one, two = found.seeds
     return (
         Entry(verdict.first),
-        *([Entry(verdict.second)] if against else []),
+        *([Entry("joint" if verdict.second.endswith(", joint") else "off")] if against else []),
         Entry(verdict.view),
-        Entry(signed(found.difference), verdict.mark),
+        Entry(minus(signed(found.difference)), verdict.mark),
         Entry(interval_text(found.low, found.high, sign=True)),
         Entry(p_text(verdict.p_bootstrap)),
         Entry(p_text(verdict.p_randomisation)),

@@ -47,6 +47,7 @@ def tabular(dataset: str, grid: Grid) -> str:
     header = " & ".join(escape(column.strip()) for column in grid.columns)
     alignment = "ll" if grid.columns[1] in ("view", "encoder") else "lr"
     alignment += "l" * (len(grid.columns) - 2) if grid.columns[-1] == "source" else "r" * (len(grid.columns) - 2)
+    title = grid.title if grid.title.endswith("?") else f"{grid.title}."
     body = [" & ".join(_entry(entry) for entry in row) + r" \\" for row in grid.rows]
     return "\n".join(
         [
@@ -61,7 +62,7 @@ def tabular(dataset: str, grid: Grid) -> str:
             *body,
             r"\bottomrule",
             r"\end{tabular}}",
-            rf"\caption{{{escape(f'{dataset}: {grid.title}. {grid.caption}')}}}",
+            rf"\caption{{{escape(f'{dataset}: {title} {grid.caption}')}}}",
             rf"\label{{tab:{grid.name}}}",
             r"\end{table*}",
             "",
@@ -73,5 +74,7 @@ def _entry(entry: Entry) -> str:
     text = escape(entry.text)
     if entry.best:
         text = r"\textbf{" + text + "}"
-    note = rf" {{\footnotesize {escape(entry.note)}}}" if entry.note else ""
-    return text + escape(entry.mark) + note
+    text += escape(entry.mark)
+    if not entry.note:
+        return text
+    return rf"\begin{{tabular}}[t]{{@{{}}r@{{}}}}{text}\\[-2pt]{{\scriptsize {escape(entry.note)}}}\end{{tabular}}"

@@ -14,6 +14,7 @@ import lightning_ita
 from experiments.report.evidence import Evidence
 from experiments.report.examples import galleries
 from experiments.report.findings import findings, gaps
+from experiments.report.gains import FEWEST_MENTIONS
 from experiments.report.grids import Entry, Grid, encoder_name, grids
 from experiments.report.plots import context_plot, cost_plot, learning_plot, scores_plot, types_plot
 from experiments.report.reading import StudyFolder
@@ -68,7 +69,7 @@ def section(study: StudyFolder, evidence: Evidence) -> dict[str, Any]:
     unknown = evidence.split is not None and evidence.split.words is None
     return {
         "name": evidence.dataset,
-        "findings": findings(study, evidence),
+        "findings": findings(evidence),
         "gaps": gaps(study, evidence),
         "grids": grids(study, evidence),
         "plots": plots(evidence),
@@ -99,7 +100,8 @@ def plots(evidence: Evidence) -> list[Plot]:
         Plot(
             "Gain and context",
             "Gain of the I+T view over BERT-CRF on test tweets with as many words of context: none, and three bins of "
-            "about equal size. Bars: 95 % interval over tweets. Rows without CVA.",
+            f"about equal size; not drawn with fewer than {FEWEST_MENTIONS} mentions. Bars: 95 % interval over tweets. "
+            "Rows without CVA.",
             context_plot(evidence),
         ),
         Plot("Learning curves", "F1 on dev after each epoch, mean over seeds.", learning_plot(evidence)),

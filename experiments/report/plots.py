@@ -17,6 +17,7 @@ from matplotlib.patches import Rectangle
 
 from experiments.report.evidence import Evidence, RowEvidence
 from experiments.report.gains import gains_by_context
+from experiments.report.grids import minus
 from experiments.statistics import estimate
 from experiments.table import signed
 from lightning_ita.models.ita import CROSS_MODAL, TEXT, VIEWS
@@ -31,7 +32,7 @@ WIDTH = 360
 STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
-    "font.size": 11,
+    "font.size": 12,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
@@ -95,7 +96,7 @@ def _style(row: RowEvidence) -> Any:
 def _row_labels(axes: Axes, labels: Sequence[str], top: float) -> None:
     """Writes each row's name above its marks, so that a narrow screen has the whole width for the numbers."""
     for y, label in enumerate(labels):
-        axes.text(0, y - top, label, transform=axes.get_yaxis_transform(), va="center", fontsize=10.5)
+        axes.text(0, y - top, label, transform=axes.get_yaxis_transform(), va="center", fontsize=11.5)
     axes.set_ylim(len(labels) - 0.45, -0.75)
     axes.set_yticks([])
     axes.grid(axis="x")
@@ -104,7 +105,7 @@ def _row_labels(axes: Axes, labels: Sequence[str], top: float) -> None:
 def scores_plot(evidence: Evidence) -> str:
     """F1 by row and view: each seed, the mean, and its 95 % interval over seeds."""
     rows = [row for row in evidence.rows if row.views]
-    with canvas(f"{evidence.dataset}-scores", 60 + 46 * len(rows)) as page:
+    with canvas(f"{evidence.dataset}-scores", 64 + 50 * len(rows)) as page:
         axes = page.axes
         everything = np.concatenate([view.sample.f1 for row in rows for view in row.views.values()])
         span = max(float(np.ptp(everything)), 1.0)
@@ -126,12 +127,12 @@ def scores_plot(evidence: Evidence) -> str:
 
 
 def _legend(page: Canvas, handles: Sequence[Line2D], columns: int = 2) -> None:
-    page.figure.legend(handles=list(handles), loc="outside upper left", ncols=columns, fontsize=10, handlelength=2.2)
+    page.figure.legend(handles=list(handles), loc="outside upper left", ncols=columns, fontsize=11, handlelength=2.2)
 
 
 def types_plot(evidence: Evidence) -> str:
     """Gain over BERT-CRF by entity type, for each row and view."""
-    baseline = next((row for row in evidence.rows if row.is_baseline and row.views), None)
+    baseline = evidence.baseline
     tested = [(row, view) for row in evidence.rows if not row.is_baseline for view in VIEWS if view in row.views]
     if baseline is None or evidence.split is None or not tested:
         return ""
@@ -142,19 +143,19 @@ def types_plot(evidence: Evidence) -> str:
 
     gains = np.array([[mean(r, v, t) - mean(baseline, TEXT, t) for t in types] for r, v in tested])
     most = max(float(np.abs(gains).max()), 1e-9)
-    with canvas(f"{evidence.dataset}-types", 34 + 19 * len(tested) + 16 * len(evidence.rows)) as page:
+    with canvas(f"{evidence.dataset}-types", 36 + 20 * len(tested) + 18 * len(evidence.rows)) as page:
         axes = page.axes
         y, last = 0.0, ""
         for (row, view), line in zip(tested, gains, strict=True):
             if row.row.label != last:
-                axes.text(-0.62, y + 0.45, row.row.label, va="center", fontsize=10.5)
+                axes.text(-0.62, y + 0.45, row.row.label, va="center", fontsize=11.5)
                 y, last = y + 0.9, row.row.label
-            axes.text(-0.62, y + 0.5, view, va="center", color=VIEW_COLOURS[view], fontsize=10)
+            axes.text(-0.62, y + 0.5, view, va="center", color=VIEW_COLOURS[view], fontsize=11)
             for x, gain in enumerate(line):
                 strength = 0.06 + 0.6 * abs(gain) / most
                 fill = COLOURS["up" if gain >= 0 else "down"]
                 axes.add_patch(Rectangle((x, y + 0.04), 0.97, 0.92, facecolor=fill, alpha=strength, linewidth=0))
-                axes.text(x + 0.485, y + 0.5, signed(gain), ha="center", va="center", fontsize=10)
+                axes.text(x + 0.485, y + 0.5, minus(signed(gain)), ha="center", va="center", fontsize=11)
             y += 1
         axes.set_xlim(-0.65, len(types))
         axes.set_ylim(y, -0.1)
@@ -193,7 +194,7 @@ def context_plot(evidence: Evidence) -> str:
 def learning_plot(evidence: Evidence) -> str:
     """F1 on dev by epoch, mean over seeds, of the I+T view (T for BERT-CRF)."""
     rows = [row for row in evidence.rows if row.views]
-    with canvas(f"{evidence.dataset}-learning", 235 + 17 * len(rows)) as page:
+    with canvas(f"{evidence.dataset}-learning", 235 + 18 * len(rows)) as page:
         axes = page.axes
         longest = 1
         for row in rows:
@@ -213,12 +214,12 @@ def learning_plot(evidence: Evidence) -> str:
 def cost_plot(evidence: Evidence) -> str:
     """Minutes of training a run, mean over seeds."""
     rows = [row for row in evidence.rows if row.views]
-    with canvas(f"{evidence.dataset}-cost", 44 + 36 * len(rows)) as page:
+    with canvas(f"{evidence.dataset}-cost", 46 + 42 * len(rows)) as page:
         axes = page.axes
         minutes = [estimate([m["training_seconds"] / 60 for m in row.row.finished]).mean for row in rows]
         for y, (row, value) in enumerate(zip(rows, minutes, strict=True)):
             axes.barh(y, value, height=0.42, color=_colour(row), alpha=0.85)
-            axes.text(value, y, f" {value:.1f}", va="center", fontsize=10)
+            axes.text(value, y, f" {value:.1f}", va="center", fontsize=11)
         axes.set_xlim(0, max(minutes) * 1.16)
         _row_labels(axes, [row.row.label for row in rows], 0.42)
         axes.set_xlabel("minutes of training a run")

@@ -41,7 +41,7 @@ def markdown(study: StudyFolder, evidence: Sequence[Evidence]) -> str:
     lines = [f"# {study.path.resolve().name}", ""]
     for each in evidence:
         lines += [f"## {each.dataset}", ""]
-        lines += [f"- {finding}" for finding in findings(study, each)]
+        lines += [f"- {finding}" for finding in findings(each)]
         for grid in grids(study, each):
             body = [[_markdown(entry) for entry in row] for row in grid.rows]
             lines += [

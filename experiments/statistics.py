@@ -1,9 +1,8 @@
 """What a study's numbers are worth: intervals, tests between rows, and how many seeds would settle a difference.
 
-All functions are pure. Their input are counts of mentions, int (..., tweets, 3): correct, predicted and gold mentions
-of each tweet. Two sources of chance are told apart. The **tweets** of the test split are a sample: another sample
-would give other scores to the same trained models. The **seeds** are a sample as well: the same method trained again
-gives another model. Tests over tweets speak of the trained models; only a test over tweets and seeds speaks of methods.
+All functions are pure. Two sources of chance are told apart. The **tweets** of the test split are a sample: another
+sample would give other scores to the same trained models. The **seeds** are a sample as well: the same method trained
+again gives another model. Tests over tweets speak of the trained models; only one over tweets and seeds, of methods.
 """
 
 from __future__ import annotations
@@ -16,17 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-CONFIDENCE = 0.95
+from experiments.resampling import CONFIDENCE, Floats, Sample, percentile_interval, randomise
+
 SIGNIFICANCE = 0.05
 POWER = 0.8
-RESAMPLES = 10_000
-# Resamples drawn at once: bounds the memory at a few dozen MiB for splits of a few thousand tweets.
-CHUNK = 500
 # More seeds than this are not an answer.
 MOST_SEEDS = 1000
-
-Counts = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 class Estimate(NamedTuple):
@@ -56,106 +50,6 @@ def estimate(scores: Sequence[float]) -> Estimate:
     std = float(values.std(ddof=1))
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1)) * std / seeds**0.5
     return Estimate(mean, std, mean - reach, mean + reach, seeds)
-
-
-def micro_f1(counts: Counts) -> Floats:
-    """Returns micro F1 in percent: (..., tweets, 3) counts to (...)."""
-    correct, predicted, gold = np.moveaxis(counts.sum(axis=-2), -1, 0)
-    return np.asarray(200.0 * correct / np.maximum(predicted + gold, 1))
-
-
-def bootstrap(counts: Counts, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
-    """Returns micro F1 on resamples of the tweets, drawn with replacement, the same for all systems.
-
-    Args:
-        counts: (systems, tweets, 3).
-        resamples: How many samples of as many tweets to draw.
-        seed: Seed of the draws.
-
-    Returns:
-        (resamples, systems), in percent.
-    """
-    systems, tweets, _ = counts.shape
-    generator = np.random.default_rng(seed)
-    # (tweets, 2 · systems): float32 holds these sums exactly, as whole numbers below 2²⁴.
-    terms = np.concatenate([2 * counts[..., 0], counts[..., 1] + counts[..., 2]]).T.astype(np.float32)
-    scores = np.empty((resamples, systems))
-    for start in range(0, resamples, CHUNK):
-        size = min(CHUNK, resamples - start)
-        drawn = generator.integers(tweets, size=(size, tweets)) + tweets * np.arange(size)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=size * tweets).reshape(size, tweets).astype(np.float32)
-        scores[start : start + size] = _ratios(weights @ terms)
-    return scores
-
-
-def randomise(first: Counts, second: Counts, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
-    """Returns differences of mean micro F1 after the systems' outputs were swapped for a random half of the tweets.
-
-    Approximate randomisation (Noreen 1989; Yeh, COLING 2000). A tweet's outputs are swapped for all seeds together,
-    the first seed of one system with the first of the other and so on: what the models of a row have in common on a
-    tweet stays together, so that more seeds do not pretend to be more tweets.
-
-    Args:
-        first: (seeds, tweets, 3).
-        second: The same, of as many seeds.
-        resamples: How many swaps to draw.
-        seed: Seed of the draws.
-
-    Returns:
-        (resamples,), in points.
-    """
-    tweets = first.shape[1]
-    generator = np.random.default_rng(seed)
-    own, other = (
-        np.concatenate([2 * counts[..., 0], counts[..., 1] + counts[..., 2]]).T.astype(np.float32)
-        for counts in (first, second)
-    )
-    change = other - own
-    differences = np.empty(resamples)
-    for start in range(0, resamples, CHUNK):
-        size = min(CHUNK, resamples - start)
-        octets = generator.integers(256, size=(size, -(-tweets // 8)), dtype=np.uint8)
-        swapped = np.unpackbits(octets, axis=1, count=tweets).astype(np.float32) @ change
-        gained = _ratios(own.sum(0) + swapped) - _ratios(other.sum(0) - swapped)
-        differences[start : start + size] = gained.mean(axis=1)
-    return differences
-
-
-def _ratios(terms: NDArray[np.float32]) -> Floats:
-    """Turns (resamples, 2 · systems) sums, numerators first, into F1 in percent."""
-    numerator, denominator = np.split(terms.astype(float), 2, axis=1)
-    return np.asarray(100.0 * numerator / np.maximum(denominator, 1))
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One row in one view: what its models did on every tweet, and on every resample of the tweets.
-
-    Attributes:
-        counts: (seeds, tweets, 3).
-        resampled: (resamples, seeds), micro F1 from `bootstrap`; samples to be compared share the resamples.
-    """
-
-    counts: Counts
-    resampled: Floats
-
-    @property
-    def f1(self) -> Floats:
-        """Micro F1 of each seed, (seeds,)."""
-        return micro_f1(self.counts)
-
-    def only(self, models: Sequence[int]) -> Sample:
-        """Returns the sample of some of its models, by their position."""
-        return Sample(self.counts[list(models)], self.resampled[:, list(models)])
-
-    def over_tweets(self) -> tuple[float, float]:
-        """Returns the 95 % percentile interval of mean F1 over resamples of the tweets, the models held fixed."""
-        return _interval(self.resampled.mean(axis=1))
-
-
-def _interval(values: Floats) -> tuple[float, float]:
-    low, high = np.percentile(values, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
-    return float(low), float(high)
 
 
 @dataclass(frozen=True)
@@ -207,7 +101,7 @@ def compare(first: Sample, second: Sample, seed: int = 0) -> Comparison:
     pairs = range(min(seeds))
     one, two = first.only(pairs), second.only(pairs)
     swapped = randomise(one.counts, two.counts, len(resampled), seed)
-    low, high = _interval(resampled)
+    low, high = percentile_interval(resampled)
     p_methods = needed = None
     if min(seeds) > 1:
         spreads = float(first.f1.std(ddof=1)), float(second.f1.std(ddof=1))
@@ -340,4 +234,4 @@ def share_kept(baseline: Sample, text: Sample, cross_modal: Sample, seed: int = 
     gain = means(cross_modal, models) - base
     ratios = (means(text, models) - base) / np.where(gain == 0, np.nan, gain)
     value = (text.f1.mean() - baseline.f1.mean()) / (cross_modal.f1.mean() - baseline.f1.mean())
-    return Share(float(value), *_interval(ratios[np.isfinite(ratios)]))
+    return Share(float(value), *percentile_interval(ratios[np.isfinite(ratios)]))

@@ -13,7 +13,7 @@ from experiments.report.latex import latex
 from experiments.report.page import page
 from experiments.report.reading import read_split, read_study
 from experiments.report.text import comparisons_csv, markdown, rows_csv, terminal, types_csv
-from experiments.statistics import RESAMPLES
+from experiments.resampling import RESAMPLES
 from lightning_ita.errors import UserError
 from lightning_ita.files import write_text
 

@@ -8,19 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.report.reading import StudyFolder, TaggedSplit
-from experiments.statistics import (
-    RESAMPLES,
-    SIGNIFICANCE,
-    Comparison,
-    Estimate,
-    Sample,
-    Share,
-    bootstrap,
-    compare,
-    estimate,
-    holm,
-    share_kept,
-)
+from experiments.resampling import RESAMPLES, Sample, bootstrap
+from experiments.statistics import SIGNIFICANCE, Comparison, Estimate, Share, compare, estimate, holm, share_kept
 from experiments.table import Row, rows_of
 from lightning_ita.models.ita import CROSS_MODAL, TEXT, VIEWS
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.report.evidence import Evidence, RowEvidence
-from experiments.statistics import Sample, bootstrap
+from experiments.resampling import Sample, bootstrap, percentile_interval
 from lightning_ita.data.views import context_words
 from lightning_ita.models.ita import CROSS_MODAL, TEXT
 
@@ -64,7 +64,7 @@ def gains_by_context(evidence: Evidence, row: RowEvidence) -> list[Bin]:
         drawn = bootstrap(counts, RESAMPLES)
         one, two = Sample(first[:, group], drawn[:, : len(first)]), Sample(second[:, group], drawn[:, len(first) :])
         differences = one.resampled.mean(axis=1) - two.resampled.mean(axis=1)
-        low, high = np.percentile(differences, [2.5, 97.5])
+        low, high = percentile_interval(differences)
         gain = float(one.f1.mean() - two.f1.mean())
-        bins.append(Bin(float(lengths[group].mean()), int(group.sum()), gain, float(low), float(high)))
+        bins.append(Bin(float(lengths[group].mean()), int(group.sum()), gain, low, high))
     return bins

@@ -15,8 +15,8 @@ import yaml
 from torch.nn.utils.rnn import pad_sequence
 
 from experiments.cell import Cell, Source
+from experiments.resampling import Counts
 from experiments.run import CONFIG, ENVIRONMENT, METRICS
-from experiments.statistics import Counts
 from experiments.study import CELLS, FAILED, STUDY, Result, Study, collect
 from lightning_ita.data.tags import bio_tags
 from lightning_ita.errors import UserError

@@ -8,20 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments import statistics
-from experiments.statistics import (
-    Counts,
-    Sample,
-    bootstrap,
-    compare,
-    estimate,
-    holm,
-    micro_f1,
-    randomise,
-    seeds_needed,
-    share_kept,
-    standard_error,
-)
+from experiments import resampling
+from experiments.resampling import Counts, Sample, bootstrap, micro_f1, randomise
+from experiments.statistics import compare, estimate, holm, seeds_needed, share_kept, standard_error
 
 
 def simulated(
@@ -65,7 +54,7 @@ def test_micro_f1_counts_mentions_not_tweets() -> None:
 
 def test_the_bootstrap_is_that_of_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
     (row,) = simulated(np.random.default_rng(1), [[0.7, 0.75]])
-    monkeypatch.setattr(statistics, "CHUNK", 700)  # so that the last chunk is smaller than the others
+    monkeypatch.setattr(resampling, "CHUNK", 700)  # so that the last chunk is smaller than the others
     drawn = bootstrap(row, 3000)
     assert drawn.shape == (3000, 2)
 

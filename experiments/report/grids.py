@@ -154,8 +154,8 @@ def _gain(row: RowEvidence, view: str) -> Entry:
 
 
 def _seeds(row: RowEvidence) -> Entry:
-    failed = f" ({len(row.row.failures)} failed)" if row.row.failures else ""
-    return Entry(f"{len(row.row.finished)}/{len(row.row.results)}{failed}")
+    failed = f"{len(row.row.failures)} failed" if row.row.failures else ""
+    return Entry(f"{len(row.row.finished)}/{len(row.row.results)}", note=failed)
 
 
 def _paper(row: RowEvidence, encoder: str) -> tuple[Entry, Entry]:

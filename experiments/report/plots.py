@@ -77,7 +77,7 @@ def themed(svg: str, name: str) -> str:
     for variable, colour in COLOURS.items():
         svg = svg.replace(colour, f"var(--{variable})")
     svg = re.sub(r"font-family: [^;\"]*|font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
-    svg = re.sub(r'(id="|#)(?=[\w-]+[")])', rf"\g<1>{name}-", svg)
+    svg = re.sub(r'(id="|#)(?=[\w.-]+[")])', rf"\g<1>{name}-", svg)
     svg = re.sub(
         r'<svg [^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" xmlns:xlink="http://www.w3.org/1999/xlink">', svg
     )

@@ -26,13 +26,12 @@ def terminal(grid: Grid) -> Table:
         caption_justify="left",
         title_justify="left",
         box=SIMPLE_HEAD,
-        pad_edge=False,
+        collapse_padding=True,
     )
     for index, name in enumerate(grid.columns):
-        table.add_column(name, justify="right" if index else "left")
+        table.add_column(name, justify="right" if index else "left", no_wrap=bool(index))
     for row in grid.rows:
-        styled = [Text(entry.text + entry.mark, style="bold" if entry.best else "", no_wrap=True) for entry in row[1:]]
-        table.add_row(row[0].text, *styled)
+        table.add_row(*(Text(entry.text + entry.mark, style="bold" if entry.best else "") for entry in row))
     return table
 
 

@@ -12,7 +12,17 @@ from experiments.cli import add_recipe, add_source, guard, make_console, make_pa
 from experiments.cost import Cost, costs, flop_per_second
 from experiments.jobs import default_jobs, run_jobs
 from experiments.progress import StudyProgress, describe
-from experiments.study import Study, collect, forget_failures, open_folder, plan, read_corpora
+from experiments.study import (
+    Study,
+    collect,
+    failure_log,
+    forget_failures,
+    open_folder,
+    plan,
+    read_corpora,
+    set_aside,
+    tidy,
+)
 from experiments.table import rows_of, terminal, write_tables
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import UserError
@@ -21,8 +31,8 @@ from lightning_ita.models.encoders import encoder_shape
 DESCRIPTION = """\
 Ablates visual contexts and cross-view alignment: trains BERT-CRF, ITA with each context alone and with all of them
 together, each without and with CVA, over seeds, and prints F1 of the text view (T) and of the cross-modal view (I+T)
-beside the paper's numbers. What is finished is kept: the same command goes on where it stopped, and a finished study
-prints its table at once.
+beside the paper's numbers. What is finished is kept: the same command goes on where it stopped, a run in hand from its
+last checkpoint, and a finished study prints its table at once.
 
 examples:
   python -m experiments.ablate --contexts tag,cap
@@ -57,6 +67,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--jobs", type=int | None, help="Cells to run at once; by default as many as cores and memory hold."
     )
+    parser.add_argument("--retry-failed", action="store_true", help="Run cells again that failed.")
+    parser.add_argument(
+        "--rerun-stale",
+        action="store_true",
+        help="Run cells again that were measured with other code than today's; the old ones go to OUT/stale.",
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="Print the plan and an estimate of its cost; run nothing."
     )
@@ -86,17 +102,23 @@ def main(argv: Sequence[str]) -> int:
         return 0
 
     open_folder(out, study, corpora)
+    for part in tidy(cells, out):
+        console.print(f"note: {part} holds a stopped run that is not in this plan", soft_wrap=True, highlight=False)
+    if arguments.rerun_stale:
+        set_aside([result.cell for result in collect(cells, out) if result.stale], out)
+    if arguments.retry_failed:
+        forget_failures(cells, out)
     results = collect(cells, out)
-    unfinished = [result.cell for result in results if result.metrics is None]
+    unfinished = [result.cell for result in results if result.metrics is None and result.failure is None]
     if unfinished:
-        jobs = arguments.jobs or default_jobs(shape, len(unfinished))
+        # By all cells, not by those left: threads decide the last bits of a sum.
+        jobs = arguments.jobs or default_jobs(shape, len(cells))
         with console.status("counting sub-tokens"):
             weights = [cost.flop for cost in costs(cells, source)]
         with StudyProgress(cells, weights, console) as progress:
             for result in results:
-                if result.metrics is not None:
+                if result.metrics is not None or result.failure is not None:
                     progress.finished(result)
-            forget_failures(unfinished, out)
             run_jobs(unfinished, out, source, jobs, progress)
         results = collect(cells, out)
     rows = rows_of(results)
@@ -106,9 +128,17 @@ def main(argv: Sequence[str]) -> int:
     console.print(
         f"intervals, tests, plots and examples: python -m experiments.report {out}", soft_wrap=True, highlight=False
     )
+    stale = [result for result in results if result.stale]
+    for result in stale:
+        console.print(f"stale: {describe(result.cell)}", markup=False, soft_wrap=True)
+    if stale:
+        console.print(f"{len(stale)} cells were measured with other code than today's; --rerun-stale runs them again")
     gaps = [result for result in results if result.metrics is None]
     for result in gaps:
         console.print(f"failed: {describe(result.cell)}: {result.failure}", markup=False, soft_wrap=True)
+        console.print(f"  {failure_log(result.cell, out)}", soft_wrap=True, highlight=False)
+    if gaps:
+        console.print(f"{len(gaps)} cells failed; --retry-failed runs them again")
     return 1 if gaps else 0
 
 

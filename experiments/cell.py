@@ -12,6 +12,7 @@ from lightning_ita.contexts.kinds import parse_contexts, system_name
 from lightning_ita.data import DATASETS
 from lightning_ita.data.datamodule import MNERDataModule
 from lightning_ita.errors import UserError, unknown
+from lightning_ita.models.encoders import folder_digest
 from lightning_ita.models.ita import CVA, trained_views
 from lightning_ita.models.recipes import Recipe, available_precision
 
@@ -43,7 +44,7 @@ class Cell:
         encoder: ``minilm``, a folder, or a Hub id.
         seed: Seed of everything random.
         recipe: Hyper-parameters.
-        data: SHA-256 by split and kind of context; filled by `resolve`.
+        data: SHA-256 by split and kind of context, and of an ``encoder`` that is a folder; filled by `resolve`.
     """
 
     dataset: str = "demo"
@@ -125,6 +126,8 @@ class Cell:
             UserError: The cell already names other data.
         """
         data = {name: digest for name, digest in digests.items() if name in (*self.contexts, "train", "valid", "test")}
+        if digest := folder_digest(self.encoder):
+            data["encoder"] = digest
         changed = [name for name, digest in self.data.items() if data.get(name) != digest]
         if changed:
             raise UserError(

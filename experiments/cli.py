@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from lightning_ita.models.recipes import RECIPES, Recipe, preset_for
 
 # Exit status: something the user gave is wrong; interrupted.
 USER_ERROR, INTERRUPTED = 2, 130
+# A full disk; a full quota.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -108,6 +111,18 @@ def split_names(text: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(name.strip() for name in names if name.strip())
 
 
+def what_happened(error: OSError, place: object = "") -> str:
+    """Says what the system refused, where, and the remedy where a disk is full.
+
+    Args:
+        error: What was raised.
+        place: Where it was, if the error does not tell.
+    """
+    path = error.filename or place
+    remedy = "; free some space: the same command goes on where it stopped" if error.errno in FULL else ""
+    return f"{path}{': ' if path else ''}{error.strerror or error}{remedy}"
+
+
 def guard(main: Callable[[Sequence[str]], int]) -> None:
     """Runs a command; what a user can cause ends it with a message, not with a traceback."""
     try:
@@ -116,8 +131,7 @@ def guard(main: Callable[[Sequence[str]], int]) -> None:
         print(f"error: {error}", file=sys.stderr)
         status = USER_ERROR
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        print(f"error: {what_happened(error)}", file=sys.stderr)
         status = USER_ERROR
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)

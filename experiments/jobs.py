@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import multiprocessing.connection
 import os
-import queue
 from collections.abc import Sequence
 from functools import partial
-from multiprocessing.queues import Queue
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from experiments.cell import Cell, Source
+from experiments.cli import what_happened
 from experiments.progress import RunProgress, StudyProgress
 from experiments.study import collect, run
 from lightning_ita.errors import UserError
@@ -49,52 +50,61 @@ def run_jobs(cells: Sequence[Cell], out: Path, source: Source, jobs: int, progre
         )
         return
     context = multiprocessing.get_context("spawn")  # forked threads of torch would hang
-    reports = context.Queue()
-    arguments = (cells, out, source, threads, reports)
-    workers = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(jobs)]
-    for worker in workers:
-        worker.start()
+    # A pipe each: a process that is killed while it reports leaves a shared queue locked.
+    workers: dict[Any, Any] = {}
+    for _ in range(min(jobs, len(cells))):
+        reports, sender = context.Pipe(duplex=False)
+        workers[reports] = context.Process(target=_work, args=(cells, out, source, threads, sender), daemon=True)
+        workers[reports].start()
+        sender.close()
     by_name = {cell.name: cell for cell in cells}
+    open_pipes: list[Any] = list(workers)
     try:
-        while any(worker.is_alive() for worker in workers) or not reports.empty():
-            try:
-                name, share, stage = reports.get(timeout=1)
-            except queue.Empty:
-                continue
-            if name == "":
-                raise UserError(stage)
-            if share is None:
-                progress.finished(collect([by_name[name]], out)[0])
-            else:
-                progress.within(by_name[name], share, stage)
+        while open_pipes:
+            ready: list[Any] = multiprocessing.connection.wait(open_pipes)
+            for pipe in ready:
+                try:
+                    name, share, stage = pipe.recv()
+                except (EOFError, OSError):  # the process ended, perhaps while it reported
+                    open_pipes.remove(pipe)
+                    continue
+                if name == "":
+                    raise UserError(stage)
+                if share is None:
+                    progress.finished(collect([by_name[name]], out)[0])
+                else:
+                    progress.within(by_name[name], share, stage)
+        for worker in workers.values():
+            worker.join()
     finally:
-        for worker in workers:
+        for worker in workers.values():
             worker.terminate()
-    killed = [worker.exitcode for worker in workers if worker.exitcode]
-    if len(killed) == jobs:
+    killed = [worker.exitcode for worker in workers.values() if worker.exitcode]
+    if len(killed) == len(workers):
         raise UserError(
-            f"all {jobs} processes were ended (exit status {killed[0]}), perhaps for lack of memory; try --jobs 1"
+            f"all {len(workers)} processes were ended (exit status {killed[0]}), perhaps for lack of memory; "
+            f"try --jobs 1"
         )
 
 
-def _work(cells: Sequence[Cell], out: Path, source: Source, threads: int, reports: Queue) -> None:
+def _work(cells: Sequence[Cell], out: Path, source: Source, threads: int, reports: Connection) -> None:
     torch.set_num_threads(threads)
-    parent = multiprocessing.parent_process()
 
-    def report(cell: Cell, share: float, stage: str) -> None:
-        if parent is not None and not parent.is_alive():
+    def report(name: str, share: float | None, stage: str) -> None:
+        try:
+            reports.send((name, share, stage))
+        except OSError:
             os._exit(1)  # the study was killed; what is not finished is taken up by its next run
-        reports.put((cell.name, share, stage))
 
     try:
         run(
             cells,
             out,
             source,
-            lambda cell: [RunProgress(partial(report, cell))],
-            lambda cell: reports.put((cell.name, None, "")),
+            lambda cell: [RunProgress(partial(report, cell.name))],
+            lambda cell: report(cell.name, None, ""),
         )
     except OSError as error:
-        reports.put(("", None, f"{error.filename or out}: {error.strerror or error}"))
+        report("", None, what_happened(error, out))
     except KeyboardInterrupt:
         pass  # the parent was interrupted as well, and says so

@@ -10,25 +10,29 @@ import os
 import platform
 import resource
 import shutil
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 import yaml
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers.utils import logging as transformers_logging
 
 import lightning_ita
 from experiments.cell import Cell, Source
+from experiments.provenance import code_digest, packages
+from experiments.resume import Checkpoints, History, StepSeeds, WholeFiles, read_checkpoint
 from lightning_ita.data.corpus import SPLITS
 from lightning_ita.data.datamodule import MNERDataModule
 from lightning_ita.data.tags import LabelConvention, bio_tags
@@ -38,19 +42,6 @@ from lightning_ita.models.encoders import load_encoder
 from lightning_ita.models.ita import ITA, TEXT
 
 CONFIG, METRICS, ENVIRONMENT = "config.yaml", "metrics.json", "environment.json"
-# The packages a result depends on.
-PACKAGES = ("torch", "pytorch-lightning", "transformers", "tokenizers", "torchmetrics", "numpy")
-
-
-class History(Callback):
-    """Keeps what was logged at the end of every epoch."""
-
-    def __init__(self) -> None:
-        self.epochs: list[dict[str, float]] = []
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Notes one epoch: losses, and F1 on the valid split."""
-        self.epochs.append({name: round(value.item(), 6) for name, value in sorted(trainer.callback_metrics.items())})
 
 
 def run_cell(
@@ -64,7 +55,8 @@ def run_cell(
     """Trains one model, tests it in every view it has, and leaves the results in `folder`.
 
     The folder appears whole or not at all: it holds ``config.yaml`` (the cell), ``metrics.json``,
-    ``predictions.valid.jsonl``, ``predictions.test.jsonl`` and ``environment.json``.
+    ``predictions.valid.jsonl``, ``predictions.test.jsonl`` and ``environment.json``. Until then the run keeps its
+    checkpoints beside it (see `part_of`), and goes on from there if it is started again.
 
     Args:
         cell: What to run.
@@ -79,51 +71,58 @@ def run_cell(
 
     Raises:
         UserError: The data changed since the cell was planned, the encoder cannot be read, or the loss became NaN.
+        OSError: The folder cannot be written, or the disk is full; started again, the run goes on.
     """
     started = time.time()
     keep_freed_memory()
     datamodule = datamodule or cell.datamodule(source or Source())
     cell = cell.resolve(datamodule.corpus.digests)
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    write_text(part / CONFIG, yaml.safe_dump(cell.to_config(), sort_keys=False))
+    part, result = part_of(folder), part_of(folder) / "result"
+    if result.exists():
+        shutil.rmtree(result)
+    result.mkdir(parents=True)
+    write_text(result / CONFIG, yaml.safe_dump(cell.to_config(), sort_keys=False))
+    made_with = {"code": code_digest(cell.dataset), **packages()}
+    checkpoints = Checkpoints(part, made_with, device())
 
-    with quiet():
+    with quiet(), keyboard_interrupts():
         pl.seed_everything(cell.seed, verbose=False)
         datamodule.setup()
         model = ITA(load_encoder(cell.encoder), datamodule.tag_set, cell.recipe, bool(cell.contexts), cell.cva)
         history = History()
-        best = ModelCheckpoint(part, "best", monitor="dev/f1", mode="max", save_weights_only=True)
-        trainer = make_trainer(cell, [history, best, *callbacks])
-        trainer.fit(model, datamodule)
-        trained = time.time()
-        checkpoint = torch.load(best.best_model_path, weights_only=True)
-        model.load_state_dict(checkpoint["state_dict"])
-        scores = {split: evaluate(trainer, model, datamodule, split, part) for split in ("valid", "test")}
+        trainer = make_trainer(cell, [history, StepSeeds(cell.seed), checkpoints, *callbacks])
+        trainer.fit(model, datamodule, ckpt_path=checkpoints.resumable(), weights_only=True)
+        training_seconds = checkpoints.seconds
+        model.load_state_dict(read_checkpoint(checkpoints.best)["state_dict"])
+        scores = {split: evaluate(trainer, model, datamodule, split, result) for split in ("valid", "test")}
 
-    finished = time.time()
     metrics = {
         "system": cell.system,
         "test": scores["test"],
         "dev": scores["valid"],
-        "best_epoch": int(checkpoint["epoch"]) + 1,
+        "best_epoch": checkpoints.best_epoch + 1,
         "history": history.epochs,
         "splits": {split: asdict(datamodule.summary(split)) for split in SPLITS},
         "contexts": {kind: contexts.source for kind, contexts in datamodule.corpus.contexts.items()},
         "release": datamodule.corpus.release,
         "warnings": list(datamodule.corpus.warnings),
-        "training_seconds": round(trained - started, 2),
-        "seconds": round(finished - started, 2),
+        "training_seconds": round(training_seconds, 2),
+        "seconds": round(checkpoints.seconds, 2),
     }
-    if not keep_checkpoint:
-        Path(best.best_model_path).unlink()
-    write_text(part / ENVIRONMENT, json.dumps(environment(started, finished), indent=2) + "\n")
-    write_text(part / METRICS, json.dumps(metrics, indent=2) + "\n")
-    os.replace(part, folder)
-    del trainer, model, checkpoint
+    if keep_checkpoint:
+        shutil.copyfile(checkpoints.best, result / "best.ckpt")
+    write_text(result / ENVIRONMENT, json.dumps(environment(started, checkpoints), indent=2) + "\n")
+    write_text(result / METRICS, json.dumps(metrics, indent=2) + "\n")
+    os.replace(result, folder)
+    shutil.rmtree(part)
+    del trainer, model
     gc.collect()  # model and trainer refer to each other; a study's next cell needs their memory
     return metrics
+
+
+def part_of(folder: Path) -> Path:
+    """Returns where the run that will fill `folder` keeps its checkpoints until then."""
+    return folder.with_name(f".{folder.name}.part")
 
 
 def make_trainer(cell: Cell, callbacks: Sequence[Callback]) -> pl.Trainer:
@@ -135,6 +134,8 @@ def make_trainer(cell: Cell, callbacks: Sequence[Callback]) -> pl.Trainer:
         accelerator="auto",
         devices=1,
         callbacks=list(callbacks),
+        plugins=[WholeFiles()],
+        enable_checkpointing=False,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -203,21 +204,34 @@ def keep_freed_memory() -> None:
             glibc.mallopt(option, 2**30)
 
 
-def environment(started: float, finished: float) -> dict[str, Any]:
-    """Returns what a result was produced with, besides its cell."""
+def environment(started: float, checkpoints: Checkpoints) -> dict[str, Any]:
+    """Returns what a result was produced with, besides its cell.
+
+    Args:
+        started: When the process that finished it began with it.
+        checkpoints: Of its run.
+    """
     cuda = torch.cuda.is_available()
+    made_with = dict(checkpoints.made_with)
     return {
         "lightning_ita": lightning_ita.__version__,
+        "code": made_with.pop("code"),
         "python": platform.python_version(),
-        "packages": {package: version(package) for package in PACKAGES},
+        "packages": made_with,
         "system": platform.system(),
         "processor": processor(),
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if cuda else None,
+        "trained_on": checkpoints.devices,
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(finished)),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def device() -> str:
+    """Returns what a run is computed on: the accelerator, or the processor and the threads used."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{processor()}, {torch.get_num_threads()}"
 
 
 def processor() -> str:
@@ -245,8 +259,8 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             # Where a GPU is there and is not used, the user chose so.
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-            # The best checkpoint stands beside the cell's other files.
-            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+            # `Checkpoints` has the sampler leave out what a resumed run has behind it.
+            warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
             # pytorch-lightning 2.6.6 against torch 2.15.
             warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
             yield
@@ -255,3 +269,19 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def keyboard_interrupts() -> Iterator[None]:
+    """Lets Ctrl-C through: Lightning turns it into a silent exit, and leaves the process deaf to the next one."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SIGTERMException:
+        raise
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)

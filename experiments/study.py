@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +17,15 @@ from filelock import FileLock, Timeout
 from pytorch_lightning.callbacks import Callback
 
 from experiments.cell import Cell, Source
-from experiments.run import METRICS, run_cell
+from experiments.provenance import code_digest
+from experiments.run import ENVIRONMENT, METRICS, part_of, run_cell
 from lightning_ita.data.corpus import Corpus
 from lightning_ita.errors import UserError
 from lightning_ita.files import write_text
 from lightning_ita.models.ita import CVA
 from lightning_ita.models.recipes import Recipe, available_precision
 
-STUDY, CELLS, FAILED, LOCKS = "study.json", "cells", "failed", "locks"
+STUDY, CELLS, FAILED, LOCKS, STALE = "study.json", "cells", "failed", "locks", "stale"
 # The order of the paper's rows.
 SINGLE_CONTEXTS = ("ocr", "cap", "tag")
 
@@ -74,11 +78,21 @@ class Result:
         cell: The cell.
         metrics: Content of its ``metrics.json``; ``None`` if it is not finished.
         failure: Why it failed, if it did.
+        code: Digest of the code that it was finished with, as its ``environment.json`` says (see `code_digest`);
+            ``unknown`` where it says none, ``None`` where nobody looked.
+        packages: Versions of the packages that it was finished with.
     """
 
     cell: Cell
     metrics: dict[str, Any] | None = None
     failure: str | None = None
+    code: str | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def stale(self) -> bool:
+        """Whether it is finished, but with other code than today's."""
+        return self.code is not None and self.code != code_digest(self.cell.dataset)
 
 
 def read_corpora(study: Study, source: Source) -> dict[str, Corpus]:
@@ -119,8 +133,9 @@ def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus]) -> None:
     settings = {"encoder": study.encoder, **asdict(recipe)}
     data = {name: dict(corpus.digests) for name, corpus in corpora.items()}
     path = out / STUDY
+    before = None
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = _read_json(path, "restore it, or choose another --out")
         known = before["data"]
         changed = [
             f"{name}'s {part} (SHA-256 {known[name][part][:8]}… there, {digest[:8]}… now)"
@@ -136,14 +151,21 @@ def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus]) -> None:
         if changed:
             raise UserError(f"{out} holds another study: it differs in {'; '.join(changed)}. Choose another --out.")
         data = {name: known.get(name, {}) | data.get(name, {}) for name in known | data}
-    elif out.is_dir() and any(out.iterdir()):
+    elif out.is_dir() and any(_foreign(path) for path in out.iterdir()):
         raise UserError(f"{out} is not empty and holds no study ({STUDY} is missing); choose another --out")
+    after = {"settings": settings, "data": data}
     try:
         for folder in (out / CELLS, out / FAILED, out / LOCKS):
             folder.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps({"settings": settings, "data": data}, indent=2) + "\n")
+        if after != before:
+            write_text(path, json.dumps(after, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
+
+
+def _foreign(path: Path) -> bool:
+    """Tells what a study left behind that was killed at its very start from what is not a study's."""
+    return path.name not in (CELLS, FAILED, LOCKS) and not path.name.startswith(f".{STUDY}.")
 
 
 def collect(cells: Sequence[Cell], out: Path) -> list[Result]:
@@ -156,15 +178,25 @@ def collect(cells: Sequence[Cell], out: Path) -> list[Result]:
 
 
 def _read(cell: Cell, out: Path) -> Result:
-    path, failure = out / CELLS / cell.name / METRICS, out / FAILED / f"{cell.name}.log"
-    if path.is_file():
-        try:
-            return Result(cell, json.loads(path.read_text(encoding="utf-8")))
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"{path} is damaged ({error}); delete the folder {path.parent} to run the cell again"
-            ) from None
+    folder, failure = out / CELLS / cell.name, failure_log(cell, out)
+    if (folder / METRICS).is_file():
+        environment = _read_json(folder / ENVIRONMENT) if (folder / ENVIRONMENT).is_file() else {}
+        code, packages = environment.get("code", "unknown"), environment.get("packages", {})
+        return Result(cell, _read_json(folder / METRICS), code=code, packages=packages)
     return Result(cell, failure=failure.read_text(encoding="utf-8").splitlines()[0] if failure.is_file() else None)
+
+
+def _read_json(path: Path, remedy: str = "delete its folder to run the cell again") -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); {remedy}") from None
+    return content
+
+
+def failure_log(cell: Cell, out: Path) -> Path:
+    """Returns where the failure of a cell is noted: its reason in the first line, then the traceback."""
+    return out / FAILED / f"{cell.name}.log"
 
 
 def run(
@@ -194,7 +226,7 @@ def run(
         claimed_elsewhere = []
         for cell in waiting:
             try:
-                with FileLock(out / LOCKS / f"{cell.name}.lock", timeout=0):
+                with claim(cell.name, out):
                     if _read(cell, out) == Result(cell):
                         _run_noting_failure(cell, out, source, callbacks(cell))
                     finished(cell)
@@ -205,10 +237,49 @@ def run(
         waiting = claimed_elsewhere
 
 
+def claim(name: str, out: Path) -> FileLock:
+    """Returns the lock of a cell: who holds it may write its folders.
+
+    Raises:
+        Timeout: Another process holds it (on entering it).
+    """
+    return FileLock(out / LOCKS / f"{name}.lock", timeout=0)
+
+
 def forget_failures(cells: Sequence[Cell], out: Path) -> None:
     """Removes the notes of earlier failures, so that `run` tries those cells again."""
     for cell in cells:
-        (out / FAILED / f"{cell.name}.log").unlink(missing_ok=True)
+        failure_log(cell, out).unlink(missing_ok=True)
+
+
+def set_aside(cells: Sequence[Cell], out: Path) -> None:
+    """Moves the results of stale cells to the folder ``stale``, so that `run` runs those cells again."""
+    for cell in cells:
+        with suppress(Timeout), claim(cell.name, out):  # another process is at it
+            result = _read(cell, out)
+            if result.stale:
+                place = out / STALE / f"{cell.name}-{str(result.code)[:8]}"
+                shutil.rmtree(place, ignore_errors=True)
+                place.parent.mkdir(exist_ok=True)
+                os.replace(out / CELLS / cell.name, place)
+
+
+def tidy(cells: Sequence[Cell], out: Path) -> list[Path]:
+    """Removes the checkpoints of finished cells, which a kill just before the end leaves behind.
+
+    Returns:
+        Checkpoints of cells that are not among `cells` and that no process works on: an unfinished study with more
+        seeds or rows may want them, so they are left alone.
+    """
+    planned, others = {part_of(out / CELLS / cell.name).name for cell in cells}, []
+    for part in sorted((out / CELLS).glob(".*.part")):
+        name = part.name.removeprefix(".").removesuffix(".part")
+        with suppress(Timeout), claim(name, out):
+            if (out / CELLS / name / METRICS).is_file():
+                shutil.rmtree(part)
+            elif part.name not in planned:
+                others.append(part)
+    return others
 
 
 def _run_noting_failure(cell: Cell, out: Path, source: Source, callbacks: Sequence[Callback]) -> None:
@@ -218,4 +289,4 @@ def _run_noting_failure(cell: Cell, out: Path, source: Source, callbacks: Sequen
         raise
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        write_text(out / FAILED / f"{cell.name}.log", f"{reason}\n\n{traceback.format_exc()}")
+        write_text(failure_log(cell, out), f"{reason}\n\n{traceback.format_exc()}")

@@ -23,6 +23,8 @@ CONVENTIONS = {
     "strict": "stray I- tags count as they stand: mentions that start with I- are ignored (strict IOB2)",
 }
 MISSING = "–"
+# Beside the number of seeds of a row with stale cells; reports mark significance by stars.
+STALE_MARK = "†"
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ def cells_of(row: Row) -> list[str]:
     """Returns the entries of a row under `HEADER`."""
     number = row.published
     text_difference = None if not row.cell.contexts else row.difference(TEXT)
+    stale = STALE_MARK if any(result.stale for result in row.results) else ""
     failed = f" ({len(row.failures)} failed)" if row.failures else ""
     return [
         row.label,
@@ -117,7 +120,7 @@ def cells_of(row: Row) -> list[str]:
         signed(text_difference),
         spread(row.scores(CROSS_MODAL)),
         signed(row.difference(CROSS_MODAL)),
-        f"{len(row.finished)}/{len(row.results)}{failed}",
+        f"{len(row.finished)}/{len(row.results)}{stale}{failed}",
         MISSING if number is None else f"{number.f1} ({number.encoder})",
     ]
 
@@ -132,9 +135,27 @@ def caption(rows: Sequence[Row]) -> str:
     ]
     if finished:
         facts.append(f"{finished[0]['splits']['test']['mentions']} mentions in test, release: {finished[0]['release']}")
+    if any(result.stale for row in rows for result in row.results):
+        facts.append(f"{STALE_MARK} some of these cells were measured with other code than today's")
+    different = sorted(
+        f"{package} {', '.join(sorted(versions))}"
+        for package, versions in versions_of([result for row in rows for result in row.results]).items()
+        if len(versions) > 1
+    )
+    if different:
+        facts.append(f"cells were measured with different versions of {'; '.join(different)}")
     if sources:
         facts.append("contexts: " + ", ".join(f"{kind} from {source}" for kind, source in sorted(sources.items())))
     return "; ".join(facts) + "."
+
+
+def versions_of(results: Sequence[Result]) -> dict[str, set[str]]:
+    """Returns the versions of each package that finished cells were measured with."""
+    versions: dict[str, set[str]] = {}
+    for result in results:
+        for package, version in result.packages.items():
+            versions.setdefault(package, set()).add(version)
+    return versions
 
 
 NOTE = (
@@ -156,6 +177,7 @@ def markdown(results: Sequence[Result]) -> str:
         lines += ["", NOTE, ""]
         for row in of_dataset:
             lines += [f"- failed: {row.label}, seed {r.cell.seed}: {r.failure}" for r in row.failures]
+            lines += [f"- stale: {row.label}, seed {r.cell.seed}" for r in row.results if r.stale]
         lines += _reported(dataset)
         warnings = {warning for row in of_dataset for metrics in row.finished for warning in metrics["warnings"]}
         lines += [f"- {warning}" for warning in sorted(warnings)] + ([""] if warnings else [])
@@ -206,6 +228,7 @@ def table_csv(results: Sequence[Result]) -> str:
                     "f1_mean": round(found.mean, 4),
                     "f1_std": "" if found.std is None else round(found.std, 4),
                     "seeds": found.seeds,
+                    "stale": sum(result.stale for result in row.results),
                     "difference_to_bert_crf": "" if difference is None else round(difference, 4),
                     "precision_mean": round(estimate(row.scores(view, "precision")).mean, 4),
                     "recall_mean": round(estimate(row.scores(view, "recall")).mean, 4),
@@ -233,6 +256,8 @@ def cells_csv(results: Sequence[Result]) -> str:
             "encoder": cell.encoder,
             "seed": cell.seed,
             "identity": cell.identity,
+            "code": (result.code or "")[:16],
+            "stale": int(result.stale),
             "best_epoch": metrics["best_epoch"],
             "training_seconds": metrics["training_seconds"],
             "seconds": metrics["seconds"],

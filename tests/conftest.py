@@ -24,7 +24,10 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder with a two-layer BERT of random weights, whose tokenizer knows letters and digits."""
-    folder = tmp_path_factory.mktemp("tiny-bert")
+    return write_tiny_encoder(tmp_path_factory.mktemp("tiny-bert"))
+
+
+def write_tiny_encoder(folder: Path) -> str:
     symbols = string.ascii_lowercase + string.digits + string.punctuation
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *symbols, *(f"##{symbol}" for symbol in symbols)]
     model = WordPiece({piece: index for index, piece in enumerate(pieces)}, unk_token="[UNK]")

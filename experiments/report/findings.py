@@ -8,20 +8,26 @@ from experiments.report.evidence import ALIGNMENT, METHODS_DIFFER, MODELS_DIFFER
 from experiments.report.grids import interval_text, minus, share_text
 from experiments.report.reading import StudyFolder
 from experiments.statistics import estimate
-from experiments.table import signed
+from experiments.table import STALE_MARK, signed
 from lightning_ita.models.ita import CROSS_MODAL, TEXT
 
 
 def gaps(study: StudyFolder, evidence: Evidence) -> list[str]:
     """Says what is missing, failed or stale on a data set, and what a reader must know of its data."""
-    lines = []
+    seeds: dict[tuple[str, str], list[int]] = {}
     for row in evidence.rows:
         for result in row.row.results:
             if result.metrics is None:
                 reason = f"failed: {result.failure}" if result.failure else "not run"
-                lines.append(f"{row.row.label}, seed {result.cell.seed}: {reason}")
             elif result.cell.name in study.stale:
-                lines.append(f"{row.row.label}, seed {result.cell.seed}: stale, from other code or settings")
+                reason = f"stale{STALE_MARK}: measured with other code than today’s, or known by another identity now"
+            else:
+                continue
+            seeds.setdefault((row.row.label, reason), []).append(result.cell.seed)
+    lines = [
+        f"{label}, seed{'s' if len(which) > 1 else ''} {', '.join(map(str, which))}: {reason}"
+        for (label, reason), which in seeds.items()
+    ]
     warnings = {warning for row in evidence.rows for metrics in row.row.finished for warning in metrics["warnings"]}
     return lines + sorted(warnings)
 

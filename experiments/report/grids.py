@@ -17,7 +17,7 @@ from experiments.report.evidence import (
 )
 from experiments.report.reading import StudyFolder
 from experiments.statistics import Estimate, Share, estimate
-from experiments.table import MISSING, caption, mean_text, signed
+from experiments.table import MISSING, STALE_MARK, caption, mean_text, signed
 from lightning_ita.models.ita import VIEWS
 
 
@@ -155,7 +155,8 @@ def _gain(row: RowEvidence, view: str) -> Entry:
 
 def _seeds(row: RowEvidence) -> Entry:
     failed = f"{len(row.row.failures)} failed" if row.row.failures else ""
-    return Entry(f"{len(row.row.finished)}/{len(row.row.results)}", note=failed)
+    stale = STALE_MARK if any(result.stale for result in row.row.results) else ""
+    return Entry(f"{len(row.row.finished)}/{len(row.row.results)}{stale}", note=failed)
 
 
 def _paper(row: RowEvidence, encoder: str) -> tuple[Entry, Entry]:

@@ -40,7 +40,7 @@ class StudyFolder:
         data: SHA-256 of the data by data set, and by split and kind of context.
         results: What became of each cell, in the order of the paper's rows, gaps included.
         folders: Folders of the finished cells by their name.
-        stale: Names of finished cells whose identity is not what their settings have today.
+        stale: Names of finished cells that are of other code than today's, or whose settings have another identity now.
     """
 
     path: Path
@@ -90,10 +90,10 @@ def read_study(path: Path) -> StudyFolder:
     cells |= {key: cell for key, (cell, _) in found.items()}
     if not found:
         raise UserError(f"{path} has no finished cell yet; run the study first, then report it")
-    planned = collect([cell for key, cell in cells.items() if key not in found], path)
-    gaps = {_key(result.cell): result for result in planned}
+    stale = frozenset(cell.name for cell, folder in found.values() if folder.name != cell.name)
+    known = {_key(result.cell): result for result in collect([c for c in cells.values() if c.name not in stale], path)}
     results = [
-        gaps[key] if key in gaps else Result(cell, _json(found[key][1] / METRICS)) for key, cell in cells.items()
+        known[key] if key in known else Result(cell, _json(found[key][1] / METRICS)) for key, cell in cells.items()
     ]
     return StudyFolder(
         path=path,
@@ -101,7 +101,7 @@ def read_study(path: Path) -> StudyFolder:
         data=data,
         results=tuple(results),
         folders={cell.name: folder for cell, folder in found.values()},
-        stale=frozenset(cell.name for cell, folder in found.values() if folder.name != cell.name),
+        stale=stale | {result.cell.name for result in results if result.stale},
     )
 
 

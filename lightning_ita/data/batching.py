@@ -149,6 +149,9 @@ class LengthBatchSampler(Sampler[list[int]]):
         lengths: Length of each tweet, both views together.
         batch_size: Tweets a batch.
         seed: Seed of the shuffles.
+
+    Attributes:
+        skip: Batches to leave out of the next epoch drawn: those that a resumed run has behind it.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
@@ -156,6 +159,7 @@ class LengthBatchSampler(Sampler[list[int]]):
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
+        self.skip = 0
         self.sampler = self  # Lightning announces each epoch to a batch sampler's `sampler`
 
     def set_epoch(self, epoch: int) -> None:
@@ -174,5 +178,7 @@ class LengthBatchSampler(Sampler[list[int]]):
             for pool in pools
             for batch in pool[self.lengths[pool].argsort(stable=True)].split(self.batch_size)
         ]
-        for index in torch.randperm(len(batches), generator=generator).tolist():
+        shuffled = torch.randperm(len(batches), generator=generator).tolist()
+        skip, self.skip = self.skip, 0
+        for index in shuffled[skip:]:
             yield batches[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,6 +70,21 @@ def locate_encoder(name: str) -> str:
 def _digest_once(path: Path) -> str:
     """Digests a file once a process: configuration, tokenizer and weights are each located for every cell."""
     return sha256_of(path)
+
+
+def folder_digest(name: str) -> str | None:
+    """Digests an encoder that is a folder, whose content may change under its name.
+
+    Returns:
+        A SHA-256 over its weights, configuration and tokenizer, in hexadecimal; ``None`` for the bundled encoder, whose
+        digest is known, and for a Hub id.
+    """
+    folder = Path(locate_encoder(name))
+    if name == MINILM or not folder.is_dir():
+        return None
+    files = sorted(path for path in folder.iterdir() if path.suffix in {".safetensors", ".json", ".txt", ".model"})
+    text = "".join(f"{path.name} {_digest_once(path)}\n" for path in files)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextmanager

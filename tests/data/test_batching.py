@@ -63,3 +63,12 @@ def test_batches_are_of_like_length_and_new_every_epoch() -> None:
     sampler.set_epoch(1)
     assert list(sampler) != first
     assert list(LengthBatchSampler(lengths, 16, seed=2)) != first
+
+
+def test_a_resumed_epoch_leaves_out_what_is_behind_it() -> None:
+    sampler = LengthBatchSampler(range(1, 100), 8, seed=1)
+    sampler.set_epoch(3)
+    epoch = list(sampler)
+    sampler.skip = 5
+    assert list(sampler) == epoch[5:]
+    assert list(sampler) == epoch

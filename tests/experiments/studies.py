@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from experiments.cell import Cell
+from experiments.provenance import code_digest
 from experiments.run import score
 from lightning_ita.data import DATASETS
 from lightning_ita.data.tags import bio_tags
@@ -81,6 +82,7 @@ def write_cell(out: Path, cell: Cell, rates: Rates = usual_rates, with_words: bo
     }
     environment = {
         "lightning_ita": "0.1.0",
+        "code": code_digest(cell.dataset),
         "packages": {"torch": "2.15.0"},
         "processor": "a processor",
         "accelerator": None,

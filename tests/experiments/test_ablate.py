@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,13 +19,6 @@ from experiments.cli import guard
 from experiments.published import counterpart, published
 from lightning_ita.data.demo import DemoConfig, write
 from lightning_ita.models.ita import ITA
-
-
-@pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "demo"
-    write(DemoConfig(train=24, valid=12, test=12), folder)
-    return folder
 
 
 @pytest.fixture
@@ -144,9 +141,12 @@ def test_a_cell_whose_loss_is_no_number_leaves_a_gap(
     assert "| ITA-Cap+CVA (token) | – | – | – | – | 0/1 (1 failed) |" in table
     (log,) = (tmp_path / "out" / "failed").iterdir()
     assert "NonFiniteLossError" in log.read_text(encoding="utf-8")
+    assert str(log) in shown
 
     monkeypatch.setattr(ITA, "loss", loss)
-    assert ablate.main([*study, "--contexts=cap", "--seeds=1"]) == 0
+    assert ablate.main([*study, "--contexts=cap", "--seeds=1"]) == 1
+    assert "1 cells failed; --retry-failed runs them again" in capsys.readouterr().out
+    assert ablate.main([*study, "--contexts=cap", "--seeds=1", "--retry-failed"]) == 0
     assert not list((tmp_path / "out" / "failed").iterdir())
 
 
@@ -259,3 +259,120 @@ def test_published_numbers_carry_their_source() -> None:
     assert large.f1 == "89.75"
     assert counterpart("twitter15", "ITA-Cap", "minilm") is None
     assert published("demo") == []
+
+
+def test_cells_of_other_code_are_marked_and_run_again_on_demand(
+    study: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [*study, "--contexts=cap", "--cva=off", "--seeds=1"]
+    assert ablate.main(command) == 0
+    tables = {name: (tmp_path / "out" / name).read_text(encoding="utf-8") for name in ("table.md", "table.csv")}
+    assert "*" not in tables["table.md"].replace("**", "")
+    (folder,) = (tmp_path / "out" / "cells").glob("*-ita-cap-*")
+    environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    (folder / "environment.json").write_text(json.dumps({**environment, "code": "0" * 64}), encoding="utf-8")
+
+    capsys.readouterr()
+    assert ablate.main(command) == 0
+    shown = capsys.readouterr().out
+    assert "stale: demo ITA-Cap, seed 1" in shown
+    assert "1 cells were measured with other code than today's; --rerun-stale runs them again" in shown
+    table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    assert "1/1† |" in table
+    assert "† some of these cells were measured with other code than today's" in table
+
+    assert ablate.main([*command, "--rerun-stale"]) == 0
+    assert "stale" not in capsys.readouterr().out
+    assert tables == {name: (tmp_path / "out" / name).read_text(encoding="utf-8") for name in tables}
+    (aside,) = (tmp_path / "out" / "stale").iterdir()
+    assert aside.name == f"{folder.name}-00000000"
+    assert json.loads((aside / "environment.json").read_text(encoding="utf-8"))["code"] == "0" * 64
+    assert len(cells(tmp_path)) == 2
+
+
+def test_versions_that_differ_within_a_table_are_named(study: list[str], tmp_path: Path) -> None:
+    command = [*study, "--contexts=cap", "--cva=off", "--seeds=1"]
+    assert ablate.main(command) == 0
+    (folder,) = (tmp_path / "out" / "cells").glob("*-ita-cap-*")
+    environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    environment["packages"]["torch"] = "1.0"
+    (folder / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
+    assert ablate.main(command) == 0
+    table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    assert "cells were measured with different versions of torch 1.0, " in table
+
+
+def test_checkpoints_that_nobody_needs_are_removed_and_others_reported(
+    study: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [*study, "--contexts=none", "--seeds=1"]
+    assert ablate.main(command) == 0
+    (finished,) = cells(tmp_path)
+    left, other = (finished.with_name(f".{name}.part") for name in (finished.name, "demo-bert-crf-seed9-0123"))
+    for part in (left, other):
+        part.mkdir()
+        (part / "state.ckpt").touch()
+    capsys.readouterr()
+    assert ablate.main(command) == 0
+    assert f"{other.name} holds a stopped run that is not in this plan" in capsys.readouterr().out.replace("\n", "")
+    assert cells(tmp_path) == [other, finished]
+
+
+def test_a_study_killed_at_its_very_start_is_still_one(study: list[str], tmp_path: Path) -> None:
+    for name in ("cells", "failed"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+    (tmp_path / "out" / ".study.json.abc123").touch()
+    assert ablate.main([*study, "--contexts=none", "--seeds=1"]) == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_ends_a_study_with_a_message_and_loses_nothing(
+    study: list[str], small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["ablate", *study, "--contexts=cap", "--cva=off", "--seeds=1", f"--out={small_disk / 'out'}"]
+    assert ablate.main([*command[1:], "--contexts=none"]) == 0
+    (finished,) = (small_disk / "out" / "cells").iterdir()
+    results = {path.name: path.read_bytes() for path in finished.iterdir()}
+    ballast = small_disk / "ballast"
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    os.truncate(ballast, ballast.stat().st_size - 2**15)  # room for text, not for weights
+    with pytest.raises(SystemExit) as ended:
+        fail(command)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert "No space left on device; free some space: the same command goes on where it stopped" in error
+    assert "Traceback" not in error
+    assert {path.name: path.read_bytes() for path in finished.iterdir()} == results
+    ballast.unlink()
+    assert ablate.main(command[1:]) == 0
+
+
+def test_a_read_only_folder_ends_a_study_with_a_message_and_loses_nothing(
+    study: list[str], small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["ablate", *study, "--contexts=cap", "--cva=off", "--seeds=1", f"--out={small_disk / 'out'}"]
+    assert ablate.main([*command[1:], "--contexts=none"]) == 0
+    remount = ["mount", "-o", "remount,{}", str(small_disk)]
+    subprocess.run([word.format("ro") for word in remount], check=True)
+    with pytest.raises(SystemExit) as ended:
+        fail(command)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert "Read-only file system" in error
+    assert "Traceback" not in error
+    subprocess.run([word.format("rw") for word in remount], check=True)
+    assert ablate.main(command[1:]) == 0
+    assert len(list((small_disk / "out" / "cells").iterdir())) == 2

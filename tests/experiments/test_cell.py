@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +45,19 @@ def test_changed_data_is_not_mixed_in() -> None:
     cell = Cell("twitter17", ("cap",)).resolve(DIGESTS)
     with pytest.raises(UserError, match="twitter17: cap changed since this cell was planned"):
         cell.resolve({**DIGESTS, "cap": "other"})
+
+
+def test_an_encoder_that_changed_under_its_name_is_another(tiny_encoder: str, tmp_path: Path) -> None:
+    shutil.copytree(tiny_encoder, tmp_path / "bert")
+    cell = Cell("twitter17", ("cap",), encoder=str(tmp_path / "bert")).resolve(DIGESTS)
+    config = json.loads((tmp_path / "bert" / "config.json").read_text(encoding="utf-8"))
+    other = tmp_path / "other"
+    shutil.copytree(tiny_encoder, other)
+    (other / "config.json").write_text(json.dumps({**config, "hidden_dropout_prob": 0.5}), encoding="utf-8")
+    assert Cell(encoder=str(other)).resolve(DIGESTS).data["encoder"] != cell.data["encoder"]
+    with pytest.raises(UserError, match="twitter17: encoder changed since this cell was planned"):
+        replace(cell, encoder=str(other)).resolve(DIGESTS)
+    assert "encoder" not in Cell().resolve(DIGESTS).data
 
 
 def test_the_papers_recipe() -> None:

@@ -20,7 +20,7 @@ def gaps(study: StudyFolder, evidence: Evidence) -> list[str]:
             if result.metrics is None:
                 reason = f"failed: {result.failure}" if result.failure else "not run"
             elif result.cell.name in study.stale:
-                reason = f"stale{STALE_MARK}: measured with other code than today’s, or known by another identity now"
+                reason = f"stale{STALE_MARK}, of other code or settings than today’s"
             else:
                 continue
             seeds.setdefault((row.row.label, reason), []).append(result.cell.seed)

@@ -121,6 +121,7 @@ def scores_plot(evidence: Evidence) -> str:
                 axes.plot(seeds, [place] * len(seeds), "|", color=VIEW_COLOURS[view], markersize=8, alpha=0.7)
                 axes.plot(found.f1.mean, place, "o", color=VIEW_COLOURS[view], markersize=6.5)
         _row_labels(axes, [row.row.label for row in rows], 0.38)
+        axes.locator_params(axis="x", nbins=6)
         axes.set_xlabel("test F1")
         _legend(page, [Line2D([], [], marker="o", color=VIEW_COLOURS[view], label=view) for view in VIEWS])
     return page.svg
@@ -222,5 +223,6 @@ def cost_plot(evidence: Evidence) -> str:
             axes.text(value, y, f" {value:.1f}", va="center", fontsize=11)
         axes.set_xlim(0, max(minutes) * 1.16)
         _row_labels(axes, [row.row.label for row in rows], 0.42)
+        axes.locator_params(axis="x", nbins=6)
         axes.set_xlabel("minutes of training a run")
     return page.svg

@@ -420,3 +420,13 @@ def test_rows_of_an_earlier_plan_stay(study: Path) -> None:
     found = read_study(study).results
     assert [r.cell.seed for r in found if r.cell.cva == "sequence"] == [1, 2, 3]
     assert [r.metrics is not None for r in found if r.cell.cva == "sequence"] == [True, False, False]
+
+
+def test_alignment_is_compared_with_one_view_and_with_two_views_unaligned(tmp_path: Path) -> None:
+    write_study(tmp_path / "study", modes=("off", "joint", "token", "sequence"), seeds=(1, 2))
+    family = [v for v in evidence_of(tmp_path / "study").verdicts if v.question == ALIGNMENT]
+    token = "ITA-Cap+CVA (token)"
+    assert {(v.first, v.second) for v in family if v.first == token} == {(token, "ITA-Cap"), (token, "ITA-Cap, joint")}
+    assert len(family) == 2 * (1 + 2 + 2)
+    text = reported(tmp_path / "study")["report.md"]
+    assert "| ITA-Cap+CVA (sequence) | joint | I+T |" in text

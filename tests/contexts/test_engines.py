@@ -143,6 +143,25 @@ def test_local_models_are_loaded_without_the_network(
     assert not no_network
 
 
+@pytest.mark.parametrize("engine", ["open_clip", "detr"])
+def test_a_cached_model_of_the_hub_is_used_without_asking_the_hub(
+    engine: str, no_network: list[str], tmp_path: Path
+) -> None:
+    cached = tmp_path / "hub" / "models--someone--model"
+    (cached / "snapshots").mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("0123abcd" * 5, encoding="utf-8")
+    folder = cached / "snapshots" / ("0123abcd" * 5)
+    if engine == "open_clip":
+        random_clip(folder)
+    else:
+        random_detector(folder, "yolos")
+    made = make_engine("tag", f"{engine}:someone/model")
+    assert f"someone/model@{'0123abcd' * 5}" in made.version
+    assert made.model == "someone/model"
+    assert not no_network
+
+
 class _Malice:
     def __reduce__(self) -> Any:
         return os.mkdir, (str(self.folder),)

@@ -11,8 +11,9 @@ from PIL import Image, ImageDraw
 from benchmarks.ocr import compare, read, words
 from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.engines import make_engine
-from lightning_ita.contexts.engines.ocr import Page, PageMaker, in_reading_order, text_lines
+from lightning_ita.contexts.engines.ocr import Page, PageMaker, WithSpaces, in_reading_order, text_lines
 from lightning_ita.data.demo import DemoConfig, DemoTweet, generate
+from lightning_ita.data.demo.painting import render
 from lightning_ita.data.demo.painting.canvas import font
 from lightning_ita.errors import UserError
 from tests.conftest import SHARED
@@ -172,3 +173,35 @@ def test_a_page_keeps_its_pixels() -> None:
     page = PageMaker(shortest=30, most=30.0, longest=2000)(picture)
     assert isinstance(page, Page)
     assert np.array_equal(page.pixels, np.asarray(picture))
+
+
+class Decoder:
+    """Says the likeliest character of each column, as the package's decoding does; the first is nothing."""
+
+    character = ("", "M", "E", " ")
+
+    def __call__(self, probabilities: np.ndarray, more: str) -> tuple[list[str], list[float], str]:
+        best = probabilities.argmax(axis=2)
+        texts = ["".join(self.character[i] for i in line) for line in best]
+        return texts, probabilities.max(axis=2).mean(axis=1).tolist(), more
+
+
+def test_where_the_recogniser_hesitates_about_a_space_there_is_one() -> None:
+    hesitant, sure, within = [0.9, 0.0, 0.0, 0.1], [0.1, 0.0, 0.0, 0.9], [0.999, 0, 0, 0.001]
+    m, e, doubtful_letter = [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.6, 0.0, 0.4]
+    lines = np.array([[m, hesitant, e], [m, sure, e], [m, within, e], [m, doubtful_letter, e]], dtype=np.float32)
+    texts, scores, more = WithSpaces(Decoder())(lines.copy(), more="kept")
+    assert texts == ["M E", "M E", "ME", "MME"]
+    assert scores == pytest.approx(lines.max(axis=2).mean(axis=1).tolist())
+    assert more == "kept"
+
+
+def test_short_words_in_capitals_are_told_apart() -> None:
+    engine = make_engine("ocr", "rapidocr")
+    frog = next(
+        tweet.scene
+        for split in generate(DemoConfig()).splits.values()
+        for tweet in split
+        if tweet.scene.words[:1] == ("ME ON",)
+    )
+    assert engine.read([engine.prepare(render(frog))])[0].texts == frog.words

@@ -168,7 +168,7 @@ def table(measured: Mapping[str, tuple[int, Mapping[str, Sequence[float]]]]) -> 
     return "\n".join(lines)
 
 
-def mebibytes(pid: int | str, measure: str) -> float:
+def mebibytes(pid: str, measure: str) -> float:
     """Memory of a process: ``Rss``, its resident set, or ``Pss``, in which shared pages count in equal parts."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
     return int(next(line for line in lines if line.startswith(f"{measure}:")).split()[1]) / 1024
@@ -191,8 +191,8 @@ def memory(pictures: Path, model: str, names: int, workers: int, folder: Path) -
             following = (progress.done // step + 1) * step
             pid = os.getpid()
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
-            total = sum(mebibytes(process, "Pss") for process in (pid, *children))
-            lines.append(f"| {progress.done} | {mebibytes(pid, 'Rss'):.0f} | {total:.0f} |")
+            total = sum(mebibytes(process, "Pss") for process in [str(pid), *children])
+            lines.append(f"| {progress.done} | {mebibytes(str(pid), 'Rss'):.0f} | {total:.0f} |")
 
     with ContextStore(folder.parent / "memory.db") as store:
         align(engine, find_images(folder), store, workers, watch=watch)

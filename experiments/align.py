@@ -71,6 +71,7 @@ def main(argv: Sequence[str]) -> int:
     engines = make_engines(kinds, {kind: chosen.get(kind) for kind in kinds}, options) if kinds else []
 
     failed = 0
+    exported = dict(chosen)
     reads_only = not (engines or arguments.imports)
     with ContextStore(Path(arguments.store).expanduser(), readonly=reads_only) as store:
         for entry in arguments.imports:
@@ -78,11 +79,13 @@ def main(argv: Sequence[str]) -> int:
         while engines:
             engine = engines.pop(0)
             run(engine, images, store, arguments, console)
-            failed += sum(entry.reading is None for entry in store.entries(StoredEngine.of(engine), images.keys()))
+            stored = StoredEngine.of(engine)
+            exported[stored.kind] = stored.key
+            failed += sum(entry.reading is None for entry in store.entries(stored, images.keys()))
             del engine  # the next needs its memory
         for kind, file in exports.items():
             ids = wanted_ids(arguments.tweets) if arguments.tweets else None
-            contexts = store.contexts(kind, ids, chosen.get(kind))
+            contexts = store.contexts(kind, ids, exported.get(kind))
             write_text(Path(file), jsonl_of(contexts.texts))
             note = f" ({len(contexts.failed)} with errors left out)" if contexts.failed else ""
             said = f"written: {file}: {len(contexts.texts)} images by {contexts.source}{note}"

@@ -80,7 +80,9 @@ def report(
 
 
 def _engines(store: ContextStore, kind: str, choice: str | None) -> list[StoredEngine]:
-    return store.engines(kind) if choice is None else [store.choose(kind, choice)]
+    known = store.engines(kind)
+    found = [engine for engine in known if choice is None or engine.answers_to(choice)]
+    return found if found or not known else [store.choose(kind, choice)]  # which says what there is to choose from
 
 
 def _summary(engine: StoredEngine, count: Count, entries: Sequence[Entry]) -> dict[str, Any]:

@@ -102,7 +102,12 @@ def test_files_go_into_the_store_and_out_of_it(tmp_path: Path, store: Path, imag
     with pytest.raises(UserError, match="several engines; choose one"):
         run(store, "--export", f"cap={out}")
     run(store, "--export", f"cap={out}", "--engines", "cap=size")
-    assert read_contexts(out, "cap").texts["train0"][0] == "32x20" or len(read_contexts(out, "cap").texts) == 4
+    assert len(read_contexts(out, "cap").texts) == 4
+    page = tmp_path / "page.html"
+    other = ["--kinds=cap", "--options", "cap.words=3", "--engines", "cap=size", "--limit=1"]
+    run(store, "--images", images, *other, "--export", f"cap={out}", "--report", page)
+    assert len(read_contexts(out, "cap").texts) == 1  # of the engine that was just run
+    assert page.read_text(encoding="utf-8").count('class="engine"') == 3  # and the imported tags
 
 
 def test_the_report_shows_pictures_beside_what_was_said(images: Path, store: Path, tmp_path: Path) -> None:

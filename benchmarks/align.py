@@ -191,7 +191,8 @@ def memory(pictures: Path, model: str, names: int, workers: int, folder: Path) -
             following = (progress.done // step + 1) * step
             pid = os.getpid()
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
-            total = sum(mebibytes(process, "Pss") for process in [str(pid), *children])
+            processes: list[str] = [str(pid), *children]
+            total = sum((mebibytes(process, "Pss") for process in processes), 0.0)
             lines.append(f"| {progress.done} | {mebibytes(str(pid), 'Rss'):.0f} | {total:.0f} |")
 
     with ContextStore(folder.parent / "memory.db") as store:

@@ -128,6 +128,9 @@ def main(argv: Sequence[str]) -> int:
     for dataset in study.datasets:
         console.print(terminal([row for row in rows if row.cell.dataset == dataset]))
     console.print("written: " + ", ".join(map(str, write_tables(results, out))), soft_wrap=True, highlight=False)
+    console.print(
+        f"intervals, tests, plots and examples: python -m experiments.report {out}", soft_wrap=True, highlight=False
+    )
     stale = [result for result in results if result.stale]
     for result in stale:
         console.print(f"stale: {describe(result.cell)}", markup=False, soft_wrap=True)

@@ -27,11 +27,15 @@ class Source:
     Attributes:
         data_dir: The folder of the data set, or the folder above it.
         context_files: Files of contexts by kind, where they are not found by their name.
+        context_store: A store of contexts; kinds in `context_files` are not read from it.
+        context_engines: Whose contexts to take from the store, by kind, where it has several engines of one kind.
         cache_dir: Folder that keeps the sub-tokens of words from cell to cell.
     """
 
     data_dir: str | None = None
     context_files: Mapping[str, str] = field(default_factory=dict)
+    context_store: str | None = None
+    context_engines: Mapping[str, str] = field(default_factory=dict)
     cache_dir: str | None = None
 
 
@@ -112,6 +116,8 @@ class Cell:
             contexts=self.contexts,
             data_dir=source.data_dir,
             context_files=source.context_files,
+            context_store=source.context_store,
+            context_engines=source.context_engines,
             encoder=self.encoder,
             batch_size=recipe.batch_size,
             token_budget=recipe.token_budget,

@@ -6,15 +6,17 @@ import argparse
 import errno
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonargparse
 from rich.console import Console
 
-from experiments.cell import Source
 from lightning_ita.contexts.kinds import KINDS
 from lightning_ita.errors import UserError, unknown
-from lightning_ita.models.recipes import RECIPES, Recipe, preset_for
+
+if TYPE_CHECKING:  # commands that train nothing should not wait for what training imports
+    from experiments.cell import Source
+    from lightning_ita.models.recipes import Recipe
 
 # Exit status: something the user gave is wrong; interrupted.
 USER_ERROR, INTERRUPTED = 2, 130
@@ -49,27 +51,66 @@ def add_source(parser: jsonargparse.ArgumentParser) -> None:
         help="Files of contexts that are not found by their name (contexts/DATASET.KIND.*.jsonl beside the data); "
         "{dataset} in a path stands for the data set.",
     )
+    parser.add_argument(
+        "--context-store",
+        type=str | None,
+        help="A store that `python -m experiments.align` made; kinds in --context-files are not read from it.",
+    )
+    parser.add_argument(
+        "--context-engines",
+        type=str,
+        nargs="*",
+        default=[],
+        metavar="KIND=ENGINE",
+        help="Whose contexts to take where the store has several engines of a kind: a name, name:model, or a key as "
+        "`python -m experiments.align --stats` shows it.",
+    )
 
 
 def source_of(arguments: Any) -> Source:
     """Returns where the data lie, from parsed arguments.
 
     Raises:
-        UserError: An entry of ``--context-files`` is not KIND=FILE.
+        UserError: An entry of ``--context-files`` or ``--context-engines`` is not KIND=VALUE, or a kind is unknown.
     """
-    files = {}
-    for entry in arguments.context_files:
-        kind, equals, path = entry.partition("=")
-        if not equals:
-            raise UserError(f"--context-files {entry!r}: expected KIND=FILE, for example cap=captions.jsonl")
+    from experiments.cell import Source
+
+    return Source(
+        data_dir=arguments.data_dir,
+        context_files=by_kind("--context-files", arguments.context_files, "cap=captions.jsonl"),
+        context_store=arguments.context_store,
+        context_engines=by_kind("--context-engines", arguments.context_engines, "ocr=rapidocr"),
+    )
+
+
+def by_kind(option: str, entries: Sequence[str], example: str) -> dict[str, str]:
+    """Reads values given by kind of context.
+
+    Args:
+        option: The option they were given to, for the error.
+        entries: ``KIND=VALUE`` each.
+        example: What one looks like, for the error.
+
+    Raises:
+        UserError: An entry is not KIND=VALUE, a kind is unknown, or one is given twice.
+    """
+    values: dict[str, str] = {}
+    for entry in entries:
+        kind, equals, value = entry.partition("=")
+        if not equals or not value:
+            raise UserError(f"{option} {entry!r}: expected KIND=VALUE, for example {example}")
         if kind not in KINDS:
             raise unknown("context", kind, KINDS)
-        files[kind] = path
-    return Source(arguments.data_dir, files)
+        if kind in values:
+            raise UserError(f"{option}: {kind} is given twice, as {values[kind]!r} and {value!r}")
+        values[kind] = value
+    return values
 
 
 def add_recipe(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> None:
     """Adds ``--encoder``, ``--preset`` and ``--recipe.*``, whose defaults are those of the preset."""
+    from lightning_ita.models.recipes import RECIPES, Recipe, preset_for
+
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--encoder", default="minilm")
     first.add_argument("--dataset", default="demo")
@@ -96,6 +137,8 @@ def recipe_of(arguments: Any) -> Recipe:
     Raises:
         UserError: A value is out of its range.
     """
+    from lightning_ita.models.recipes import Recipe
+
     return Recipe(**vars(arguments.recipe))
 
 

@@ -40,7 +40,7 @@ from lightning_ita.data.tags import LabelConvention, bio_tags
 from lightning_ita.files import write_text
 from lightning_ita.metrics import EntityF1
 from lightning_ita.models.encoders import checkpoint_activations, load_encoder
-from lightning_ita.models.ita import ITA
+from lightning_ita.models.ita import ITA, TEXT
 
 CONFIG, METRICS, ENVIRONMENT = "config.yaml", "metrics.json", "environment.json"
 
@@ -115,6 +115,11 @@ def run_cell(
         "history": history.epochs,
         "splits": {split: asdict(datamodule.summary(split)) for split in SPLITS},
         "contexts": {kind: contexts.source for kind, contexts in datamodule.corpus.contexts.items()},
+        "context_engines": {
+            kind: dict(contexts.provenance)
+            for kind, contexts in datamodule.corpus.contexts.items()
+            if contexts.provenance
+        },
         "release": datamodule.corpus.release,
         "warnings": list(datamodule.corpus.warnings),
         "training_seconds": round(training_seconds, 2),
@@ -162,6 +167,9 @@ def evaluate(
 ) -> dict[str, dict[str, float]]:
     """Tags a split in every tested view, writes ``predictions.<split>.jsonl``, and scores it.
 
+    A line of that file is one tweet: its words and the texts of its image, so that errors can be read without the
+    corpus, the gold tags, and the tags of each view.
+
     Returns:
         Scores by view, as `EntityF1` names them.
     """
@@ -175,7 +183,9 @@ def evaluate(
     predicted: dict[str, list[list[int]]] = {view: [] for view in model.tested_views}
     for tweet in datamodule.corpus.splits[split]:
         gold.append([names.index(tag) for tag in tweet.tags])
-        line: dict[str, Any] = {"tweet": tweet.id, "gold": list(tweet.tags)}
+        line: dict[str, Any] = {"tweet": tweet.id, "words": tweet.words, "gold": tweet.tags}
+        if model.tested_views != (TEXT,):
+            line["contexts"] = datamodule.corpus.texts(tweet.id)
         for view, tags in tagged[tweet.id].items():
             tags += [0] * (len(tweet.tags) - len(tags))  # words beyond the encoder's length are tagged O
             predicted[view].append(tags)

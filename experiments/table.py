@@ -7,13 +7,13 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from rich.table import Table
 
 from experiments.cell import Cell
 from experiments.published import Published, counterpart, published
+from experiments.statistics import Estimate, estimate
 from experiments.study import Result
 from lightning_ita.files import write_text
 from lightning_ita.models.ita import CROSS_MODAL, TEXT, VIEWS
@@ -23,8 +23,8 @@ CONVENTIONS = {
     "strict": "stray I- tags count as they stand: mentions that start with I- are ignored (strict IOB2)",
 }
 MISSING = "–"
-# Beside the number of seeds of a row with stale cells.
-STALE_MARK = "*"
+# Beside the number of seeds of a row with stale cells; reports mark significance by stars.
+STALE_MARK = "†"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Row:
     def difference(self, view: str) -> float | None:
         """Returns the mean F1 of a view minus BERT-CRF's, in points."""
         scores = self.scores(view)
-        return mean(scores) - self.baseline if scores and self.baseline is not None else None
+        return estimate(scores).mean - self.baseline if scores and self.baseline is not None else None
 
 
 def rows_of(results: Sequence[Result]) -> list[Row]:
@@ -83,7 +83,7 @@ def rows_of(results: Sequence[Result]) -> list[Row]:
         cell = result.cell
         groups.setdefault((cell.dataset, cell.contexts, cell.cva), []).append(result)
     baselines = {
-        dataset: mean(scores)
+        dataset: estimate(scores).mean
         for (dataset, contexts, _), group in groups.items()
         if not contexts and (scores := Row(tuple(group), None).scores(TEXT))
     }
@@ -92,9 +92,12 @@ def rows_of(results: Sequence[Result]) -> list[Row]:
 
 def spread(scores: Sequence[float]) -> str:
     """Writes mean ± standard deviation (of a sample) of scores in percent; without ± for a single one."""
-    if not scores:
-        return MISSING
-    return f"{mean(scores):.2f} ± {stdev(scores):.2f}" if len(scores) > 1 else f"{scores[0]:.2f}"
+    return mean_text(estimate(scores)) if scores else MISSING
+
+
+def mean_text(found: Estimate) -> str:
+    """Writes mean ± standard deviation of an estimate in percent; without ± for a single seed."""
+    return f"{found.mean:.2f}" if found.std is None else f"{found.mean:.2f} ± {found.std:.2f}"
 
 
 def signed(difference: float | None) -> str:
@@ -170,7 +173,7 @@ def markdown(results: Sequence[Result]) -> str:
     for dataset in dict.fromkeys(row.cell.dataset for row in rows):
         of_dataset = [row for row in rows if row.cell.dataset == dataset]
         lines += [f"## {dataset}", "", caption(of_dataset), ""]
-        lines += _table(HEADER, [cells_of(row) for row in of_dataset])
+        lines += markdown_table(HEADER, [cells_of(row) for row in of_dataset])
         lines += ["", NOTE, ""]
         for row in of_dataset:
             lines += [f"- failed: {row.label}, seed {r.cell.seed}: {r.failure}" for r in row.failures]
@@ -186,10 +189,11 @@ def _reported(dataset: str) -> list[str]:
     if not numbers:
         return []
     body = [[n.system, n.encoder or MISSING, n.f1, n.source] for n in numbers]
-    return [f"Reported by others on {dataset}:", "", *_table(("system", "encoder", "F1", "source"), body), ""]
+    return [f"Reported by others on {dataset}:", "", *markdown_table(("system", "encoder", "F1", "source"), body), ""]
 
 
-def _table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Writes a table as lines of Markdown."""
     lines = [header, ["---"] * len(header), *body]
     return ["| " + " | ".join(line) + " |" for line in lines]
 
@@ -213,6 +217,7 @@ def table_csv(results: Sequence[Result]) -> str:
             scores = row.scores(view)
             if not scores:
                 continue
+            found, difference = estimate(scores), row.difference(view)
             lines.append(
                 {
                     "dataset": row.cell.dataset,
@@ -220,22 +225,20 @@ def table_csv(results: Sequence[Result]) -> str:
                     "contexts": "+".join(row.cell.contexts),
                     "cva": row.cell.cva,
                     "view": view,
-                    "f1_mean": round(mean(scores), 4),
-                    "f1_std": round(stdev(scores), 4) if len(scores) > 1 else "",
-                    "seeds": len(scores),
+                    "f1_mean": round(found.mean, 4),
+                    "f1_std": "" if found.std is None else round(found.std, 4),
+                    "seeds": found.seeds,
                     "stale": sum(result.stale for result in row.results),
-                    "difference_to_bert_crf": ""
-                    if row.difference(view) is None
-                    else round(row.difference(view) or 0, 4),
-                    "precision_mean": round(mean(row.scores(view, "precision")), 4),
-                    "recall_mean": round(mean(row.scores(view, "recall")), 4),
-                    "dev_f1_mean": round(mean(row.scores(view, "f1", "dev")), 4),
+                    "difference_to_bert_crf": "" if difference is None else round(difference, 4),
+                    "precision_mean": round(estimate(row.scores(view, "precision")).mean, 4),
+                    "recall_mean": round(estimate(row.scores(view, "recall")).mean, 4),
+                    "dev_f1_mean": round(estimate(row.scores(view, "f1", "dev")).mean, 4),
                     "paper_f1": "" if number is None else number.f1,
                     "paper_encoder": "" if number is None else number.encoder,
                     "paper_source": "" if number is None else number.source,
                 }
             )
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def cells_csv(results: Sequence[Result]) -> str:
@@ -263,10 +266,11 @@ def cells_csv(results: Sequence[Result]) -> str:
             for view, scores in metrics[split].items():
                 line |= {f"{split}/{view}/{name}": value for name, value in scores.items()}
         lines.append(line)
-    return _csv(lines)
+    return csv_text(lines)
 
 
-def _csv(lines: Sequence[dict[str, Any]]) -> str:
+def csv_text(lines: Sequence[dict[str, Any]]) -> str:
+    """Writes records as CSV; a field that a record lacks stays empty."""
     names = list(dict.fromkeys(name for line in lines for name in line))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")

@@ -75,7 +75,8 @@ def main(argv: Sequence[str]) -> int:
         "--storage",
         type=str | None,
         help="Where trials are noted: a file ending in .log (journal) or .db (SQLite), or a URL such as "
-        "postgresql://user:password@host/database; by default sweep.db in the sweep's folder.",
+        "postgresql://user:password@host/database, whose driver (psycopg) is yours to install; by default sweep.db in "
+        "the sweep's folder.",
     )
     parser.add_argument("--name", type=str | None, help="The sweep's name in the storage; by default its folder's.")
     parser.add_argument(

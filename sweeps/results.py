@@ -15,9 +15,7 @@ from rich.table import Table
 
 from experiments.cell import Cell
 from experiments.study import Result
-from experiments.table import MISSING, spread
-from experiments.table import _csv as csv_text
-from experiments.table import _table as markdown_table
+from experiments.table import MISSING, csv_text, markdown_table, spread
 from lightning_ita.files import write_text
 from lightning_ita.models.ita import VIEWS
 from sweeps.plots import write_plots

@@ -120,8 +120,8 @@ def open_study(sweep: Sweep) -> Study:
     """
     optuna.logging.set_verbosity(logging.ERROR)
     pruners: dict[str, BasePruner] = {
-        # Not after the first epoch: learning rates that end best start slowly.
-        "median": MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=1),
+        # From the second epoch on: learning rates that end best may start slowly.
+        "median": MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=2),
         "halving": SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
         "none": NopPruner(),
     }
@@ -134,7 +134,8 @@ def open_study(sweep: Sweep) -> Study:
             load_if_exists=True,
         )
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError, OSError) as error:
-        raise UserError(f"--storage {sweep.place} cannot be opened: {first_line(error)}") from None
+        driver = "; PostgreSQL's: pip install 'psycopg[binary]'" if isinstance(error, ImportError) else ""
+        raise UserError(f"--storage {sweep.place} cannot be opened: {first_line(error)}{driver}") from None
     known, settings = study.user_attrs.get("settings"), sweep.settings()
     if known is None:
         study.set_user_attr("settings", settings)
@@ -224,11 +225,14 @@ def run_trials(sweep: Sweep, report: Report = lambda *_: None) -> None:
 
 
 def _retry_killed(study: Study, sweep: Sweep) -> None:
-    """Fails the trials whose process has ended without a word, and queues their values again."""
+    """Fails the trials whose process has ended without a word, and queues those of this folder again."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)  # of other machines, by their heartbeats, where there are any
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         lock = sweep.lock(f"trial-{trial.number}")
         if sweep.elsewhere and not Path(lock.lock_file).exists():
-            continue  # of another machine, for whose heartbeat the storage watches
+            continue  # of another machine
         try:
             with lock.acquire(timeout=0):
                 study.tell(trial.number, state=TrialState.FAIL)

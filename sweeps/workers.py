@@ -40,10 +40,12 @@ class SweepProgress:
             TimeRemainingColumn(),
             console=console,
         )
-        self.told = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state in FINISHED}
-        self.bar = self.progress.add_task("sweep", total=sweep.trials, completed=len(self.told))
-        if self.told:
-            console.print(f"going on: {len(self.told)} of {sweep.trials} trials are finished", highlight=False)
+        ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        self.told = {trial.number for trial in ended}
+        finished = sum(trial.state in FINISHED for trial in ended)
+        self.bar = self.progress.add_task("sweep", total=sweep.trials, completed=finished)
+        if ended:
+            console.print(f"going on: {finished} of {sweep.trials} trials are finished", highlight=False)
 
     def __enter__(self) -> SweepProgress:
         self.progress.start()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import Any
 
-from lightning_ita.data.conll import read_text
 from lightning_ita.errors import DataError
-from lightning_ita.files import sha256_of
+from lightning_ita.files import read_text, sha256_of
 
 # Images of a corpus that share one text more often than this are probably one broken image.
 REPEATED_SHARE = 0.01
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,22 @@ class Contexts:
         kind: ``cap``, ``tag`` or ``ocr``.
         source: Where the texts come from, as the file's name says: ``blip2`` in ``twitter15.cap.blip2.jsonl``.
         texts: Texts by image id; an image it said nothing of has none.
-        sha256: Digest of what was read.
+        sha256: Digest of what was read; of texts out of a store, that of the file they would make, so that a cell's
+            identity is the same from either.
+        failed: Why an engine failed, by image id; those have no texts.
+        provenance: The engine, its model, version and parameters, where they are known.
     """
 
     kind: str
     source: str
     texts: Mapping[str, tuple[str, ...]]
     sha256: str
+    failed: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def unread(self, images: Collection[str]) -> int:
+        """Counts the images an engine has not seen; 0 for a file, of which one cannot tell."""
+        return len(set(images) - self.texts.keys() - self.failed.keys()) if self.provenance else 0
 
     def repeated(self) -> tuple[str, int] | None:
         """Returns the text that suspiciously many images share and their number: a placeholder or a broken image."""
@@ -61,7 +71,7 @@ def read_contexts(path: Path, kind: str) -> Contexts:
             raise DataError(f"not JSON: {error.msg}", path, number) from None
         if not isinstance(entry, dict) or not _well_formed(entry):
             raise DataError(f'expected {{"image": id, "texts": [text, ...]}}, found {line[:80]}', path, number)
-        image = _image_id(entry["image"])
+        image = image_id(entry["image"])
         if image in texts:
             raise DataError(f"image {image!r} stands twice", path, number)
         texts[image] = tuple(text for text in entry["texts"] if text.strip())
@@ -70,12 +80,18 @@ def read_contexts(path: Path, kind: str) -> Contexts:
     return Contexts(kind, source, texts, sha256_of(path))
 
 
+def jsonl_of(texts: Mapping[str, Sequence[str]]) -> str:
+    """Writes contexts as `read_contexts` reads them, in the order of image ids: equal texts make equal files."""
+    lines = (json.dumps({"image": image, "texts": list(texts[image])}, ensure_ascii=False) for image in sorted(texts))
+    return "".join(f"{line}\n" for line in lines)
+
+
 def _well_formed(entry: dict[str, object]) -> bool:
     texts = entry.get("texts")
     return isinstance(entry.get("image"), str) and isinstance(texts, list) and all(isinstance(t, str) for t in texts)
 
 
-def _image_id(name: str) -> str:
+def image_id(name: str) -> str:
     """Strips a picture's extension: files name images both ways."""
     path = PurePath(name)
-    return path.stem if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".gif", ".webp"} else name
+    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name

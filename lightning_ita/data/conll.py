@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lightning_ita.data.tags import LabelConvention, bio_tags, repair
 from lightning_ita.errors import DataError, unknown
+from lightning_ita.files import read_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +24,6 @@ class Tweet:
     id: str
     words: tuple[str, ...]
     tags: tuple[str, ...]
-
-
-def read_text(path: Path) -> str:
-    """Reads a UTF-8 file, with or without a byte-order mark.
-
-    Raises:
-        DataError: A line is not UTF-8; names it.
-    """
-    raw = path.read_bytes()
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"not UTF-8 (byte 0x{raw[error.start]:02x}); convert the file, for example with `iconv -t UTF-8`",
-            path,
-            line,
-        ) from None
 
 
 def read_tweets(path: Path, types: Sequence[str], labels: LabelConvention = "repair") -> list[Tweet]:

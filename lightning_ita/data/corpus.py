@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 from lightning_ita.contexts.jsonl import Contexts, read_contexts
+from lightning_ita.contexts.store import ContextStore
 from lightning_ita.data.conll import Tweet, read_tweets
 from lightning_ita.data.releases import release_of, split_warnings
 from lightning_ita.data.tags import LabelConvention
@@ -114,6 +115,8 @@ def read_corpus(
     kinds: Iterable[str] = (),
     context_files: Mapping[str, str] | None = None,
     labels: LabelConvention = "repair",
+    context_store: str | None = None,
+    context_engines: Mapping[str, str] | None = None,
 ) -> Corpus:
     """Reads a data set from disk and checks it.
 
@@ -124,6 +127,8 @@ def read_corpus(
         kinds: Kinds of context wanted.
         context_files: Files by kind, where they are not found by their name.
         labels: What becomes of stray ``I-`` tags.
+        context_store: A store of contexts, for kinds that `context_files` does not name.
+        context_engines: Whose contexts to take from the store, by kind.
 
     Raises:
         UserError: A file is missing or malformed, or a file of contexts knows none of the images.
@@ -133,13 +138,37 @@ def read_corpus(
     digests = {split: sha256_of(path) for split, path in paths.items()}
     contexts = {}
     for kind in kinds:
-        path = find_contexts(name, kind, folder, context_files or {})
-        contexts[kind] = read_contexts(path, kind)
+        if context_store is not None and kind not in (context_files or {}):
+            contexts[kind] = stored_contexts(name, kind, context_store, splits, context_engines or {})
+        else:
+            path = find_contexts(name, kind, folder, context_files or {})
+            contexts[kind] = read_contexts(path, kind)
+            check_ids(contexts[kind], splits, path)
         digests[kind] = contexts[kind].sha256
-        check_ids(contexts[kind], splits, path)
     return Corpus(
         name, tuple(types), splits, contexts, digests, tuple(corpus_warnings(name, splits, contexts, digests))
     )
+
+
+def stored_contexts(
+    name: str,
+    kind: str,
+    context_store: str,
+    splits: Mapping[str, Sequence[Tweet]],
+    context_engines: Mapping[str, str],
+) -> Contexts:
+    """Reads what an engine said of a corpus's images from a store.
+
+    Raises:
+        UserError: The store cannot be read, has no or several engines of the kind, or nothing on these images.
+    """
+    path = Path(context_store).expanduser()
+    ids = {tweet.id for tweets in splits.values() for tweet in tweets}
+    with ContextStore(path, readonly=True) as store:
+        contexts = store.contexts(kind, ids, context_engines.get(kind))
+    if not contexts.texts:
+        raise DataError(f"{contexts.source} has read none of the images of {name}: is it another corpus's store?", path)
+    return contexts
 
 
 def check_ids(contexts: Contexts, splits: Mapping[str, Sequence[Tweet]], path: Path) -> None:
@@ -168,7 +197,12 @@ def corpus_warnings(
         if repeated and digests[left] != digests[right]:
             tweets = f"{len(repeated)} tweets stand" if len(repeated) > 1 else "1 tweet stands"
             warnings.append(f"{name}: {tweets} in both {left} and {right}")
+    ids = {tweet.id for tweets in splits.values() for tweet in tweets}
     for kind, source in contexts.items():
+        for number, what in ((len(source.failed), "failed on"), (source.unread(ids), "has not read")):
+            if number:
+                images = "1 image: its tweet has" if number == 1 else f"{number} images: their tweets have"
+                warnings.append(f"{name}: {source.source} {what} {images} no {kind} context")
         repeated_text = source.repeated()
         if repeated_text is not None:
             text, count = repeated_text

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightning_ita.data.conll import read_text
 from lightning_ita.data.corpus import Corpus, find_folder
 from lightning_ita.data.datamodule import MNERDataModule
 from lightning_ita.errors import DataError
+from lightning_ita.files import read_text
 
 
 class CustomDataModule(MNERDataModule):

@@ -63,6 +63,8 @@ class MNERDataModule(pl.LightningDataModule):
         contexts: Visual contexts of the cross-modal view: any of ``tag``, ``cap``, ``ocr``, or none.
         data_dir: The folder of the data set, or the folder above it.
         context_files: Files of contexts by kind, where they are not found by their name.
+        context_store: A store of contexts; kinds in `context_files` are not read from it.
+        context_engines: Whose contexts to take from the store, by kind, where it has several engines of one kind.
         encoder: The encoder whose tokenizer cuts the words: ``minilm``, a folder, or a Hub id.
         batch_size: Tweets a training batch.
         token_budget: Sub-tokens a training batch, both views and padding included, in place of `batch_size`.
@@ -88,6 +90,8 @@ class MNERDataModule(pl.LightningDataModule):
         contexts: Sequence[str] = (),
         data_dir: str | None = None,
         context_files: Mapping[str, str] | None = None,
+        context_store: str | None = None,
+        context_engines: Mapping[str, str] | None = None,
         encoder: str = "minilm",
         batch_size: int = 16,
         token_budget: int | None = None,
@@ -103,6 +107,8 @@ class MNERDataModule(pl.LightningDataModule):
         self.contexts = parse_contexts(contexts)
         self.data_dir = data_dir
         self.context_files = dict(context_files or {})
+        self.context_store = context_store
+        self.context_engines = dict(context_engines or {})
         self.encoder = encoder
         self.batch_size = batch_size
         self.token_budget = token_budget
@@ -136,7 +142,16 @@ class MNERDataModule(pl.LightningDataModule):
     def read(self) -> Corpus:
         """Reads the corpus from `data_dir`."""
         folder = find_folder(self.dataset, self.data_dir, self.how_to_get)
-        corpus = read_corpus(self.dataset, folder, self.types, self.contexts, self.context_files, self.labels)
+        corpus = read_corpus(
+            self.dataset,
+            folder,
+            self.types,
+            self.contexts,
+            self.context_files,
+            self.labels,
+            self.context_store,
+            self.context_engines,
+        )
         sizes = tuple(len(corpus.splits[split]) for split in SPLITS)
         if self.expected_sizes in (None, sizes):
             return corpus

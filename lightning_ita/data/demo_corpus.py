@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from lightning_ita.contexts.jsonl import Contexts
 from lightning_ita.data.conll import Tweet
-from lightning_ita.data.corpus import SPLITS, Corpus
+from lightning_ita.data.corpus import SPLITS, Corpus, corpus_warnings, stored_contexts
 from lightning_ita.data.datamodule import MNERDataModule
 from lightning_ita.data.demo import DemoConfig, generate
 from lightning_ita.data.demo.writing import text_files
@@ -22,8 +23,19 @@ class DemoDataModule(MNERDataModule):
     how_to_get = "`python -m lightning_ita.data.demo --out DIR` writes it; without --data-dir it is generated."
 
     def read(self) -> Corpus:
-        """Generates the corpus, or reads it from `data_dir`."""
-        return super().read() if self.data_dir is not None else generated(DemoConfig(), self.contexts)
+        """Generates the corpus, or reads it from `data_dir`; contexts come from the store if there is one."""
+        if self.data_dir is not None:
+            return super().read()
+        corpus = generated(DemoConfig(), self.contexts)
+        if self.context_store is None:
+            return corpus
+        contexts = {
+            kind: stored_contexts("demo", kind, self.context_store, corpus.splits, self.context_engines)
+            for kind in self.contexts
+        }
+        digests = {**corpus.digests, **{kind: found.sha256 for kind, found in contexts.items()}}
+        warnings = tuple(corpus_warnings("demo", corpus.splits, contexts, digests))
+        return replace(corpus, contexts=contexts, digests=digests, warnings=warnings)
 
 
 def generated(config: DemoConfig, kinds: tuple[str, ...]) -> Corpus:

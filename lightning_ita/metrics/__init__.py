@@ -1,5 +1,5 @@
 """Entity-level scores."""
 
-from lightning_ita.metrics.entity_f1 import EntityF1, entity_counts, find_mentions
+from lightning_ita.metrics.entity_f1 import EntityF1, entity_counts, find_mentions, sentence_counts
 
-__all__ = ["EntityF1", "entity_counts", "find_mentions"]
+__all__ = ["EntityF1", "entity_counts", "find_mentions", "sentence_counts"]

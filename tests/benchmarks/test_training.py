@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import scaling, train
+from benchmarks import fidelity, scaling, train
+from experiments.cell import Cell, Source
 from lightning_ita.data import DATASETS
 from lightning_ita.data.demo import DemoConfig
 from lightning_ita.data.demo_corpus import generated
+from lightning_ita.models.recipes import Recipe
 
 
 @pytest.fixture
@@ -35,3 +37,10 @@ def test_growth_and_utilisation_run_on_a_cpu(tmp_path: Path, capsys: pytest.Capt
     options = ["--device=cpu", "--encoders=tiny", "--steps=1", "--threads=1", "--utilisation", "--token-budget=512"]
     scaling.main([*options, "--gradient-checkpointing"])
     assert "| tiny |" in capsys.readouterr().out
+
+
+def test_the_plain_loop_learns_and_is_scored_in_both_views(small: train.Workload, tmp_path: Path) -> None:
+    cell = Cell("demo", ("cap",), "token", small.encoder, recipe=Recipe(epochs=1, batch_size=8))
+    f1 = fidelity.plain_f1(cell, Source())
+    assert set(f1) == {"T", "I+T"}
+    assert all(0 <= value <= 100 for value in f1.values())

@@ -278,8 +278,8 @@ def test_cells_of_other_code_are_marked_and_run_again_on_demand(
     assert "stale: demo ITA-Cap, seed 1" in shown
     assert "1 cells were measured with other code than today's; --rerun-stale runs them again" in shown
     table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
-    assert "1/1* |" in table
-    assert "* some of these cells were measured with other code than today's" in table
+    assert "1/1† |" in table
+    assert "† some of these cells were measured with other code than today's" in table
 
     assert ablate.main([*command, "--rerun-stale"]) == 0
     assert "stale" not in capsys.readouterr().out

@@ -219,6 +219,18 @@ def test_a_hopeless_run_ends_early_but_not_in_its_last_epoch() -> None:
     assert study.trials[0].intermediate_values == {1: 60.0, 2: 40.0, 3: 40.0}
 
 
+def test_the_default_pruner_lets_a_first_epoch_pass(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "run_cell", stub)
+    sweep = replace(sweep, pruner="median")
+    study = open_study(sweep)
+    for score in (60.0, 61.0, 62.0, 63.0, 64.0, 10.0):
+        trial = study.ask()
+        for epoch in (1, 2):
+            trial.report(score, epoch)
+            assert trial.should_prune() == (score == 10.0 and epoch == 2)
+        study.tell(trial, score)
+
+
 def test_the_first_trial_has_the_recipes_own_values(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "run_cell", stub)
     base = replace(sweep.base, contexts=("tag",), recipe=Recipe(learning_rate=2e-4, temperature=3.0))

@@ -1,0 +1,76 @@
+"""``python -m experiments.report``: a study folder becomes tables, plots, tests and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.cli import add_source, guard, make_console, make_parser, source_of
+from experiments.report.evidence import QUESTIONS, weigh
+from experiments.report.findings import findings, gaps
+from experiments.report.grids import main_grid, verdict_grid
+from experiments.report.latex import latex
+from experiments.report.page import page
+from experiments.report.reading import read_split, read_study
+from experiments.report.text import comparisons_csv, markdown, rows_csv, terminal, types_csv
+from experiments.resampling import RESAMPLES
+from lightning_ita.errors import UserError
+from lightning_ita.files import write_text
+
+DESCRIPTION = """\
+Reports a study: tables with intervals, significance and the share of the I+T gain that the text view keeps; plots;
+tweets that the image fixed or spoilt; where every number comes from. Reads what is finished, shows what is missing,
+trains nothing. Prints the ablation and its tests; writes report.html, report.md, tables.tex, rows.csv,
+comparisons.csv and types.csv.
+
+examples:
+  python -m experiments.report runs/demo-minilm-cap+tag
+      the default study
+  python -m experiments.report runs/twitter --data-dir DATA
+      a study of an earlier version, whose predictions hold no words: they are read from the corpus, after its digests
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns 0."""
+    parser = make_parser("python -m experiments.report", DESCRIPTION)
+    parser.add_argument("study", type=str, help="The folder an ablation was written to.")
+    parser.add_argument("--out", type=str | None, help="Where to write; by default report/ in the study's folder.")
+    parser.add_argument(
+        "--resamples", type=int, default=RESAMPLES, help="Resamples of the bootstrap and of the randomisation."
+    )
+    add_source(parser)
+    arguments = parser.parse_args(list(argv))
+    if arguments.resamples < 100:
+        raise UserError(f"--resamples {arguments.resamples}: expected 100 or more")
+
+    console, source = make_console(), source_of(arguments)
+    study = read_study(Path(arguments.study))
+    with console.status("resampling"):
+        evidence = [weigh(study, name, read_split(study, name, source), arguments.resamples) for name in study.data]
+    for each in evidence:
+        console.rule(each.dataset)
+        for line in findings(each):
+            console.print(f"• {line}", markup=False, highlight=False)
+        for grid in [main_grid(study, each), *(verdict_grid(each, question) for question in QUESTIONS)]:
+            if grid.rows:
+                console.print(terminal(grid))
+        for line in gaps(study, each):
+            console.print(f"note: {line}", markup=False, highlight=False)
+    files = {
+        "report.html": page(study, evidence),
+        "report.md": markdown(study, evidence),
+        "tables.tex": latex(study, evidence),
+        "rows.csv": rows_csv(evidence),
+        "comparisons.csv": comparisons_csv(evidence),
+        "types.csv": types_csv(evidence),
+    }
+    out = Path(arguments.out) if arguments.out else study.path / "report"
+    for name, text in files.items():
+        write_text(out / name, text)
+    console.print("written: " + ", ".join(str(out / name) for name in files), soft_wrap=True, highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    guard(main)

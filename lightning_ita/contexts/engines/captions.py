@@ -1,0 +1,235 @@
+"""Captions: CoCa by open_clip, BLIP and BLIP-2 by transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_ita.contexts.engine import Reading
+from lightning_ita.contexts.engines.clip import OpenClip
+from lightning_ita.contexts.engines.decoding import beam_search, best_first, sample, sampling
+from lightning_ita.contexts.engines.hub import HubModel
+from lightning_ita.contexts.engines.loading import as_json, autocast
+from lightning_ita.contexts.engines.zero_shot import check_count, check_share
+from lightning_ita.errors import UserError, unknown
+from lightning_ita.models.recipes import Precision
+
+Decoding = Literal["beam", "sample"]
+
+
+class _Captioner:
+    """What caption engines share: how captions are decoded.
+
+    Args:
+        captions: Most captions an image; fewer where some come out alike.
+        decoding: ``beam``: the likeliest that a beam search finds, often much alike; ``sample``: drawn by lot from the
+            likeliest sub-tokens, more varied.
+        beams: Width of the beam search; as many as captions if not given.
+        top_p: Sampling: mass of the likeliest sub-tokens that are drawn from.
+        temperature: Sampling: divides the logits.
+        seed: Sampling: any integer; what is drawn for an image follows from it and from the image's pixels.
+        max_tokens: Most sub-tokens a caption.
+        batch_size: Images at once.
+    """
+
+    def __init__(
+        self,
+        captions: int = 5,
+        decoding: Decoding = "beam",
+        beams: int | None = None,
+        top_p: float = 0.9,
+        temperature: float = 1.0,
+        seed: int = 0,
+        max_tokens: int = 30,
+        batch_size: int = 16,
+    ):
+        if decoding not in ("beam", "sample"):
+            raise unknown("decoding", decoding, ["beam", "sample"])
+        self.captions = check_count("captions", captions)
+        self.beams = check_count("beams", captions if beams is None else beams)
+        if self.beams < captions:
+            raise UserError(f"beams={beams} is less than captions={captions}: a beam search keeps no more captions")
+        self.top_p, self.seed = check_share("top_p", top_p), seed
+        if not temperature > 0 or top_p == 0:
+            raise UserError("temperature and top_p must be greater than 0; decoding=beam is without chance")
+        self.decoding, self.temperature = decoding, float(temperature)
+        self.max_tokens, self.batch_size = check_count("max_tokens", max_tokens), check_count("batch_size", batch_size)
+
+    def _parameters(self, **more: object) -> dict[str, object]:
+        """What decides the captions, only that which plays a part."""
+        chance: dict[str, object] = {"top_p": self.top_p, "temperature": self.temperature, "seed": self.seed}
+        how = {"beams": self.beams} if self.decoding == "beam" else chance
+        return as_json(
+            {"captions": self.captions, "decoding": self.decoding, "max_tokens": self.max_tokens} | how | more
+        )
+
+
+class CoCa(_Captioner):
+    """Engine ``cap=coca``: captions by CoCa, as open_clip loads it.
+
+    The sub-tokens are chosen here: open_clip's own ``generate`` needs a class that transformers 5 no longer has, and
+    draws all images of a batch from one stream of chance.
+
+    Args:
+        model: See `clip.locate`; the architecture must be a CoCa.
+        device: A device; the accelerator by default.
+        precision: ``bfloat16``, ``float32``, or ``auto``: the former where it is fast.
+        **decoding: See `_Captioner`.
+
+    Raises:
+        UserError: The model cannot be read or is no CoCa, or a value is out of its range.
+    """
+
+    kind = "cap"
+    name = "coca"
+    default_model = "coca_ViT-B-32/mscoco_finetuned_laion2b_s13b_b90k"
+    # As open_clip: very short captions are likely and say nothing.
+    min_tokens = 5
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        captions: int = 5,
+        decoding: Decoding = "beam",
+        beams: int | None = None,
+        top_p: float = 0.9,
+        temperature: float = 1.0,
+        seed: int = 0,
+        max_tokens: int = 30,
+        batch_size: int = 16,
+        device: str | None = None,
+        precision: Precision = "auto",
+    ):
+        super().__init__(captions, decoding, beams, top_p, temperature, seed, max_tokens, batch_size)
+        self.model = model or self.default_model
+        what = f"cap={self.name}:{self.model}"
+        self.clip = OpenClip(what, self.model, model is not None, device, precision)
+        if not hasattr(self.clip.net, "text_decoder"):
+            raise UserError(f"{what} writes no captions: it is a CLIP; name a CoCa, for example {self.default_model}")
+        tokenizer = self.clip.tokenizer
+        if not hasattr(tokenizer, "sot_token_id"):
+            raise UserError(f"{what} has another tokenizer than CLIP's, which this engine does not know how to end")
+        room = self.clip.net.context_length - 2
+        if not self.min_tokens < self.max_tokens <= room:
+            raise UserError(f"max_tokens must lie between {self.min_tokens + 1} and {room} for {what}")
+        self.prepare = self.clip.resize
+        self.version = self.clip.version
+        self.parameters = self._parameters(precision=self.clip.precision, min_tokens=self.min_tokens)
+
+    @torch.inference_mode()
+    def read(self, prepared: Sequence[np.ndarray]) -> list[Reading]:
+        """Captions a batch of prepared images."""
+        clip, tokenizer = self.clip, self.clip.tokenizer
+        with autocast(clip.device, clip.precision):
+            latent, tokens_of_image = clip.net._encode_image(clip.pixels(np.stack(prepared)))
+
+            def step(tokens: Tensor, rows: Tensor) -> Tensor:
+                rows = rows.to(clip.device)
+                said = clip.net(None, tokens.to(clip.device), latent[rows], tokens_of_image[rows], output_labels=False)
+                return said["logits"][:, -1]
+
+            ends = (tokenizer.sot_token_id, tokenizer.eot_token_id, self.min_tokens, self.max_tokens)
+            if self.decoding == "beam":
+                found, means = beam_search(step, len(prepared), self.beams, *ends)
+            else:
+                luck = sampling(prepared, self.captions, self.seed, self.top_p, self.temperature)
+                found, means = sample(step, luck, len(prepared), self.captions, *ends)
+        return [
+            Reading(*_most(self.captions, *best_first([self._text(each) for each in tokens], mean)))
+            for tokens, mean in zip(found.tolist(), means.tolist(), strict=True)
+        ]
+
+    def _text(self, tokens: list[int]) -> str:
+        """The text of sub-tokens up to the end."""
+        tokenizer = self.clip.tokenizer
+        end = tokens.index(tokenizer.eot_token_id) if tokenizer.eot_token_id in tokens else len(tokens)
+        special = set(tokenizer.all_special_ids)
+        return str(tokenizer.decode([token for token in tokens[:end] if token not in special]))
+
+
+class Blip(_Captioner):
+    """Engine ``cap=blip``: captions by BLIP or BLIP-2, as transformers loads them.
+
+    Args:
+        model: A folder or a Hub name, with weights as safetensors; its configuration says which of the two it is.
+        device: A device; the accelerator by default.
+        precision: ``bfloat16``, ``float32``, or ``auto``: the former where it is fast; weights are held in it.
+        **decoding: See `_Captioner`.
+
+    Raises:
+        UserError: The model cannot be read or is neither, or a value is out of its range.
+    """
+
+    kind = "cap"
+    name = "blip"
+    default_model = "Salesforce/blip-image-captioning-base"
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        captions: int = 5,
+        decoding: Decoding = "beam",
+        beams: int | None = None,
+        top_p: float = 0.9,
+        temperature: float = 1.0,
+        seed: int = 0,
+        max_tokens: int = 30,
+        batch_size: int = 16,
+        device: str | None = None,
+        precision: Precision = "auto",
+    ):
+        super().__init__(captions, decoding, beams, top_p, temperature, seed, max_tokens, batch_size)
+        self.model = model or self.default_model
+        what = f"cap={self.name}:{self.model}"
+        self._hub = HubModel(
+            what, self.model, model is not None, "AutoModelForImageTextToText", device, precision, in_precision=True
+        )
+        if (found := self._hub.net.config.model_type) not in ("blip", "blip-2"):
+            raise UserError(f"{what} is a model of type {found!r}; this engine reads blip and blip-2")
+        self._tokenizer = self._hub.load_tokenizer()
+        self.prepare = self._hub.resize
+        self.version = self._hub.version
+        self.parameters = self._parameters(precision=self._hub.precision)
+
+    @torch.inference_mode()
+    def read(self, prepared: Sequence[np.ndarray]) -> list[Reading]:
+        """Captions a batch of prepared images."""
+        hub, beam = self._hub, self.decoding == "beam"
+        pixels = hub.inputs(prepared)["pixel_values"].to(hub.net.dtype)
+        options: dict[str, Any] = {"num_beams": self.beams, "num_return_sequences": self.captions}
+        if not beam:
+            pixels = pixels.repeat_interleave(self.captions, dim=0)
+            luck = sampling(prepared, self.captions, self.seed, self.top_p, self.temperature)
+            options = {"num_beams": 1, "logits_processor": luck, "output_logits": True}
+        out = hub.net.generate(
+            pixel_values=pixels,
+            max_new_tokens=self.max_tokens,
+            do_sample=False,
+            return_dict_in_generate=True,
+            output_scores=beam,
+            **options,
+        )
+        texts = self._tokenizer.batch_decode(out.sequences, skip_special_tokens=True)
+        means = (out.sequences_scores if beam else self._means(out)).tolist()
+        groups = range(0, len(texts), self.captions)
+        return [Reading(*best_first(texts[i : i + self.captions], means[i : i + self.captions])) for i in groups]
+
+    def _means(self, out: Any) -> Tensor:
+        """Mean log-probability of each sampled caption's sub-tokens, the end included, shape (rows,)."""
+        # (rows, length, sub-tokens)
+        log_probs = torch.stack(out.logits, dim=1).float().log_softmax(dim=-1)
+        chosen = out.sequences[:, -log_probs.shape[1] :]
+        pad = self._tokenizer.pad_token_id
+        said = chosen != pad
+        picked = log_probs.gather(2, chosen[..., None])[..., 0]
+        return (picked * said).sum(dim=1) / said.sum(dim=1).clamp_min(1)
+
+
+def _most(count: int, texts: tuple[str, ...], scores: tuple[float, ...]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    return texts[:count], scores[:count]

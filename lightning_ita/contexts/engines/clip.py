@@ -1,0 +1,228 @@
+"""CLIP models as open_clip loads them: where they come from, what they make of images and of prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lightning_ita.contexts.engines.loading import (
+    autocast,
+    choose_device,
+    choose_precision,
+    digest,
+    existing_path,
+    hub_revision,
+    load,
+    package_versions,
+    require,
+)
+from lightning_ita.contexts.engines.regions import not_too_long
+from lightning_ita.errors import UserError, unknown
+from lightning_ita.models.recipes import Precision
+
+# Prompts are short; a text tower that reads 32 instead of 77 sub-tokens is more than twice as fast.
+PROMPT_LENGTH = 32
+PROMPTS_AT_ONCE = 256
+HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "open_clip_config.json", "model.safetensors")
+NEEDS = "open_clip_config.json and open_clip_model.safetensors"
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Resizes an image as a model wants it, to bytes: a quarter of what its input weighs. Pickles without the model.
+
+    Attributes:
+        steps: open_clip's own transform, without the conversion to normalised floats.
+    """
+
+    steps: tuple[Any, ...]
+
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        """Returns the pixels, shape (3, height, width), unsigned bytes."""
+        image = not_too_long(image)
+        for step in self.steps:
+            image = step(image)
+        return np.asarray(image).transpose(2, 0, 1).copy()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a model of open_clip is.
+
+    Attributes:
+        name: What open_clip calls it: an architecture, ``local-dir:...`` or ``hf-hub:...``.
+        weights: Of an architecture, a published name or a file.
+        folder: The folder or file it is read from; ``None`` on the Hub.
+        repository: The Hub's name for it; empty in a folder.
+        quick_gelu: Whether an architecture's weights were trained with that activation.
+    """
+
+    name: str
+    weights: str | None
+    folder: Path | None
+    repository: str = ""
+    quick_gelu: bool = False
+
+    @property
+    def version(self) -> str:
+        """The digest of local files, the commit of a repository."""
+        return digest(self.folder) if self.folder else hub_revision(self.repository, HUB_FILES)
+
+
+def locate(model: str) -> Checkpoint:
+    """Reads the name of a model.
+
+    Args:
+        model: ``ARCHITECTURE/WEIGHTS``, both as open_clip lists them or the latter a file; a folder with
+            ``open_clip_config.json`` and weights; a Hub name, ``OWNER/NAME``.
+
+    Raises:
+        UserError: It is none of these; the nearest is suggested.
+    """
+    open_clip = require("open_clip")
+    if (folder := existing_path(model)) is not None:
+        return Checkpoint(f"local-dir:{folder}", None, folder)
+    architecture, _, weights = model.partition("/")
+    published = open_clip.list_pretrained()
+    if architecture in open_clip.list_models():
+        if config := open_clip.get_pretrained_cfg(architecture, weights):
+            repository = str(config.get("hf_hub", ""))
+            repository = repository if repository.endswith("/") else repository.rpartition("/")[0]
+            return Checkpoint(architecture, weights, None, repository.rstrip("/"), bool(config.get("quick_gelu")))
+        if (file := Path(weights).expanduser()).is_file():
+            return Checkpoint(architecture, str(file), file)
+        known = [name for arch, name in published if arch == architecture]
+        raise unknown(f"weights (or file) of {architecture}", weights, known or ["a file of weights"])
+    owner, slash, name = model.removeprefix("hf-hub:").partition("/")
+    if owner and slash and name and "/" not in name:
+        return Checkpoint(f"hf-hub:{owner}/{name}", None, None, f"{owner}/{name}")
+    raise UserError(
+        f"{unknown('open_clip model', model, [f'{a}/{w}' for a, w in published if a == 'ViT-B-32'])} "
+        f"Others are in open_clip.list_pretrained(); a folder or a Hub name, OWNER/NAME, works as well."
+    )
+
+
+class OpenClip:
+    """A model of open_clip on its device.
+
+    Args:
+        what: The engine as the user writes it, for error messages.
+        model: What `locate` reads.
+        may_download: Whether the user has named the model.
+        device: A device; the accelerator by default.
+        precision: Of the towers; scores are always float32.
+
+    Attributes:
+        net: The module, in evaluation mode.
+        resize: Makes an image the input of `encode_images`.
+        version: Of open_clip and of the weights.
+        precision: The one in use.
+        device: The one in use.
+    """
+
+    def __init__(
+        self, what: str, model: str, may_download: bool, device: str | None = None, precision: Precision = "auto"
+    ):
+        self._open_clip = require("open_clip")
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        self.what = what
+        self.checkpoint = locate(model)
+        self.net, self.tokenizer = load(what, self._load, self.checkpoint.folder, may_download, NEEDS)
+        self.net.eval().requires_grad_(False).to(self.device)
+        *resizing, normalise = self._open_clip.transform.image_transform_v2(
+            self._open_clip.transform.PreprocessCfg(**self.net.visual.preprocess_cfg), is_train=False
+        ).transforms
+        self.resize = Resize(tuple(resizing[:-1]))
+        self._mean, self._std = (
+            torch.tensor(values, device=self.device)[:, None, None] for values in (normalise.mean, normalise.std)
+        )
+        self._shorten()
+
+    def _load(self) -> tuple[Any, Any]:
+        place = self.checkpoint
+        net = self._open_clip.create_model(
+            place.name,
+            place.weights,
+            require_pretrained=True,
+            weights_only=True,
+            # The activation is a property of the weights; the architecture's name alone may get it wrong.
+            force_quick_gelu=place.quick_gelu,
+        )
+        return net, self._open_clip.get_tokenizer(place.name)
+
+    def _shorten(self) -> None:
+        """Cuts the text tower to `PROMPT_LENGTH`: exact where no position sees a later one and the last is read out."""
+        net = self.net
+        self.prompt_length: int | None = None
+        plain = isinstance(net, self._open_clip.CLIP) and net.attn_mask is not None and net.text_pool_type == "argmax"
+        if plain and net.context_length > PROMPT_LENGTH:
+            net.positional_embedding = torch.nn.Parameter(net.positional_embedding[:PROMPT_LENGTH], requires_grad=False)
+            net.attn_mask = net.attn_mask[:PROMPT_LENGTH, :PROMPT_LENGTH]
+            self.prompt_length = PROMPT_LENGTH
+
+    @property
+    def version(self) -> str:
+        """Versions of the package and of the weights."""
+        return f"{package_versions('open_clip_torch')}, {self.checkpoint.version}"
+
+    def pixels(self, images: np.ndarray) -> Tensor:
+        """Normalises resized images on the device; shape (images, 3, height, width) before and after."""
+        return (torch.from_numpy(images).to(self.device).float() / 255 - self._mean) / self._std
+
+    @torch.inference_mode()
+    def encode_images(self, images: np.ndarray) -> Tensor:
+        """Embeds resized images.
+
+        Args:
+            images: Unsigned bytes, shape (images, 3, height, width).
+
+        Returns:
+            Unit vectors, shape (images, width of the embedding), float32.
+        """
+        with autocast(self.device, self.precision):
+            embedded = self.net.encode_image(self.pixels(images))
+        return torch.nn.functional.normalize(embedded.float(), dim=-1)
+
+    @torch.inference_mode()
+    def encode_prompts(self, prompts: Sequence[Sequence[str]]) -> Tensor:
+        """Embeds classes, each the mean of its prompts' embeddings.
+
+        Args:
+            prompts: For each class, as many prompts as for any other.
+
+        Returns:
+            Unit vectors, shape (classes, width of the embedding), float32.
+
+        Raises:
+            UserError: A prompt is too long.
+        """
+        flat = [prompt for each in prompts for prompt in each]
+        tokens = self.tokenizer(flat)
+        if self.prompt_length is not None:
+            over = tokens[:, self.prompt_length :].any(dim=1)
+            if over.any():
+                longest = flat[int(over.int().argmax())]
+                raise UserError(
+                    f"the prompt {longest!r} has more than {self.prompt_length} sub-tokens: shorten its words"
+                )
+            tokens = tokens[:, : self.prompt_length]
+        parts = []
+        for part in tokens.split(PROMPTS_AT_ONCE):
+            with autocast(self.device, self.precision):
+                embedded = self.net.encode_text(part.to(self.device))
+            parts.append(torch.nn.functional.normalize(embedded.float(), dim=-1))
+        means = torch.cat(parts).view(len(prompts), -1, parts[0].shape[-1]).mean(dim=1)
+        return torch.nn.functional.normalize(means, dim=-1)
+
+    @torch.inference_mode()
+    def probabilities(self, images: Tensor, classes: Tensor) -> Tensor:
+        """Softmax of the scaled cosines; shapes (..., width), (classes, width) give (..., classes)."""
+        return (self.net.logit_scale.exp().float() * images @ classes.T).softmax(dim=-1)

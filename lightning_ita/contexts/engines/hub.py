@@ -1,0 +1,106 @@
+"""Models of transformers that look at images: loading, and their input, half of it made in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image
+
+from lightning_ita.contexts.engines.loading import (
+    choose_device,
+    choose_precision,
+    digest,
+    existing_path,
+    hub_revision,
+    load,
+    package_versions,
+)
+from lightning_ita.contexts.engines.regions import not_too_long
+from lightning_ita.models.recipes import Precision
+
+NEEDS = "config.json, preprocessor_config.json, model.safetensors (pickled weights are not read) and any tokenizer"
+
+
+@dataclass(frozen=True)
+class ResizeForHub:
+    """Resizes an image as a processor of transformers would, to bytes. Pickles without the model.
+
+    Attributes:
+        processor: The image processor.
+    """
+
+    processor: Any
+
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        """Returns the pixels, shape (3, height, width), unsigned bytes."""
+        resized = self.processor(
+            images=not_too_long(image), do_rescale=False, do_normalize=False, do_pad=False, return_tensors="np"
+        )
+        return np.asarray(resized["pixel_values"][0]).clip(0, 255).round().astype(np.uint8)
+
+
+class HubModel:
+    """A model of transformers on its device.
+
+    Args:
+        what: The engine as the user writes it, for error messages.
+        model: A folder or a Hub name.
+        may_download: Whether the user has named the model.
+        auto_class: The class of transformers that loads it: ``AutoModelForObjectDetection`` ...
+        device: A device; the accelerator by default.
+        precision: The arithmetic of the engine.
+        in_precision: Whether the weights, too, are in that precision.
+
+    Attributes:
+        net: The module, in evaluation mode.
+        processor: Its image processor.
+        resize: The first half of its input: in worker processes, to bytes.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        model: str,
+        may_download: bool,
+        auto_class: str,
+        device: str | None = None,
+        precision: Precision = "auto",
+        in_precision: bool = False,
+    ):
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        self.what, self._may_download = what, may_download
+        self._folder = folder = existing_path(model)
+        self.place = str(folder or model)
+        dtype = torch.bfloat16 if in_precision and self.precision == "bfloat16" else torch.float32
+
+        def loader() -> tuple[Any, Any]:
+            net = getattr(transformers, auto_class).from_pretrained(self.place, use_safetensors=True, dtype=dtype)
+            return net, transformers.AutoImageProcessor.from_pretrained(self.place)
+
+        self.net, self.processor = load(what, loader, folder, may_download, NEEDS)
+        self.net.eval().requires_grad_(False).to(self.device)
+        self.resize = ResizeForHub(self.processor)
+        local = digest(folder) if folder else hub_revision(model, ("config.json",))
+        self.version = f"{package_versions('transformers')}, {local}"
+
+    def load_tokenizer(self) -> Any:
+        """Loads the tokenizer that lies beside the model."""
+        return load(
+            self.what,
+            lambda: transformers.AutoTokenizer.from_pretrained(self.place),
+            self._folder,
+            self._may_download,
+            NEEDS,
+        )
+
+    def inputs(self, images: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+        """Normalises resized images on the device; what the processor does after resizing."""
+        tensors = [torch.from_numpy(image).to(self.device) for image in images]
+        batch = self.processor(images=tensors, do_resize=False, do_center_crop=False, return_tensors="pt")
+        return {name: value.to(self.device) for name, value in batch.items()}

@@ -1,0 +1,201 @@
+"""What all engines need to load their models: packages, devices, precision, folders, the Hub, provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from huggingface_hub import constants, try_to_load_from_cache
+from safetensors import SafetensorError
+
+from lightning_ita.errors import UserError
+from lightning_ita.files import sha256_of
+from lightning_ita.models.recipes import Precision, available_precision
+
+T = TypeVar("T")
+
+# Files of a model's folder that decide what the model says.
+MODEL_FILES = {".json", ".txt", ".model", ".safetensors", ".bin", ".pt", ".pth", ".npz", ".onnx"}
+WEIGHT_FILES = {".safetensors", ".bin", ".pt", ".pth"}
+# What the model libraries raise where a model is not there, is damaged, or is no such model.
+LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    SafetensorError,
+    pickle.UnpicklingError,
+)
+
+
+def require(package: str) -> Any:
+    """Imports a package that only some engines need.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != package.partition(".")[0]:
+            raise
+        raise UserError(
+            f"the package {package!r} is not installed; the engines need pip install lightning-ita[align]"
+        ) from None
+
+
+def choose_device(name: str | None) -> torch.device:
+    """Returns the device of a name such as ``cpu``, ``cuda:1``, ``mps``; without one, the accelerator if there is one.
+
+    Raises:
+        UserError: There is no such device here.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if name is None:
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device {name!r} is unknown; known are cpu, cuda, cuda:1 and the like, mps, xpu") from None
+    if device.type != "cpu" and (accelerator is None or device.type != accelerator.type):
+        raise UserError(f"device {name!r} is not available here; there is {accelerator or 'only the cpu'}")
+    return device
+
+
+def choose_precision(precision: Precision, device: torch.device) -> Precision:
+    """Decides ``auto`` for a device: bfloat16 where it multiplies matrices in it, else float32.
+
+    Raises:
+        UserError: The precision is none of ``auto``, ``float32``, ``bfloat16``.
+    """
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise UserError(f"precision {precision!r} is unknown; known are auto, float32, bfloat16")
+    if precision == "auto" and device.type == "cpu" and torch.cuda.is_available():
+        return "float32"  # the question below would be answered for the accelerator
+    return available_precision(precision) if device.type in ("cpu", "cuda") or precision != "auto" else "float32"
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Returns the context in which a model runs in a precision, its weights staying in float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def existing_path(model: str) -> Path | None:
+    """Returns the folder that a model's name means: a folder, or that of a file which lies beside its configuration.
+
+    Raises:
+        UserError: The name is that of a path, and there is nothing.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        weights = [file.name for file in path.parent.iterdir() if file.suffix in WEIGHT_FILES]
+        if weights not in ([], [path.name]):
+            raise UserError(f"{path.parent} holds several files of weights, {', '.join(sorted(weights))}: leave one")
+        return path.parent
+    if path.is_absolute() or model.startswith((".", "~")):
+        raise UserError(f"the model {model!r} does not exist: no such file or folder")
+    return None
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Keeps the Hub's client from the network, and the libraries from warning of what they then miss."""
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+        logging.disable(level)
+
+
+def load(what: str, loader: Callable[[], T], folder: Path | None, may_download: bool, needs: str) -> T:
+    """Loads a model from its folder or the Hub's cache, and only where it is not there from the Hub.
+
+    Args:
+        what: The engine and its model as the user writes them: ``tag=detr:facebook/detr-resnet-50``.
+        loader: Loads it with the library's own means.
+        folder: Where it lies, if that is a folder.
+        may_download: Whether the user has named it: what is only a default is not downloaded.
+        needs: The files it is made of, for the message.
+
+    Raises:
+        UserError: It cannot be read or found, with the remedy.
+    """
+    try:
+        with offline():
+            return loader()
+    except LOAD_ERRORS as error:
+        if folder is not None:
+            raise UserError(f"{what}: {folder} cannot be read: {_brief(error)}. It needs {needs}.") from error
+        if constants.HF_HUB_OFFLINE:
+            raise UserError(
+                f"{what} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it: {_brief(error)}. "
+                f"Fetch it where there is a connection, or give a folder with {needs} in the place of the name."
+            ) from error
+        if not may_download:
+            raise UserError(
+                f"{what}, the default, is not on this machine. Name it so to download it, or give a folder with "
+                f"{needs} in the place of the name."
+            ) from error
+    try:
+        return loader()
+    except LOAD_ERRORS as error:
+        raise UserError(
+            f"{what} cannot be loaded: {_brief(error)}. A name of the Hugging Face Hub needs a connection or a filled "
+            f"cache; a folder, in its place, needs {needs}."
+        ) from error
+
+
+def _brief(error: BaseException) -> str:
+    """The first line of an error's message, cut where it lists half the library."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300].rstrip(".")
+
+
+def package_versions(*packages: str) -> str:
+    """Returns the installed versions of distributions: ``open_clip_torch 3.3.0``."""
+    return ", ".join(f"{package} {version(package)}" for package in packages)
+
+
+@cache
+def digest(path: Path) -> str:
+    """Returns a short SHA-256 of a file, or of the model files directly in a folder; computed once a process."""
+    if path.is_file():
+        return "sha256:" + sha256_of(path)[:16]
+    files = sorted(file for file in path.iterdir() if file.suffix in MODEL_FILES and file.is_file())
+    listing = "".join(f"{file.name} {sha256_of(file)}\n" for file in files)
+    return "sha256:" + hashlib.sha256(listing.encode()).hexdigest()[:16]
+
+
+def hub_revision(repository: str, files: tuple[str, ...]) -> str:
+    """Returns the commit of a cached Hub repository, by any of its files."""
+    for file in files:
+        cached = try_to_load_from_cache(repository, file)
+        if isinstance(cached, str):
+            return f"{repository}@{Path(cached).parent.name}"
+    return repository
+
+
+def as_json(values: Mapping[str, object]) -> dict[str, object]:
+    """Returns parameters as JSON values: tuples become lists, paths text."""
+    plain = (str, int, float, bool, type(None))
+    return {
+        name: list(value) if isinstance(value, tuple) else value if isinstance(value, plain) else str(value)
+        for name, value in values.items()
+    }

@@ -1,0 +1,182 @@
+"""Images as strangers made them: found by id, read once, and opened as upright RGB or refused with a reason."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import unicodedata
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from lightning_ita.contexts.jsonl import IMAGE_SUFFIXES
+from lightning_ita.errors import UserError
+
+# Told by content, not by name. Formats that run programs (EPS) or that no tweet has stay closed.
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+# Twitter serves at most 4096 × 4096. A small file can unpack to far more: a decompression bomb.
+MAX_PIXELS = 8192 * 8192
+MAX_BYTES = 2**28
+# What turns an image upright, by its EXIF orientation; 1 is upright.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+Image.init()  # formats are known by name only after their plugins are loaded
+
+
+class ImageError(Exception):
+    """An image that cannot be used; the message says why, in words for a person."""
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What a file was when it was read.
+
+    Attributes:
+        size: Its bytes.
+        modified: When it was last written, in nanoseconds.
+        sha256: Digest of its content.
+    """
+
+    size: int
+    modified: int
+    sha256: str
+
+
+def find_images(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """Finds the images in a folder and in those below it.
+
+    Corpora name an image by its tweet: ``IMGID:123`` is ``123.jpg``.
+
+    Args:
+        folder: Where to look. Linked folders are followed, each once; names that start with a dot are passed over.
+
+    Returns:
+        Files by image id, sorted by id. An id should have one file.
+
+    Raises:
+        UserError: The folder does not exist or holds no image.
+    """
+    if not folder.is_dir():
+        raise UserError(f"--images {folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+    found: dict[str, list[Path]] = {}
+    seen: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:  # a link back to where we were
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(place, name)
+            if path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
+                found.setdefault(_id_of(path), []).append(path)
+    if not found:
+        known = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise UserError(f"--images {folder}: no image there; looked for names ending in {known}")
+    return {image: tuple(found[image]) for image in sorted(found)}
+
+
+def _id_of(path: Path) -> str:
+    """Returns a file's image id: composed as keyboards write it (macOS decomposes), bytes outside UTF-8 escaped."""
+    return unicodedata.normalize("NFC", os.fsencode(path.stem).decode("utf-8", "backslashreplace"))
+
+
+def read_file(path: Path) -> tuple[bytes, FileState]:
+    """Reads an image's file whole.
+
+    Raises:
+        ImageError: It is missing, empty, too large, a link loop or not a regular file.
+    """
+    try:
+        # A pipe named x.jpg would otherwise wait for a writer for ever.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError("not a regular file")
+            if status.st_size > MAX_BYTES:
+                raise ImageError(f"{status.st_size / 2**20:.0f} MiB: more than {MAX_BYTES // 2**20} MiB")
+            data = file.read()
+    except OSError as error:
+        raise ImageError(error.strerror or str(error)) from None
+    return data, FileState(status.st_size, status.st_mtime_ns, hashlib.sha256(data).hexdigest())
+
+
+def decode(data: bytes) -> Image.Image:
+    """Opens an image: its first frame, turned upright as its EXIF says, on white where it is transparent, 8-bit RGB.
+
+    Raises:
+        ImageError: It cannot be read, or not within `MAX_PIXELS`.
+    """
+    if not data:
+        raise ImageError("empty file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata, which do not matter, and of size, which is judged here
+        try:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            if image.width * image.height > MAX_PIXELS:
+                raise _too_large(f"{image.width} × {image.height}")
+            image.load()
+            return _upright(_to_rgb(image), _orientation(image))
+        except ImageError:
+            raise
+        except UnidentifiedImageError:
+            raise ImageError(_what_it_is(data)) from None
+        except Image.DecompressionBombError:
+            raise _too_large("its size") from None
+        except MemoryError:
+            raise ImageError("not enough memory to open it") from None
+        except Exception as error:  # decoders fail in many ways on damaged files: each is that image's own reason
+            raise ImageError(f"damaged: {str(error).strip() or type(error).__name__}") from None
+
+
+def _too_large(size: str) -> ImageError:
+    return ImageError(f"{size}: more than {MAX_PIXELS / 1e6:.0f} megapixels, perhaps a decompression bomb")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits in 16 or 32: Pillow's own conversion would turn nearly all to white
+        levels = numpy.asarray(image).astype(numpy.int64).clip(0, 2**16 - 1) >> 8
+        image = Image.fromarray(levels.astype(numpy.uint8))
+    elif image.mode == "F":
+        raise ImageError("floating-point pixels, whose white is not known: save it with 8 bits")
+    if image.has_transparency_data:
+        on_white = Image.new("RGBA", image.size, "white")
+        on_white.alpha_composite(image.convert("RGBA"))
+        image = on_white
+    return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged metadata around a sound image, which then stays as it was stored
+        return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+
+
+def _what_it_is(data: bytes) -> str:
+    """Says what a file is instead of an image, as far as its first bytes tell."""
+    start = data[:1024].lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")) or b"<html" in start:
+        return "not an image but an HTML page, as a failed download leaves it"
+    if start.startswith((b"<?xml", b"<svg")):
+        return "not an image of pixels but XML or SVG"
+    return f"not an image of a format read here ({', '.join(FORMATS)})"

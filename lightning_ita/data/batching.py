@@ -222,10 +222,13 @@ class LengthBatchSampler(Sampler[list[int]]):
         return -(-len(self._batches()) // processes()[1])
 
     def __iter__(self) -> Iterator[list[int]]:
+        # A generator, which looks at the epoch when the first batch is drawn: a resumed run asks for the iterator first
+        # and says then where it is.
         rank, world = processes()
         batches = self._batches()
         skip, self.skip = self.skip, 0
-        return (batches[index % len(batches)] for index in range(rank + world * skip, world * len(self), world))
+        for index in range(rank + world * skip, world * len(self), world):
+            yield batches[index % len(batches)]
 
 
 def processes() -> tuple[int, int]:

@@ -269,3 +269,21 @@ def test_the_best_epoch_may_lie_before_the_stop(
     assert json.loads((tmp_path / "stopped" / "metrics.json").read_text(encoding="utf-8"))["best_epoch"] == 2
     assert devices(tmp_path / "stopped") == [0, 7]
     assert_same_result(tmp_path / "stopped", tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize(
+    ("settings", "step"),
+    [({"batch_size": 4, "accumulate": 2}, 5), ({"token_budget": 400, "gradient_checkpointing": True}, None)],
+)
+@pytest.mark.usefixtures("always")
+def test_however_batches_are_made(
+    settings: dict[str, Any], step: int | None, cell: Cell, source: Source, tmp_path: Path
+) -> None:
+    cell = replace(cell, recipe=replace(RECIPE, **settings))
+    with pytest.raises(StoppedError):
+        run_cell(cell, tmp_path / "stopped", source, callbacks=[Stop("on_train_batch_start", 12)])
+    run_cell(cell, tmp_path / "stopped", source)
+    run_cell(cell, tmp_path / "undisturbed", source)
+    assert len(devices(tmp_path / "stopped")) == 2
+    assert step in (None, devices(tmp_path / "stopped")[1])  # in optimiser steps: the eleventh batch waits for another
+    assert_same_result(tmp_path / "stopped", tmp_path / "undisturbed")

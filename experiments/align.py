@@ -131,7 +131,7 @@ def make_arguments() -> Any:
     parser.add_argument("--limit", type=int | None, help="Only the first images, by id.")
     parser.add_argument("--retry-errors", action="store_true", help="Try images again that had an error before.")
     parser.add_argument("--strict", action="store_true", help="End with status 1 if an image has an error.")
-    parser.add_argument("--workers", type=int | None, help="Processes that open images; by default one a core.")
+    parser.add_argument("--workers", type=int | None, help="Processes that open images; by default half of the cores.")
     parser.add_argument(
         "--batch-size", type=int | None, help="Images an engine reads at once; by default its own choice."
     )
@@ -256,9 +256,9 @@ def run(
 
 
 def default_workers() -> int:
-    """Returns how many processes open images: one a core that this process may use, at most 16."""
+    """Returns how many processes open images: half of the cores that this process may use, at most 16."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 16)
+    return min(max(cores // 2, 1), 16)
 
 
 def import_file(store: ContextStore, entry: str) -> str:

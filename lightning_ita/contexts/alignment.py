@@ -6,9 +6,11 @@ import os
 import pickle
 import random
 import stat
+import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,7 +114,23 @@ def align(
     Raises:
         UserError: The store cannot be written, or the engine fails on each of its first images.
     """
-    return _Alignment(engine, images, store, batch_size or engine.batch_size, retry_errors, watch).run(workers)
+    with _cores_left_to(workers if engine.kind != "ocr" else 0):  # OCR engines take images nearly as they are
+        return _Alignment(engine, images, store, batch_size or engine.batch_size, retry_errors, watch).run(workers)
+
+
+@contextmanager
+def _cores_left_to(workers: int) -> Iterator[None]:
+    """Keeps torch off the cores of the workers: two threads on one core wait for each other at every product."""
+    torch = sys.modules.get("torch")
+    if torch is None or torch.cuda.is_available() or not workers:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - workers))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Alignment:

@@ -10,7 +10,6 @@ import signal
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -157,14 +156,10 @@ class Preparers:
         if self.pool is not None:
             self.pool.shutdown()
         if self.workers:
-            # Forked where that is safe, as data loaders do: imports and prepared vocabularies are there at once.
-            method = "fork" if sys.platform == "linux" else "spawn"
-            context = multiprocessing.get_context(method)
+            # Not forked: the locks of torch's, OpenCV's and ONNX's threads would stay closed in the child for ever.
+            context = multiprocessing.get_context("spawn")
             self.pool = ProcessPoolExecutor(self.workers, context, _enter, (self.prepare, os.getpid()))
-            with warnings.catch_warnings():
-                # Python ≥ 3.12 warns of threads beside a fork; these workers call nothing that those may have locked.
-                warnings.filterwarnings("ignore", message=".*use of fork\\(\\) may lead to deadlocks.*")
-                self.pool.submit(os.getpid).result()  # starts them now, before a progress bar adds its thread
+            self.pool.submit(os.getpid).result()  # starts them now, before a progress bar adds its thread
 
 
 _prepare: Prepare
@@ -175,7 +170,7 @@ def _enter(prepare: Prepare, parent: int) -> None:
     global _prepare
     _prepare = prepare
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("torch", "cv2"):  # whose threads do not survive a fork, and would only get in each other's way
+    for name in ("torch", "cv2"):  # whose threads would only get in each other's way
         if name in sys.modules:
             set_threads = "set_num_threads" if name == "torch" else "setNumThreads"
             getattr(sys.modules[name], set_threads)(1)

@@ -76,7 +76,6 @@ def start(argv: list[str], log: Path, killed: bool) -> tuple[int, int]:
         within = [0]
         for owner, name, stage in PLACES:
             setattr(owner, name, announced(getattr(owner, name), NAMES.index(stage), writer, within))
-        study.run_cell = noted(study.run_cell, log.with_name("runs"))
         if killed:
             resume.SECONDS_APART = resume.COSTS_APART = 0.0  # a checkpoint at every step
         status = ablate.main(argv)
@@ -212,7 +211,7 @@ def share(command: list[str], place: Path, undisturbed: Path, log: Path) -> None
     hit = kill(*first, "training", calls=15, delay=0.0)
     assert kill_never(*second) == 0, log.read_text(encoding="utf-8")
     ran = [line.split() for line in runs.read_text(encoding="utf-8").splitlines() if str(out) in line]
-    assert len(ran) == len({folder for _, folder in ran}), "a cell was run twice"
+    assert len(ran) == len({folder for _, folder in ran}), f"a cell was run twice: {ran}"
     assert_same(out, undisturbed)
     by = Counter(pid for pid, _ in ran)
     print(f"two processes: {by[str(first[0])]} cells by the one killed in {hit}, {by[str(second[0])]} by the other")

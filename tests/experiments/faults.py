@@ -36,6 +36,8 @@ from tests.conftest import write_tiny_encoder
 PLACES = [
     (ablate, "read_corpora", "data"),
     (ablate, "costs", "data"),
+    (study, "run_cell", "set-up"),
+    (run.pl.Trainer, "fit", "training loop"),
     (ITA, "training_step", "training"),
     (ITA, "validation_step", "validation"),
     (run, "evaluate", "evaluation"),
@@ -48,12 +50,12 @@ PLACES = [
 STAGES = {
     "training": (12, 0.01),
     "checkpoint": (12, 0.005),
-    "evaluation": (2, 0.03),
-    "results": (10, 0.003),
-    "validation": (4, 0.01),
+    "evaluation": (2, 0.01),
+    "results": (10, 0.0),
+    "validation": (4, 0.001),
     "data": (2, 0.1),
 }
-NAMES = ["elsewhere", *STAGES]
+NAMES = ["elsewhere", "set-up", "training loop", *STAGES]
 BACK = 128  # said with a stage: the process is in it again, after another within it
 TIMES = ("seconds", "training_seconds")
 
@@ -70,10 +72,10 @@ def start(argv: list[str], log: Path, killed: bool) -> tuple[int, int]:
         file = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         os.dup2(file, 1)
         os.dup2(file, 2)
+        study.run_cell = noted(study.run_cell, log.with_name("runs"))
         within = [0]
         for owner, name, stage in PLACES:
             setattr(owner, name, announced(getattr(owner, name), NAMES.index(stage), writer, within))
-        study.run_cell = noted(study.run_cell, log.with_name("runs"))
         if killed:
             resume.SECONDS_APART = resume.COSTS_APART = 0.0  # a checkpoint at every step
         status = ablate.main(argv)
@@ -182,7 +184,7 @@ def main(argv: list[str]) -> int:
             now = finished(out)
             assert kept.items() <= now.items(), "a finished cell was lost or run again"
             kept = now
-            print(f"kill {number + 1:>2}: aimed at {stage:<10} hit {hit or 'nothing':<10} {len(kept)} cells finished")
+            print(f"kill {number + 1:>2}: aimed at {stage:<10} hit {hit or 'nothing':<13} {len(kept)} cells finished")
             hits[hit or "nothing"] += 1
         pid, pipe = start([*command, f"--out={out}"], log, killed=True)
         assert kill_never(pid, pipe) == 0, log.read_text(encoding="utf-8")
@@ -209,7 +211,7 @@ def share(command: list[str], place: Path, undisturbed: Path, log: Path) -> None
     hit = kill(*first, "training", calls=15, delay=0.0)
     assert kill_never(*second) == 0, log.read_text(encoding="utf-8")
     ran = [line.split() for line in runs.read_text(encoding="utf-8").splitlines() if str(out) in line]
-    assert len(ran) == len({folder for _, folder in ran}), "a cell was run twice"
+    assert len(ran) == len({folder for _, folder in ran}), f"a cell was run twice: {ran}"
     assert_same(out, undisturbed)
     by = Counter(pid for pid, _ in ran)
     print(f"two processes: {by[str(first[0])]} cells by the one killed in {hit}, {by[str(second[0])]} by the other")

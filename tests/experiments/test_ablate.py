@@ -164,7 +164,7 @@ def test_a_cell_whose_loss_is_no_number_leaves_a_gap(
         (["--recipe.epochs=few"], 'Parser key "recipe.epochs"'),
         (["--recipe.temperature=0"], "temperature must be greater than 0"),
         (["--preset=papper"], "unknown preset 'papper'. Did you mean 'paper'?"),
-        (["--context-files", "cap"], "expected KIND=FILE"),
+        (["--context-files", "cap"], "expected KIND=VALUE, for example cap=captions.jsonl"),
         (["--context-files", "cpa=x"], "unknown context 'cpa'"),
         (["--encoder=./nowhere"], "does not exist"),
         (["--data-dir=/nowhere"], "looked for /nowhere/demo/{train.txt"),

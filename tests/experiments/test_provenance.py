@@ -42,7 +42,7 @@ def digest_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
         ("lightning_ita/models/ita.py", lambda text: "# A comment.\n" + text.replace("(batch, ", "(  batch,")),
         ("lightning_ita/data/demo/names.py", lambda text: text + "\nMORE = 1\n"),
         ("lightning_ita/data/twitter17.py", lambda text: text + "\nMORE = 1\n"),
-        ("lightning_ita/contexts/engine.py", lambda text: text + "\nMORE = 1\n"),
+        ("lightning_ita/contexts/engines/zero_shot.py", lambda text: text + "\nMORE = 1\n"),
         ("experiments/table.py", lambda text: text + "\nMORE = 1\n"),
     ],
 )

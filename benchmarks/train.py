@@ -76,6 +76,9 @@ class Contender:
 
     Attributes:
         name: What it is called in the table.
+        precision: Arithmetic of its encoder.
+        a_tweet: Mean sub-tokens of a tweet's two views, as it reads them.
+        goal: What its speed in training over the plain loop's is to reach; ``None`` where nothing is asked for.
         step: Makes a training step, and returns the real sub-tokens in it.
         evaluate: Decodes some tweets in both views, and returns the real sub-tokens in them.
         training: Real sub-tokens a second, by round.
@@ -83,6 +86,9 @@ class Contender:
     """
 
     name: str
+    precision: Precision
+    a_tweet: float
+    goal: float | None
     step: Callable[[], int]
     evaluate: Callable[[], int]
     training: list[float] = field(default_factory=list)
@@ -92,6 +98,11 @@ class Contender:
 def real_subtokens(batch: TwoViewBatch) -> int:
     """Sub-tokens of both views, padding left out."""
     return len(batch.text.subtokens) + len(batch.cross_modal.subtokens)
+
+
+def mean_subtokens(datamodule: MNERDataModule) -> float:
+    """Sub-tokens of a training tweet's two views, on average."""
+    return statistics.mean(sum(tweet.lengths) for tweet in datamodule.encoded["train"])
 
 
 def forever(batches: Callable[[int], Iterator[TwoViewBatch]]) -> Iterator[TwoViewBatch]:
@@ -136,7 +147,8 @@ def ours(workload: Workload, precision: Precision, normalise_urls: bool = False)
         return real_subtokens(batch)
 
     urls = ", URLs as one sub-token" if normalise_urls else ""
-    return Contender(f"this project, {precision}{urls}", step, evaluate)
+    goal = None if normalise_urls else GOALS.get((precision, workload.batch_size))
+    return Contender(f"this project, {precision}{urls}", precision, mean_subtokens(datamodule), goal, step, evaluate)
 
 
 def plain(workload: Workload) -> Contender:
@@ -163,7 +175,7 @@ def plain(workload: Workload) -> Contender:
         model.tag(drawn)
         return int(drawn.attention_mask.sum())
 
-    return Contender("plain loop, float32", step, evaluate)
+    return Contender("plain loop, float32", "float32", mean_subtokens(datamodule), None, step, evaluate)
 
 
 def check(workload: Workload) -> None:
@@ -245,50 +257,38 @@ def padding(workload: Workload) -> float:
 def report(workload: Workload, rounds: int, threads: int, memory: bool) -> list[str]:
     """Checks, measures, and returns the lines of the table for one workload."""
     check(workload)
-    datamodule = workload.datamodule()
-    lengths = [tweet.lengths for tweet in datamodule.encoded["train"]]
-    subtokens = sum(map(sum, lengths)) / len(lengths)
-    precisions: list[Precision] = ["float32"]
+    makers: list[tuple[Callable[..., Contender], tuple]] = [(plain, (workload,)), (ours, (workload, "float32"))]
     if available_precision("auto") == "bfloat16":
-        precisions.append("bfloat16")
-    contenders = [plain(workload), *(ours(workload, precision) for precision in precisions)]
-    urls = workload.dataset == "twitter15"
-    if urls:
-        contenders.append(ours(workload, precisions[-1], normalise_urls=True))
+        makers.append((ours, (workload, "bfloat16")))
+    if workload.dataset == "twitter15":
+        makers.append((ours, (workload, available_precision("auto"), True)))
+    contenders = [make(*arguments) for make, arguments in makers]
     measure(contenders, rounds)
     base = contenders[0]
-    shortened = sum(map(sum, (t.lengths for t in workload.datamodule(True).encoded["train"]))) / len(lengths)
     lines = []
-    for contender in contenders:
-        precision: Precision = "bfloat16" if "bfloat16" in contender.name else "float32"
-        a_tweet = shortened if "URLs" in contender.name else subtokens
-        scale = subtokens / a_tweet
-        speed = statistics.median(contender.training) / a_tweet
+    for contender, (make, arguments) in zip(contenders, makers, strict=True):
+        # In tweets, which may have fewer sub-tokens than the plain loop's.
+        scale = base.a_tweet / contender.a_tweet
+        speed = statistics.median(contender.training) / contender.a_tweet
         ratio, evaluation_ratio = (
             statistics.median(scale * ours / theirs for ours, theirs in zip(mine, yours, strict=True))
             for mine, yours in ((contender.training, base.training), (contender.evaluation, base.evaluation))
         )
-        cells = [
+        most = limit(workload.encoder, contender.precision, contender.a_tweet, contender.a_tweet / 2)
+        goal = contender.goal
+        cells = (
             f"{workload.batch_size}",
             contender.name,
             f"{speed:.1f}",
             f"{ratio:.2f}",
-            f"{100 * speed / limit(workload.encoder, precision, a_tweet, a_tweet / 2):.0f} %",
-            f"{statistics.median(contender.evaluation) / a_tweet:.0f}",
+            f"{100 * speed / most:.0f} %",
+            f"{statistics.median(contender.evaluation) / contender.a_tweet:.0f}",
             f"{evaluation_ratio:.2f}",
-        ]
-        goal = None if contender is base or "URLs" in contender.name else GOALS.get((precision, workload.batch_size))
-        cells.append("" if goal is None else f"≥ {goal}: {'met' if ratio >= goal else '**missed**'}")
-        lines.append(cells)
-    if memory:
-        peaks = [peak_memory(plain, workload, threads=threads)]
-        peaks += [peak_memory(ours, workload, precision, threads=threads) for precision in precisions]
-        for cells, peak in zip(lines, peaks, strict=False):
-            cells.insert(7, f"{peak:.0f}")
-    for cells in lines:
-        if len(cells) < len(HEADER):
-            cells.insert(7, "")
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
+            f"{peak_memory(make, *arguments, threads=threads):.0f}" if memory else "",
+            "" if goal is None else f"≥ {goal}: {'met' if ratio >= goal else '**missed**'}",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
 HEADER = (

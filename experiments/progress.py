@@ -18,6 +18,19 @@ from lightning_ita.models.ita import VIEWS
 TRAINING_SHARE, DONE = 0.95, 1.0
 
 
+def make_bars(console: Console) -> Progress:
+    """Returns the bars of long work: what it is, how far it is, the time it took and the time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
 class StudyProgress:
     """A bar for the study, weighted by cost, a bar for each run in hand, and a line for each finished cell.
 
@@ -32,15 +45,7 @@ class StudyProgress:
         self.weights = {cell.name: weight for cell, weight in zip(cells, weights, strict=True)}
         self.shares = dict.fromkeys(self.weights, 0.0)
         self.runs: dict[str, TaskID] = {}
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        self.progress = make_bars(console)
         self.study = self.progress.add_task("study", total=sum(weights))
 
     def __enter__(self) -> StudyProgress:

@@ -31,7 +31,7 @@ from pytorch_lightning.callbacks import Callback
 from experiments.cell import Cell, Source
 from experiments.cli import INTERRUPTED
 from experiments.progress import RunProgress
-from experiments.run import METRICS, run_cell
+from experiments.run import METRICS, part_of, run_cell
 from experiments.study import LOCKS
 from experiments.tracking import OBJECTIVE, first_line
 from lightning_ita.errors import NonFiniteLossError, UserError
@@ -278,7 +278,7 @@ def _score(trial: Trial, sweep: Sweep, cell: Cell, report: Report) -> float:
             metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     except (TrialPruned, NonFiniteLossError) as error:
         trial.set_user_attr("failure", first_line(error))
-        shutil.rmtree(folder.with_name(f".{folder.name}.part"), ignore_errors=True)  # with a checkpoint, large
+        shutil.rmtree(part_of(folder), ignore_errors=True)  # with a checkpoint, large
         raise TrialPruned(str(error)) from None
     except OSError:
         raise

@@ -12,8 +12,9 @@ import torch
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
+from experiments.progress import make_bars
 from lightning_ita.errors import UserError
 from sweeps.space import Parameter
 from sweeps.trials import FINISHED, NO_TRIAL, Sweep, run_trials
@@ -31,15 +32,7 @@ class SweepProgress:
     def __init__(self, sweep: Sweep, study: Study, console: Console):
         self.sweep, self.study, self.console = sweep, study, console
         self.running: dict[int, TaskID] = {}
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        self.progress = make_bars(console)
         ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
         self.told = {trial.number for trial in ended}
         finished = sum(trial.state in FINISHED for trial in ended)

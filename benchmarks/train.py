@@ -4,27 +4,29 @@ Method. Both sides train ITA-Cap+CVA (token), both views, the same encoder, batc
 captions where ``--data-dir`` is given, else the demo corpus. The plain loop (`benchmarks.naive`) is what one writes
 with transformers and pytorch-crf: both views padded together, random batches, float32, default AdamW. Before any clock
 starts, both get the same weights, and their loss and their predictions must agree in float32.
-Then rounds: in each, every contender makes a few steps on batches drawn as it draws them (forward, backward, clipping,
-optimiser), in random order. Since batches differ in length, speed is counted in real sub-tokens a second (padding does
-not count), and divided by the mean sub-tokens of a tweet's two views to give tweets a second. A ratio is taken within
-each round; its median over rounds is reported. Evaluation likewise: decoding of both views on the valid split, ours in
-its own batches. Peak memory is that of a fresh process for each contender that makes the same number of steps.
-The limit is the time the matrix products alone would take at the rate measured for products of the encoder's shape
-in the same process.
+Then rounds: in each, every contender has a turn, in random order, in a fresh process, so that none profits from
+another's settings or has lain idle. A turn warms up, then makes steps on batches drawn as the contender draws them
+(forward, backward, clipping, optimiser), and decodes both views of tweets of the valid split, ours in its own batches.
+Since batches differ in length, speed is counted in real sub-tokens a second (padding does not count), and divided by
+the mean sub-tokens of a tweet's two views to give tweets a second. A ratio is taken within each round; its median over
+rounds is reported. Peak memory is the greatest of a contender's processes. The limit is the time the matrix products
+alone would take at the rate measured for products of the encoder's shape in the same run.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from rich.console import Console
+from rich.progress import track
 
 from benchmarks import naive
 from experiments.run import keep_freed_memory
@@ -38,7 +40,8 @@ from lightning_ita.models.recipes import Precision, Recipe, available_precision
 # Ours over the plain loop: what is asked for.
 GOALS = {("float32", 16): 1.8, ("bfloat16", 16): 3.0, ("bfloat16", 4): 2.5}
 EVALUATION_GOAL, PADDING_GOAL = 3.0, 0.03
-STEPS_A_ROUND = 3
+# A turn: steps and decoded batches that are timed, and those before them that are not.
+STEPS, EVALUATIONS, WARM_UP = 20, 8, 5
 
 
 @dataclass(frozen=True)
@@ -70,19 +73,17 @@ class Workload:
         return module
 
 
-@dataclass
+@dataclass(frozen=True)
 class Contender:
-    """One way of training, and what was measured of it.
+    """One way of training.
 
     Attributes:
         name: What it is called in the table.
         precision: Arithmetic of its encoder.
         a_tweet: Mean sub-tokens of a tweet's two views, as it reads them.
-        goal: What its speed in training over the plain loop's is to reach; ``None`` where nothing is asked for.
+        goal: What its speed in training over the plain loop's is to reach; ``None`` where nothing is asked of it.
         step: Makes a training step, and returns the real sub-tokens in it.
         evaluate: Decodes some tweets in both views, and returns the real sub-tokens in them.
-        training: Real sub-tokens a second, by round.
-        evaluation: Likewise.
     """
 
     name: str
@@ -91,8 +92,6 @@ class Contender:
     goal: float | None
     step: Callable[[], int]
     evaluate: Callable[[], int]
-    training: list[float] = field(default_factory=list)
-    evaluation: list[float] = field(default_factory=list)
 
 
 def real_subtokens(batch: TwoViewBatch) -> int:
@@ -105,16 +104,16 @@ def mean_subtokens(datamodule: MNERDataModule) -> float:
     return statistics.mean(sum(tweet.lengths) for tweet in datamodule.encoded["train"])
 
 
-def forever(batches: Callable[[int], Iterator[TwoViewBatch]]) -> Iterator[TwoViewBatch]:
+def forever(batches: Callable[[int], Iterator[TwoViewBatch]], epoch: int) -> Iterator[TwoViewBatch]:
     """Draws epoch after epoch."""
-    epoch = 0
     while True:
         yield from batches(epoch)
         epoch += 1
 
 
-def ours(workload: Workload, precision: Precision, normalise_urls: bool = False) -> Contender:
-    """This project's step."""
+def ours(seed: int, workload: Workload, precision: Precision, normalise_urls: bool = False) -> Contender:
+    """This project's step, with the allocator's setting that `experiments.run.run_cell` makes."""
+    keep_freed_memory()
     datamodule = workload.datamodule(normalise_urls)
     recipe = Recipe(temperature=datamodule.temperature, batch_size=workload.batch_size, precision=precision)
     torch.manual_seed(0)
@@ -126,7 +125,7 @@ def ours(workload: Workload, precision: Precision, normalise_urls: bool = False)
         loader.batch_sampler.set_epoch(number)  # type: ignore[union-attr]
         return iter(loader)
 
-    training, evaluation = forever(epoch), forever(lambda _: iter(datamodule.val_dataloader()))
+    training, evaluation = forever(epoch, seed), forever(lambda _: iter(datamodule.val_dataloader()), 0)
 
     def step() -> int:
         batch = next(training)
@@ -151,14 +150,14 @@ def ours(workload: Workload, precision: Precision, normalise_urls: bool = False)
     return Contender(f"this project, {precision}{urls}", precision, mean_subtokens(datamodule), goal, step, evaluate)
 
 
-def plain(workload: Workload) -> Contender:
+def plain(seed: int, workload: Workload) -> Contender:
     """The plain loop's step."""
     datamodule = workload.datamodule()
     recipe = Recipe(temperature=datamodule.temperature, batch_size=workload.batch_size)
     torch.manual_seed(0)
     model = naive.NaiveTagger(workload.encoder, len(datamodule.tag_set), recipe, alignment=True)
     optimizer = model.optimizer()
-    draw = random.Random(0)
+    draw = random.Random(seed)
 
     def batch(split: str) -> naive.NaiveBatch:
         tweets = draw.sample(datamodule.encoded[split], workload.batch_size)
@@ -199,19 +198,53 @@ def check(workload: Workload) -> None:
         raise AssertionError("both sides must predict the same from the same weights")
 
 
-def measure(contenders: list[Contender], rounds: int) -> None:
-    """Times all contenders, round by round, after two rounds that warm up."""
-    draw = random.Random(0)
-    for round_number in range(-2, rounds):
-        for contender in draw.sample(contenders, len(contenders)):
-            for work, rates, times in (
-                (contender.step, contender.training, STEPS_A_ROUND),
-                (contender.evaluate, contender.evaluation, 1),
-            ):
-                started = time.perf_counter()
-                subtokens = sum(work() for _ in range(times))
-                if round_number >= 0:
-                    rates.append(subtokens / (time.perf_counter() - started))
+@dataclass(frozen=True)
+class Turn:
+    """What a turn of a contender showed.
+
+    Attributes:
+        name: The contender's; `precision`, `a_tweet` and `goal` likewise.
+        training: Real sub-tokens a second.
+        evaluation: Likewise.
+        memory: Peak of its process, in MiB.
+    """
+
+    name: str
+    precision: Precision
+    a_tweet: float
+    goal: float | None
+    training: float
+    evaluation: float
+    memory: float
+
+
+def take_turn(make: Callable[..., Contender], arguments: tuple, seed: int, threads: int) -> Turn:
+    """Makes a contender and measures it, in a fresh process.
+
+    Args:
+        make: Makes it.
+        arguments: What `make` is called with, after the seed.
+        seed: Of the batches it draws.
+        threads: Threads of the process.
+    """
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(_take_turn, (make, arguments, seed, threads))
+
+
+def _take_turn(make: Callable[..., Contender], arguments: tuple, seed: int, threads: int) -> Turn:
+    torch.set_num_threads(threads)
+    contender = make(seed, *arguments)
+    rates = []
+    for work, times in ((contender.step, STEPS), (contender.evaluate, EVALUATIONS)):
+        for _ in range(WARM_UP):
+            work()
+        started = time.perf_counter()
+        subtokens = sum(work() for _ in range(times))
+        rates.append(subtokens / (time.perf_counter() - started))
+    # Not ru_maxrss: a child begins with its parent's.
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    peak = int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
+    return Turn(contender.name, contender.precision, contender.a_tweet, contender.goal, rates[0], rates[1], peak)
 
 
 def limit(encoder: str, precision: Precision, subtokens: float, length: float) -> float:
@@ -228,23 +261,6 @@ def limit(encoder: str, precision: Precision, subtokens: float, length: float) -
     return rate / shape.training_flop(1, length) / subtokens
 
 
-def peak_memory(make: Callable[..., Contender], *arguments: object, threads: int) -> float:
-    """Peak memory in MiB of a fresh process that makes some steps."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_steps_and_peak, (make, arguments, threads))
-
-
-def _steps_and_peak(make: Callable[..., Contender], arguments: tuple, threads: int) -> float:
-    torch.set_num_threads(threads)
-    keep_freed_memory()
-    contender = make(*arguments)
-    for _ in range(12):
-        contender.step()
-    # Not ru_maxrss: a child begins with its parent's.
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
-
-
 def padding(workload: Workload) -> float:
     """Share of padding among the sub-tokens of an epoch of our training batches."""
     real = padded = 0
@@ -254,7 +270,12 @@ def padding(workload: Workload) -> float:
     return 1 - real / padded
 
 
-def report(workload: Workload, rounds: int, threads: int, memory: bool) -> list[str]:
+def verdict(met: bool) -> str:
+    """Says whether a goal is met, so that one that is not meets the eye."""
+    return "met" if met else "**missed**"
+
+
+def report(workload: Workload, rounds: int, threads: int) -> list[str]:
     """Checks, measures, and returns the lines of the table for one workload."""
     check(workload)
     makers: list[tuple[Callable[..., Contender], tuple]] = [(plain, (workload,)), (ours, (workload, "float32"))]
@@ -262,37 +283,49 @@ def report(workload: Workload, rounds: int, threads: int, memory: bool) -> list[
         makers.append((ours, (workload, "bfloat16")))
     if workload.dataset == "twitter15":
         makers.append((ours, (workload, available_precision("auto"), True)))
-    contenders = [make(*arguments) for make, arguments in makers]
-    measure(contenders, rounds)
-    base = contenders[0]
+    rounds_of: list[list[Turn]] = [[] for _ in makers]
+    draw = random.Random(0)
+    for number in track(range(rounds), f"batch {workload.batch_size}", console=Console(stderr=True)):
+        for index in draw.sample(range(len(makers)), len(makers)):
+            rounds_of[index].append(take_turn(*makers[index], number, threads))
     lines = []
-    for contender, (make, arguments) in zip(contenders, makers, strict=True):
+    for turns in rounds_of:
+        contender = turns[0]
         # In tweets, which may have fewer sub-tokens than the plain loop's.
-        scale = base.a_tweet / contender.a_tweet
-        speed = statistics.median(contender.training) / contender.a_tweet
-        ratio, evaluation_ratio = (
-            statistics.median(scale * ours / theirs for ours, theirs in zip(mine, yours, strict=True))
-            for mine, yours in ((contender.training, base.training), (contender.evaluation, base.evaluation))
+        scale = rounds_of[0][0].a_tweet / contender.a_tweet
+        speed, evaluation = (
+            statistics.median(rates) / contender.a_tweet
+            for rates in ([turn.training for turn in turns], [turn.evaluation for turn in turns])
         )
+        pairs = list(zip(turns, rounds_of[0], strict=True))
+        ratio = statistics.median(scale * mine.training / other.training for mine, other in pairs)
+        evaluation_ratio = statistics.median(scale * mine.evaluation / other.evaluation for mine, other in pairs)
         most = limit(workload.encoder, contender.precision, contender.a_tweet, contender.a_tweet / 2)
-        goal = contender.goal
+        memory = max(turn.memory for turn in turns)
+        verdicts = []
+        if contender.goal is not None:
+            verdicts = [
+                f"training ≥ {contender.goal}: {verdict(ratio >= contender.goal)}",
+                f"evaluation ≥ {EVALUATION_GOAL}: {verdict(evaluation_ratio >= EVALUATION_GOAL)}",
+                f"memory no higher: {verdict(memory <= max(turn.memory for turn in rounds_of[0]))}",
+            ]
         cells = (
             f"{workload.batch_size}",
             contender.name,
             f"{speed:.1f}",
             f"{ratio:.2f}",
             f"{100 * speed / most:.0f} %",
-            f"{statistics.median(contender.evaluation) / contender.a_tweet:.0f}",
+            f"{evaluation:.0f}",
             f"{evaluation_ratio:.2f}",
-            f"{peak_memory(make, *arguments, threads=threads):.0f}" if memory else "",
-            "" if goal is None else f"≥ {goal}: {'met' if ratio >= goal else '**missed**'}",
+            f"{memory:.0f}",
+            "; ".join(verdicts),
         )
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
 HEADER = (
-    "batch", "", "tweets/s", "× plain", "of the limit", "evaluation, tweets/s", "× plain", "peak MiB", "goal",
+    "batch", "", "tweets/s", "× plain", "of the limit", "evaluation, tweets/s", "× plain", "peak MiB", "goals",
 )  # fmt: skip
 
 
@@ -302,14 +335,12 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m benchmarks.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data-dir", help="folder with twitter15/ and contexts/; without it the demo corpus")
-    parser.add_argument("--rounds", type=int, default=15, help="rounds a workload (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds a workload (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads (default: %(default)s)")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 4])
-    parser.add_argument("--no-memory", action="store_true", help="leave peak memory out")
     parser.add_argument("--output", type=Path, help="write the table to this file, too")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    keep_freed_memory()
     workload = Workload("twitter15" if options.data_dir else "demo", options.data_dir)
     lines = [
         f"ITA-Cap+CVA (token), {workload.encoder}, {workload.dataset}, {options.threads} threads, "
@@ -320,10 +351,12 @@ def main(arguments: list[str] | None = None) -> None:
     ]
     for batch_size in options.batch_sizes:
         sized = replace(workload, batch_size=batch_size)
-        lines += report(sized, options.rounds, options.threads, not options.no_memory)
+        lines += report(sized, options.rounds, options.threads)
         share = padding(sized)
-        met = "met" if share <= PADDING_GOAL else "missed"
-        lines.append(f"| {batch_size} | padding of our batches: {100 * share:.1f} % (≤ 3 %: {met}) |" + " |" * 7)
+        lines.append(
+            f"| {batch_size} | padding of our batches: {100 * share:.1f} % (≤ 3 %: {verdict(share <= PADDING_GOAL)}) |"
+            + " |" * 7
+        )
     table = "\n".join(lines)
     print(table)
     if options.output:

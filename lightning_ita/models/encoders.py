@@ -179,7 +179,8 @@ def position_offset(config: Any) -> int:
 
     XLM-R and RoBERTa count from padding_idx + 1, so that two of their 514 positions are never used.
     """
-    return config.pad_token_id + 1 if config.model_type in {"roberta", "xlm-roberta", "camembert"} else 0
+    families = {"camembert", "roberta", "xlm-roberta", "xlm-roberta-xl"}
+    return config.pad_token_id + 1 if config.model_type in families else 0
 
 
 def load_tokenizer(name: str) -> Any:

@@ -74,6 +74,8 @@ class ITA(pl.LightningModule):
         self.emission = nn.Linear(encoder.config.hidden_size, len(tag_set))  # type: ignore[union-attr, arg-type]
         self.crf = LinearChainCRF(len(tag_set))
         self.scores = {view: EntityF1(tag_set.types, recipe.labels) for view in self.tested_views}
+        # Of the text view against the cross-modal view in the place of gold: how far alignment has come.
+        self.agreement = EntityF1(tag_set.types, recipe.labels)
         self._scores = nn.ModuleList(self.scores.values())  # so that their states move with the model
         self._forbidden = tag_set.forbidden()
         if recipe.freeze_word_embeddings:
@@ -156,23 +158,27 @@ class ITA(pl.LightningModule):
                 self.log(f"train/{name}", term.detach().mean(), on_step=False, on_epoch=True, batch_size=len(batch.ids))
         return loss
 
-    def _score(self, batch: TwoViewBatch) -> dict[str, Tensor]:
+    def validation_step(self, batch: TwoViewBatch, batch_idx: int) -> None:
+        """Counts the mentions of a batch."""
         gold = self.tag_set.to_bio(batch.tags.masked_fill(~batch.mask, -1))
         predicted = self.decode(batch)
         for view, tags in predicted.items():
             self.scores[view].update(tags, gold)
-        return predicted
-
-    def validation_step(self, batch: TwoViewBatch, batch_idx: int) -> None:
-        """Counts the mentions of a batch."""
-        self._score(batch)
+        if CROSS_MODAL in predicted:
+            self.agreement.update(predicted[TEXT], predicted[CROSS_MODAL])
 
     def on_validation_epoch_end(self) -> None:
-        """Logs ``dev/<view>/f1`` and ``dev/f1``, the mean over the trained views, by which the best epoch is chosen."""
+        """Logs ``dev/<view>/f1``, ``dev/agreement`` (F1 of one view's mentions against the other's), and ``dev/f1``.
+
+        The last is the mean over the trained views, by which the best epoch is chosen.
+        """
         f1 = {view: metric.compute()["f1"] for view, metric in self.scores.items()}
         for metric in self.scores.values():
             metric.reset()
         self.log_dict({f"dev/{view}/f1": value for view, value in f1.items()})
+        if CROSS_MODAL in f1:
+            self.log("dev/agreement", self.agreement.compute()["f1"])
+            self.agreement.reset()
         self.log("dev/f1", torch.stack([f1[view] for view in self.trained_views]).mean(), prog_bar=True)
 
     def predict_step(self, batch: TwoViewBatch, batch_idx: int) -> tuple[list[str], dict[str, Tensor]]:

@@ -2,13 +2,15 @@
 
 The views of a batch differ in length, so that padding them together wastes a quarter of the arithmetic. Here their
 sub-tokens stand one behind the other in a single row: layers that look at one sub-token at a time (all but attention)
-see one long matrix, and attention is confined to each view of each tweet.
+see one long matrix, and attention is confined to each view of each tweet. Since nothing but the first sub-token of each
+word is read off the last layer, that layer computes nothing else once it has attended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -32,12 +34,12 @@ class Block(NamedTuple):
     Attributes:
         rows: Views.
         length: Sub-tokens of each, padding included.
-        mask: bool (rows, 1, 1, length), True where there is a sub-token; ``None`` where there is no padding.
+        bias: float32 (rows, 1, 1, length), added to the scores: 0 where there is a sub-token, else -inf.
     """
 
     rows: int
     length: int
-    mask: Tensor | None
+    bias: Tensor
 
 
 @dataclass(frozen=True)
@@ -71,17 +73,17 @@ class PaddedLayout:
 
 
 def _attend_block(block: Block, query: Tensor, key: Tensor, value: Tensor, scale: float, dropout_rate: float) -> Tensor:
-    # (rows, heads, length, width) each
+    heads = query.shape[1]
+    # (rows · heads, length, width) each
     query, key, value = (
-        tensor.unflatten(0, (block.rows, block.length)).transpose(1, 2) for tensor in (query, key, value)
+        tensor.unflatten(0, (block.rows, block.length)).transpose(1, 2).flatten(0, 1) for tensor in (query, key, value)
     )
     # Not torch's fused kernel: for CPUs it has no dropout, and at the length of tweets it is slower.
-    # (rows, heads, length, length)
-    scores = query @ key.transpose(-1, -2) * scale
-    if block.mask is not None:
-        scores = scores.masked_fill(~block.mask, torch.finfo(scores.dtype).min)
+    # (rows · heads, length, length)
+    bias = block.bias.to(query.dtype).expand(-1, heads, block.length, -1).flatten(0, 1)
+    scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale)
     attended = dropout(scores.softmax(-1), dropout_rate) @ value
-    return attended.transpose(1, 2).flatten(0, 1)
+    return attended.unflatten(0, (block.rows, heads)).transpose(1, 2).flatten(0, 1)
 
 
 @dataclass(frozen=True)
@@ -110,19 +112,19 @@ class VariableLengthLayout:
 
 
 class Packed(NamedTuple):
-    """Views as one row.
+    """Views as one row: arguments of an encoder with packed attention.
 
     Attributes:
         input_ids: int64 (1, sub-tokens).
         position_ids: int64 (1, sub-tokens), as the encoder counts them.
-        first_subtokens: int64 (views · batch, words), position of each word's first sub-token in the row.
         layout: Where each view stands.
+        first_subtokens: int64 (views · batch · words,), position of each word's first sub-token in the row.
     """
 
     input_ids: Tensor
     position_ids: Tensor
-    first_subtokens: Tensor
     layout: PaddedLayout | VariableLengthLayout
+    first_subtokens: Tensor
 
 
 def pack(views: Sequence[ViewBatch], offset: int, padding: bool) -> Packed:
@@ -142,8 +144,12 @@ def pack(views: Sequence[ViewBatch], offset: int, padding: bool) -> Packed:
             ids.append(view.input_ids.flatten())
             positions.append(place.flatten())
             starts = torch.arange(start, start + rows * length, length, device=place.device)
-            full = len(view.subtokens) == rows * length
-            blocks.append(Block(rows, length, None if full else view.attention_mask[:, None, None].bool()))
+            absent = view.attention_mask[:, None, None] == 0
+            blocks.append(
+                Block(
+                    rows, length, absent.new_zeros(absent.shape, dtype=torch.float32).masked_fill_(absent, -torch.inf)
+                )
+            )
         else:
             ids.append(view.input_ids.flatten()[view.subtokens])
             positions.append(place.flatten()[view.subtokens])
@@ -155,7 +161,7 @@ def pack(views: Sequence[ViewBatch], offset: int, padding: bool) -> Packed:
     if not padding:
         longest = max(view.input_ids.shape[1] for view in views)
         layout = VariableLengthLayout(F.pad(torch.cat(lengths).cumsum(0), (1, 0)), longest)
-    return Packed(torch.cat(ids)[None], torch.cat(positions)[None], torch.cat(first), layout)
+    return Packed(torch.cat(ids)[None], torch.cat(positions)[None], layout, torch.cat(first).flatten())
 
 
 def word_states(encoder: nn.Module, views: Sequence[ViewBatch]) -> Tensor:
@@ -178,17 +184,22 @@ def word_states(encoder: nn.Module, views: Sequence[ViewBatch]) -> Tensor:
             states.append(hidden.gather(1, view.first_subtokens[..., None].expand(-1, -1, hidden.shape[-1])))
         return torch.cat(states)
     packed = pack(views, position_offset(encoder.config), padding=views[0].input_ids.device.type == "cpu")
-    # (sub-tokens, hidden)
-    hidden = encoder(
-        input_ids=packed.input_ids, position_ids=packed.position_ids, attention_mask=None, layout=packed.layout
-    ).last_hidden_state[0]
-    return hidden[packed.first_subtokens.flatten()].unflatten(0, packed.first_subtokens.shape)
+    # (views · batch · words, hidden)
+    hidden = encoder(attention_mask=None, **packed._asdict()).last_hidden_state[0]
+    return hidden.unflatten(0, (-1, views[0].first_subtokens.shape[1]))
 
 
 def use_packed_attention(encoder: nn.Module) -> None:
     """Lets an encoder read all views of a batch in one pass, if it is of a family known to take it so."""
     if getattr(encoder.config, "model_type", None) in PACKABLE:
         encoder.set_attn_implementation(PACKED_ATTENTION)  # type: ignore[operator]
+        last: Any = encoder.get_submodule("encoder.layer")[-1].attention  # type: ignore[index]
+        last.output.register_forward_pre_hook(partial(_keep_words, last.self))
+
+
+def _keep_words(attention: nn.Module, _: nn.Module, args: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+    """Leaves the first sub-token of each word of what a layer attended to, and of its residual."""
+    return tuple(states.index_select(1, attention.first_subtokens) for states in args)  # type: ignore[arg-type]
 
 
 def _packed_attention(
@@ -198,12 +209,15 @@ def _packed_attention(
     value: Tensor,
     attention_mask: Tensor | None,
     layout: PaddedLayout | VariableLengthLayout,
+    first_subtokens: Tensor,
     scaling: float | None = None,
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     # (1, heads, sub-tokens, width) to (sub-tokens, heads, width)
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    # For `_keep_words`, here and when activations are computed anew in the backward pass.
+    module.first_subtokens = first_subtokens
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     return layout.attend(query, key, value, scale, dropout)[None], None
 

@@ -24,7 +24,7 @@ def test_the_plain_loop_computes_what_the_model_computes(small: train.Workload) 
 
 
 def test_the_table_names_every_contender(small: train.Workload) -> None:
-    lines = train.report(small, rounds=1, threads=1, memory=False)
+    lines = train.report(small, rounds=1, threads=1)
     assert all(line.count("|") == len(train.HEADER) + 1 for line in lines)
     assert "plain loop, float32" in lines[0]
     assert "this project, float32" in lines[1]

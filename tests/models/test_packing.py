@@ -5,7 +5,16 @@ from collections.abc import Sequence
 import pytest
 import torch
 from torch import nn
-from transformers import BertConfig, BertModel, ElectraConfig, ElectraModel, XLMRobertaConfig, XLMRobertaModel
+from transformers import (
+    BertConfig,
+    BertModel,
+    ElectraConfig,
+    ElectraModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+    XLMRobertaXLConfig,
+    XLMRobertaXLModel,
+)
 
 from lightning_ita.data.batching import Collate, EncodedTweet, TwoViewBatch, ViewBatch
 from lightning_ita.data.views import View
@@ -25,6 +34,7 @@ ENCODERS = {
     "bert": lambda: BertModel(BertConfig(**SIZES)),
     "electra": lambda: ElectraModel(ElectraConfig(**SIZES, embedding_size=16)),
     "xlm-roberta": lambda: XLMRobertaModel(XLMRobertaConfig(**SIZES)),
+    "xlm-roberta-xl": lambda: XLMRobertaXLModel(XLMRobertaXLConfig(**SIZES)),
 }
 
 
@@ -70,12 +80,10 @@ def test_one_pass_over_both_views_equals_a_pass_over_each_alone(
         use_packed_attention(model)
         assert model.config._attn_implementation == PACKED_ATTENTION
         packed = pack(views, position_offset(model.config), padding)
-        hidden = model(
-            input_ids=packed.input_ids, position_ids=packed.position_ids, attention_mask=None, layout=packed.layout
-        ).last_hidden_state[0]
+        hidden = model(attention_mask=None, **packed._asdict()).last_hidden_state[0].unflatten(0, (6, 7))
     assert len(packed.input_ids[0]) == (3 * 9 + 3 * 15 if padding else 17 + 34)
     for row, states in enumerate(expected):
-        torch.testing.assert_close(hidden[packed.first_subtokens[row, : len(states)]], states)
+        torch.testing.assert_close(hidden[row, : len(states)], states)
 
 
 @pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype stage:UserWarning")
@@ -89,10 +97,7 @@ def test_gradients_agree_in_all_layouts(batch: TwoViewBatch) -> None:
         else:
             use_packed_attention(model)
             packed = pack(views, 0, implementation == "padded")
-            hidden = model(
-                input_ids=packed.input_ids, position_ids=packed.position_ids, attention_mask=None, layout=packed.layout
-            ).last_hidden_state[0]
-            states = hidden[packed.first_subtokens]
+            states = model(attention_mask=None, **packed._asdict()).last_hidden_state[0].unflatten(0, (6, 7))
         (states * batch.mask.repeat(2, 1)[..., None]).square().sum().backward()
         gradients.append([p.grad for p in model.parameters() if p.grad is not None])
     for other in gradients[1:]:

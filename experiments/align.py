@@ -23,6 +23,9 @@ from lightning_ita.contexts.store import IMPORTED, ContextStore, Entry, StoredEn
 from lightning_ita.errors import DataError, UserError, unknown
 from lightning_ita.files import read_text, write_text
 
+# Fewer are opened sooner than a worker has started.
+IMAGES_A_WORKER = 200
+
 DESCRIPTION = """\
 Turns images into text: object tags, captions, OCR. What each engine says of each image is kept in a store, with where
 it comes from; what is there is never done again: the same command, stopped at any moment, goes on where it stopped,
@@ -131,7 +134,12 @@ def make_arguments() -> Any:
     parser.add_argument("--limit", type=int | None, help="Only the first images, by id.")
     parser.add_argument("--retry-errors", action="store_true", help="Try images again that had an error before.")
     parser.add_argument("--strict", action="store_true", help="End with status 1 if an image has an error.")
-    parser.add_argument("--workers", type=int | None, help="Processes that open images; by default half of the cores.")
+    parser.add_argument(
+        "--workers",
+        type=int | None,
+        help="Processes that open images, so that one that crashes its decoder costs itself alone; by default half of "
+        "the cores, and none where there are two cores or few images.",
+    )
     parser.add_argument(
         "--batch-size", type=int | None, help="Images an engine reads at once; by default its own choice."
     )
@@ -243,7 +251,7 @@ def run(
         finished = now.before + now.done + now.elsewhere
         bar.update(task, completed=finished, rate=rate, errors=now.errors.total())
 
-    workers = arguments.workers if arguments.workers is not None else default_workers()
+    workers = arguments.workers if arguments.workers is not None else default_workers(len(images))
     with bar:
         end = alignment.align(engine, images, store, workers, arguments.batch_size, arguments.retry_errors, show)
     rate = f", {end.done / end.seconds:.1f} images/s" if end.done and end.seconds else ""
@@ -255,10 +263,14 @@ def run(
         console.print(f"  {count} × {reason}", soft_wrap=True, markup=False, highlight=False)
 
 
-def default_workers() -> int:
-    """Returns how many processes open images: half of the cores that this process may use, at most 16."""
+def default_workers(images: int) -> int:
+    """Returns how many processes open images: half of the cores that this process may use, at most 16.
+
+    None where there are two cores, which the engine keeps busy, and none for a few images: a worker needs some seconds
+    to start.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(cores // 2, 1), 16)
+    return min(cores // 2 if cores > 2 else 0, 16, images // IMAGES_A_WORKER)
 
 
 def import_file(store: ContextStore, entry: str) -> str:

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -226,3 +227,11 @@ def cost_plot(evidence: Evidence) -> str:
         axes.locator_params(axis="x", nbins=6)
         axes.set_xlabel("minutes of training a run")
     return page.svg
+
+
+def standalone(svg: str) -> str:
+    """Makes a plot of this module readable outside its page, in the page's colours by day: for notebooks and slides."""
+    style = (Path(__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
+    by_day = dict(re.findall(r"--([\w-]+):(#[0-9a-f]+)", style.partition("@media")[0]))
+    svg = svg.replace("<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" ', 1)
+    return re.sub(r"var\(--([\w-]+)\)", lambda match: by_day[match[1]], svg)

@@ -143,9 +143,11 @@ def recipe_of(arguments: Any) -> Recipe:
 
 
 def make_console() -> Console:
-    """Returns the terminal to write to; where there is none (a file, a pipe), lines are wide enough for a table."""
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
+    """Returns the terminal to write to; elsewhere (a file, a pipe, a notebook) lines are wide enough for a table."""
+    if sys.stdout.isatty():
+        return Console()
+    # A notebook's kernel claims to be a terminal, and to draw widgets.
+    return Console(width=120, force_terminal=False, force_jupyter=False)
 
 
 def split_names(text: str | Sequence[str]) -> tuple[str, ...]:

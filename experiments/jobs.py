@@ -49,6 +49,8 @@ def run_jobs(cells: Sequence[Cell], out: Path, source: Source, jobs: int, progre
             lambda cell: progress.finished(collect([cell], out)[0]),
         )
         return
+    # With batches of any length oneDNN's cache of compiled kernels fills: half a GiB a process at its own 1024.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     context = multiprocessing.get_context("spawn")  # forked threads of torch would hang
     # A pipe each: a process that is killed while it reports leaves a shared queue locked.
     workers: dict[Any, Any] = {}

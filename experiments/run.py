@@ -133,6 +133,7 @@ def run_cell(
     shutil.rmtree(part)
     del trainer, model
     gc.collect()  # model and trainer refer to each other; a study's next cell needs their memory
+    return_freed_memory()
     return metrics
 
 
@@ -220,6 +221,12 @@ def keep_freed_memory() -> None:
         glibc = ctypes.CDLL("libc.so.6")
         for option in (mmap_threshold, trim_threshold):
             glibc.mallopt(option, 2**30)
+
+
+def return_freed_memory() -> None:
+    """Has glibc give back what `keep_freed_memory` made it keep."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def environment(started: float, checkpoints: Checkpoints) -> dict[str, Any]:

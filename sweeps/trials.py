@@ -236,8 +236,8 @@ def _retry_killed(study: Study, sweep: Sweep) -> None:
         try:
             with lock.acquire(timeout=0):
                 study.tell(trial.number, state=TrialState.FAIL)
-        except Timeout:
-            continue
+        except (Timeout, ValueError, UpdateFinishedTrialError):
+            continue  # at work, or ended since it was listed
         attempts = trial.user_attrs.get("attempt", 1)
         if trial.params and attempts < MOST_FAILURES:
             study.enqueue_trial(trial.params, user_attrs={"attempt": attempts + 1})

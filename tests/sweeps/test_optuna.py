@@ -331,3 +331,16 @@ def _fails(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[st
     error = capsys.readouterr().err
     assert expected in error
     assert "Traceback" not in error
+
+
+def test_a_trial_that_ends_while_others_look_for_killed_ones_stays_ended(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(sweep)
+    listed = study.ask()
+    running = study.get_trials(deepcopy=True, states=(trials.TrialState.RUNNING,))
+    study.tell(listed, 1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(study), "get_trials", lambda self, **options: running)
+        trials._retry_killed(study, sweep)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"]

@@ -19,9 +19,9 @@ from experiments.table import MISSING, csv_text, markdown_table, spread
 from lightning_ita.files import write_text
 from lightning_ita.models.ita import VIEWS
 from sweeps.plots import write_plots
+from sweeps.progress import write_value
 from sweeps.space import Parameter
 from sweeps.trials import Sweep, ranking
-from sweeps.workers import write_value
 
 BEST = "best.yaml"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -11,11 +12,12 @@ from experiments.cell import Cell
 from experiments.jobs import default_jobs, run_jobs
 from experiments.progress import StudyProgress, describe
 from experiments.study import CELLS, FAILED, LOCKS, collect, forget_failures
+from experiments.workers import run_workers
 from lightning_ita.errors import UserError
 from lightning_ita.models.encoders import encoder_shape
+from sweeps.progress import SweepProgress
 from sweeps.results import Winner, terminal, winner_cells, write_results
-from sweeps.trials import Sweep, open_study, ranking
-from sweeps.workers import SweepProgress, run_workers
+from sweeps.trials import Sweep, open_study, ranking, run_trials
 
 WINNERS = "winners"
 
@@ -46,7 +48,7 @@ def search(sweep: Sweep, console: Console, jobs: int | None, top: int, seeds: Se
     study = open_study(sweep)
     jobs = jobs or default_jobs(encoder_shape(sweep.base.encoder), sweep.trials)
     with SweepProgress(sweep, study, console) as progress:
-        run_workers(sweep, jobs, progress)
+        run_workers(partial(run_trials, sweep), jobs, progress.note, sweep.out)
 
     winners = []
     trials = study.get_trials(deepcopy=False)
@@ -78,4 +80,4 @@ def _run(cells: Sequence[Cell], out: Path, sweep: Sweep, jobs: int, console: Con
             if result.metrics is not None:
                 progress.finished(result)
         forget_failures(unfinished, out)
-        run_jobs(unfinished, out, sweep.source, min(jobs, len(unfinished)), progress)
+        run_jobs(unfinished, out, sweep.source, jobs, progress)

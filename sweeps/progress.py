@@ -1,23 +1,17 @@
-"""Workers of a sweep: processes that share its storage, and what a person watches while they run."""
+"""What a person watches while a sweep runs."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import queue
 from collections.abc import Sequence
-from multiprocessing.queues import Queue
 
-import torch
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.progress import TaskID
 
 from experiments.progress import make_bars
-from lightning_ita.errors import UserError
 from sweeps.space import Parameter
-from sweeps.trials import FINISHED, NO_TRIAL, Sweep, run_trials
+from sweeps.trials import FINISHED, NO_TRIAL, Sweep
 
 
 class SweepProgress:
@@ -92,56 +86,3 @@ def describe(trial: FrozenTrial, space: Sequence[Parameter]) -> str:
 def write_value(value: object) -> str:
     """Writes a value with three digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def run_workers(sweep: Sweep, jobs: int, progress: SweepProgress) -> None:
-    """Runs a sweep's trials in `jobs` processes that share the cores, and shows how far they are.
-
-    Raises:
-        UserError: Too many trials failed, a process could not write, or all of them were killed.
-    """
-    if jobs == 1:
-        run_trials(sweep, progress.note)
-        return
-    context = multiprocessing.get_context("spawn")  # forked threads of torch would hang
-    reports = context.Queue()
-    threads = max(1, torch.get_num_threads() // jobs)
-    workers = [context.Process(target=_work, args=(sweep, threads, reports), daemon=True) for _ in range(jobs)]
-    for worker in workers:
-        worker.start()
-    try:
-        while any(worker.is_alive() for worker in workers) or not reports.empty():
-            try:
-                number, share, stage = reports.get(timeout=1)
-            except queue.Empty:
-                continue
-            if number is None:
-                raise UserError(stage)
-            progress.note(number, share, stage)
-    finally:
-        for worker in workers:
-            worker.terminate()
-    killed = [worker.exitcode for worker in workers if worker.exitcode]
-    if len(killed) == jobs:
-        raise UserError(
-            f"all {jobs} processes were ended (exit status {killed[0]}), perhaps for lack of memory; try --jobs 1"
-        )
-
-
-def _work(sweep: Sweep, threads: int, reports: Queue) -> None:
-    torch.set_num_threads(threads)
-    parent = multiprocessing.parent_process()
-
-    def report(number: int, share: float, stage: str) -> None:
-        if parent is not None and not parent.is_alive():
-            os._exit(1)  # the sweep was killed; its next run takes the trial up
-        reports.put((number, share, stage))
-
-    try:
-        run_trials(sweep, report)
-    except UserError as error:
-        reports.put((None, None, str(error)))
-    except OSError as error:
-        reports.put((None, None, f"{error.filename or sweep.out}: {error.strerror or error}"))
-    except KeyboardInterrupt:
-        pass  # the parent was interrupted as well, and says so

@@ -32,8 +32,8 @@ def run_workers(work: Callable[[Report], None], jobs: int, heard: Report, place:
     if jobs == 1:
         work(heard)
         return
-    # With batches of any length oneDNN's cache of compiled kernels fills: half a GiB a process at its own 1024.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
+    # Batches of any length fill oneDNN's cache of compiled kernels: at its own 1024, half a GiB a process, for no speed.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     context = multiprocessing.get_context("spawn")  # forked threads of torch would hang
     threads = max(1, torch.get_num_threads() // jobs)
     # A pipe each: a process that is killed while it reports leaves a shared queue locked.

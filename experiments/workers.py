@@ -32,7 +32,7 @@ def run_workers(work: Callable[[Report], None], jobs: int, heard: Report, place:
     if jobs == 1:
         work(heard)
         return
-    # Batches of any length fill oneDNN's cache of compiled kernels: at its own 1024, half a GiB a process, for no speed.
+    # Batches of any length fill oneDNN's cache of compiled kernels: with its own 1024, half a GiB, for no speed.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     context = multiprocessing.get_context("spawn")  # forked threads of torch would hang
     threads = max(1, torch.get_num_threads() // jobs)

@@ -168,6 +168,13 @@ class Pruning(Callback):
 
     def __init__(self, trial: Trial):
         self.trial = trial
+        self.told: set[int] = set()
+
+    def tell(self, epoch: int, value: float) -> None:
+        """Notes the objective after an epoch, once."""
+        if epoch not in self.told:
+            self.told.add(epoch)
+            self.trial.report(value, epoch)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Reports one epoch.
@@ -176,7 +183,7 @@ class Pruning(Callback):
             TrialPruned: The trial is worse than others were after as many epochs.
         """
         epoch = trainer.current_epoch + 1
-        self.trial.report(trainer.callback_metrics[OBJECTIVE].item(), epoch)
+        self.tell(epoch, trainer.callback_metrics[OBJECTIVE].item())
         if epoch < (trainer.max_epochs or 0) and self.trial.should_prune():
             raise TrialPruned(f"pruned after epoch {epoch}")
 
@@ -269,12 +276,12 @@ def _run_one(study: Study, sweep: Sweep, number: int, turn: BaseFileLock, report
 
 def _score(trial: Trial, sweep: Sweep, cell: Cell, report: Report) -> float:
     """Trains a trial's cell, or reads what is there of it, and returns the objective in its best epoch."""
-    folder = sweep.folder(cell)
+    folder, pruning = sweep.folder(cell), Pruning(trial)
     try:
         with sweep.lock(cell.name):  # two trials may have drawn the same values
             if not (folder / METRICS).is_file():
                 watch = RunProgress(lambda share, stage: report(trial.number, share, stage))
-                run_cell(cell, folder, sweep.source, callbacks=[watch, Pruning(trial)], test=False)
+                run_cell(cell, folder, sweep.source, callbacks=[watch, pruning], test=False)
             metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     except (TrialPruned, NonFiniteLossError) as error:
         trial.set_user_attr("failure", first_line(error))
@@ -286,6 +293,8 @@ def _score(trial: Trial, sweep: Sweep, cell: Cell, report: Report) -> float:
         trial.set_user_attr("failure", first_line(error))
         write_text(sweep.out / FAILED / f"trial-{trial.number}.log", traceback.format_exc())
         raise
+    for epoch, scores in enumerate(metrics["history"], 1):  # those of an earlier attempt, or of a run that was there
+        pruning.tell(epoch, scores[OBJECTIVE])
     trial.set_user_attr("cell", cell.name)
     trial.set_user_attr("seconds", metrics["seconds"])
     return float(max(epoch[OBJECTIVE] for epoch in metrics["history"]))

@@ -199,6 +199,8 @@ def test_a_sweep_that_was_stopped_searches_the_same(
     for count in (5, 12):
         trials.run_trials(replace(again, trials=count))
     assert [trial.params for trial in open_study(again).trials] == [trial.params for trial in undisturbed]
+    # Every epoch counts for the pruner, also of runs that were there, as all of the second sweep's were.
+    assert all(set(trial.intermediate_values) == {1, 2} for trial in open_study(again).trials)
     blind = trials.STARTUP_TRIALS
     assert max(t.value or 0 for t in undisturbed[blind:]) > max(t.value or 0 for t in undisturbed[:blind])
 

@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks import naive
+from experiments.cli import bound_kernel_cache
 from experiments.run import keep_freed_memory
 from lightning_ita.data import DATASETS
 from lightning_ita.data.batching import Collate, EncodedTweet, TwoViewBatch
@@ -112,7 +113,8 @@ def forever(batches: Callable[[int], Iterator[TwoViewBatch]], epoch: int) -> Ite
 
 
 def ours(seed: int, workload: Workload, precision: Precision, normalise_urls: bool = False) -> Contender:
-    """This project's step, with the allocator's setting that `experiments.run.run_cell` makes."""
+    """This project's step, with the settings that its commands and `experiments.run.run_cell` make."""
+    bound_kernel_cache()
     keep_freed_memory()
     datamodule = workload.datamodule(normalise_urls)
     recipe = Recipe(temperature=datamodule.temperature, batch_size=workload.batch_size, precision=precision)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -168,8 +169,17 @@ def what_happened(error: OSError, place: object = "") -> str:
     return f"{path}{': ' if path else ''}{error.strerror or error}{remedy}"
 
 
+def bound_kernel_cache() -> None:
+    """Lets oneDNN keep 64 compiled kernels, in this process (before its first product) and those it starts.
+
+    Batches of any length fill its cache: with its own bound, 1024, half a GiB, for no speed.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+
+
 def guard(main: Callable[[Sequence[str]], int]) -> None:
     """Runs a command; what a user can cause ends it with a message, not with a traceback."""
+    bound_kernel_cache()
     try:
         status = main(sys.argv[1:])
     except UserError as error:

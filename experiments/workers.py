@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from experiments.cli import what_happened
+from experiments.cli import bound_kernel_cache, what_happened
 from lightning_ita.errors import UserError
 
 Report = Callable[..., None]
@@ -29,11 +29,10 @@ def run_workers(work: Callable[[Report], None], jobs: int, heard: Report, place:
     Raises:
         UserError: A process raised one, or could not write, or all of them were killed.
     """
+    bound_kernel_cache()
     if jobs == 1:
         work(heard)
         return
-    # Batches of any length fill oneDNN's cache of compiled kernels: with its own 1024, half a GiB, for no speed.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     context = multiprocessing.get_context("spawn")  # forked threads of torch would hang
     threads = max(1, torch.get_num_threads() // jobs)
     # A pipe each: a process that is killed while it reports leaves a shared queue locked.

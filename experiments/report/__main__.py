@@ -28,6 +28,8 @@ examples:
       the default study
   python -m experiments.report runs/twitter --data-dir DATA
       a study of an earlier version, whose predictions hold no words: they are read from the corpus, after its digests
+  python -m experiments.report runs/twitter --examples false
+      a page to publish, without tweets
 """
 
 
@@ -38,6 +40,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=str | None, help="Where to write; by default report/ in the study's folder.")
     parser.add_argument(
         "--resamples", type=int, default=RESAMPLES, help="Resamples of the bootstrap and of the randomisation."
+    )
+    parser.add_argument(
+        "--examples", type=bool, default=True, help="Whether the page quotes tweets; not every corpus may be passed on."
     )
     add_source(parser)
     arguments = parser.parse_args(list(argv))
@@ -58,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
         for line in gaps(study, each):
             console.print(f"note: {line}", markup=False, highlight=False)
     files = {
-        "report.html": page(study, evidence),
+        "report.html": page(study, evidence, arguments.examples),
         "report.md": markdown(study, evidence),
         "tables.tex": latex(study, evidence),
         "rows.csv": rows_csv(evidence),

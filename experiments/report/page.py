@@ -28,6 +28,7 @@ NO_WORDS = (
     "The predictions of these runs hold no words: they are of an earlier version. Give --data-dir to read the words "
     "from the corpus; its digests are checked."
 )
+LEFT_OUT = "Tweets were left out of this page: --examples true shows them."
 NO_EXAMPLES = "No tweet is of a kind shown here: there is no finished ITA row, or its two views never disagree."
 
 
@@ -40,8 +41,8 @@ class Plot:
     svg: str
 
 
-def page(study: StudyFolder, evidence: Sequence[Evidence]) -> str:
-    """Writes the page."""
+def page(study: StudyFolder, evidence: Sequence[Evidence], examples: bool = True) -> str:
+    """Writes the page; with `examples`, it quotes tweets."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
@@ -57,13 +58,13 @@ def page(study: StudyFolder, evidence: Sequence[Evidence]) -> str:
             ("labels", study.settings["labels"]),
             ("precision", study.settings["precision"]),
         ],
-        sections=[section(study, each) for each in evidence],
+        sections=[section(study, each, examples) for each in evidence],
         settings=study.settings,
         version=lightning_ita.__version__,
     )
 
 
-def section(study: StudyFolder, evidence: Evidence) -> dict[str, Any]:
+def section(study: StudyFolder, evidence: Evidence, examples: bool = True) -> dict[str, Any]:
     """Returns what the page says of one data set."""
     types = () if evidence.split is None else evidence.split.types
     unknown = evidence.split is not None and evidence.split.words is None
@@ -73,8 +74,8 @@ def section(study: StudyFolder, evidence: Evidence) -> dict[str, Any]:
         "gaps": gaps(study, evidence),
         "grids": grids(study, evidence),
         "plots": plots(evidence),
-        "galleries": galleries(evidence),
-        "why_no_examples": NO_WORDS if unknown else NO_EXAMPLES,
+        "galleries": galleries(evidence) if examples else [],
+        "why_no_examples": LEFT_OUT if not examples else NO_WORDS if unknown else NO_EXAMPLES,
         "colours": {type_: index % ENTITY_COLOURS for index, type_ in enumerate(types)},
         "provenance": provenance(study, evidence),
         "digests": study.data[evidence.dataset],

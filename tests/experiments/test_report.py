@@ -170,6 +170,14 @@ def test_several_data_sets_are_sections_of_one_page(tmp_path: Path) -> None:
     assert '<a href="#twitter17">' in page
 
 
+def test_a_page_to_publish_quotes_no_tweet(study: Path) -> None:
+    assert '<p class="tweet"' in reported(study)["report.html"]
+    page = reported(study, "--examples=false")["report.html"]
+    assert '<p class="tweet"' not in page
+    assert "Tweets were left out of this page" in page
+    assert page.count("<svg") == 5
+
+
 def test_without_a_gain_nothing_is_kept(tmp_path: Path) -> None:
     write_study(tmp_path / "study", rates=lambda cell, view: 0.7)
     found = evidence_of(tmp_path / "study")

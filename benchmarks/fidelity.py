@@ -4,7 +4,8 @@ Method. BERT-CRF and ITA-Cap+CVA (token) are trained on Twitter-17 with equal hy
 `experiments.run.run_cell` as it comes (bfloat16 where the processor has it, both views in one pass, batches of like
 length, cheap dropout, fused AdamW), and by the plain loop of `benchmarks.naive` (float32, views padded together, random
 batches, torch's dropout and AdamW). The best epoch is chosen on the valid split in both. Every run is kept in ``--out``
-and not run again. Unharmed means: the means over seeds lie within one standard deviation, the larger of the two.
+and not run again. Unharmed means: the mean over seeds lies within one standard deviation, the larger of the two, or
+above.
 """
 
 from __future__ import annotations
@@ -112,10 +113,13 @@ def main(arguments: list[str] | None = None) -> None:
             means = [statistics.mean(column) for column in columns]
             spread = max(statistics.stdev(column) if len(column) > 1 else 0.0 for column in columns)
             cells_of = [f"{m:.2f} ({', '.join(f'{f1:.2f}' for f1 in c)})" for m, c in zip(means, columns, strict=True)]
-            verdict = "within" if abs(means[1] - means[0]) <= spread else "**beyond**"
+            difference = means[1] - means[0]
+            verdict = (
+                "within" if abs(difference) <= spread else f"{'above' if difference > 0 else '**below**'} by more than"
+            )
             lines.append(
                 f"| {cells[0].system}{'+CVA' if contexts else ''} | {view} | {' | '.join(cells_of)} | "
-                f"{means[1] - means[0]:+.2f} | {verdict} one standard deviation ({spread:.2f}) |"
+                f"{difference:+.2f} | {verdict} one standard deviation ({spread:.2f}) |"
             )
     table = "\n".join(lines)
     print(table)

@@ -22,9 +22,10 @@ Decoding = Literal["beam", "sample"]
 
 
 class _Captioner:
-    """What caption engines share: how captions are decoded.
+    """What caption engines share: their settings, and how captions are decoded.
 
     Args:
+        model: A name or a folder that the engine understands; `default_model` if not given, which is not downloaded.
         captions: Most captions an image; fewer where some come out alike.
         decoding: ``beam``: the likeliest that a beam search finds, often much alike; ``sample``: drawn by lot from the
             likeliest sub-tokens, more varied.
@@ -34,61 +35,16 @@ class _Captioner:
         seed: Sampling: any integer; what is drawn for an image follows from it and from the image's pixels.
         max_tokens: Most sub-tokens a caption.
         batch_size: Images at once.
-    """
-
-    def __init__(
-        self,
-        captions: int = 5,
-        decoding: Decoding = "beam",
-        beams: int | None = None,
-        top_p: float = 0.9,
-        temperature: float = 1.0,
-        seed: int = 0,
-        max_tokens: int = 30,
-        batch_size: int = 16,
-    ):
-        if decoding not in ("beam", "sample"):
-            raise unknown("decoding", decoding, ["beam", "sample"])
-        self.captions = check_count("captions", captions)
-        self.beams = check_count("beams", captions if beams is None else beams)
-        if self.beams < captions:
-            raise UserError(f"beams={beams} is less than captions={captions}: a beam search keeps no more captions")
-        self.top_p, self.seed = check_share("top_p", top_p), seed
-        if not temperature > 0 or top_p == 0:
-            raise UserError("temperature and top_p must be greater than 0; decoding=beam is without chance")
-        self.decoding, self.temperature = decoding, float(temperature)
-        self.max_tokens, self.batch_size = check_count("max_tokens", max_tokens), check_count("batch_size", batch_size)
-
-    def _parameters(self, **more: object) -> dict[str, object]:
-        """What decides the captions, only that which plays a part."""
-        chance: dict[str, object] = {"top_p": self.top_p, "temperature": self.temperature, "seed": self.seed}
-        how = {"beams": self.beams} if self.decoding == "beam" else chance
-        return as_json(
-            {"captions": self.captions, "decoding": self.decoding, "max_tokens": self.max_tokens} | how | more
-        )
-
-
-class CoCa(_Captioner):
-    """Engine ``cap=coca``: captions by CoCa, as open_clip loads it.
-
-    The sub-tokens are chosen here: open_clip's own ``generate`` needs a class that transformers 5 no longer has, and
-    draws all images of a batch from one stream of chance.
-
-    Args:
-        model: See `clip.locate`; the architecture must be a CoCa.
         device: A device; the accelerator by default.
         precision: ``bfloat16``, ``float32``, or ``auto``: the former where it is fast.
-        **decoding: See `_Captioner`.
 
     Raises:
-        UserError: The model cannot be read or is no CoCa, or a value is out of its range.
+        UserError: The model cannot be read or is of another kind, or a value is out of its range.
     """
 
     kind = "cap"
-    name = "coca"
-    default_model = "coca_ViT-B-32/mscoco_finetuned_laion2b_s13b_b90k"
-    # As open_clip: very short captions are likely and say nothing.
-    min_tokens = 5
+    name: str
+    default_model: str
 
     def __init__(
         self,
@@ -105,10 +61,49 @@ class CoCa(_Captioner):
         device: str | None = None,
         precision: Precision = "auto",
     ):
-        super().__init__(captions, decoding, beams, top_p, temperature, seed, max_tokens, batch_size)
+        if decoding not in ("beam", "sample"):
+            raise unknown("decoding", decoding, ["beam", "sample"])
+        self.captions = check_count("captions", captions)
+        self.beams = check_count("beams", captions if beams is None else beams)
+        if self.beams < captions:
+            raise UserError(f"beams={beams} is less than captions={captions}: a beam search keeps no more captions")
+        self.top_p, self.seed = check_share("top_p", top_p), seed
+        if not temperature > 0 or top_p == 0:
+            raise UserError("temperature and top_p must be greater than 0; decoding=beam is without chance")
+        self.decoding, self.temperature = decoding, float(temperature)
+        self.max_tokens, self.batch_size = check_count("max_tokens", max_tokens), check_count("batch_size", batch_size)
         self.model = model or self.default_model
-        what = f"cap={self.name}:{self.model}"
-        self.clip = OpenClip(what, self.model, model is not None, device, precision)
+        self._load(f"cap={self.name}:{self.model}", model is not None, device, precision)
+
+    def _load(self, what: str, may_download: bool, device: str | None, precision: Precision) -> None:
+        """Loads the model, called `what` in errors, and sets what an engine tells of itself."""
+        raise NotImplementedError
+
+    def _parameters(self, **more: object) -> dict[str, object]:
+        """What decides the captions, only that which plays a part."""
+        chance: dict[str, object] = {"top_p": self.top_p, "temperature": self.temperature, "seed": self.seed}
+        how = {"beams": self.beams} if self.decoding == "beam" else chance
+        return as_json(
+            {"captions": self.captions, "decoding": self.decoding, "max_tokens": self.max_tokens} | how | more
+        )
+
+
+class CoCa(_Captioner):
+    """Engine ``cap=coca``: captions by CoCa, as open_clip loads it.
+
+    The sub-tokens are chosen here: open_clip's own ``generate`` needs a class that transformers 5 no longer has, and
+    draws all images of a batch from one stream of chance.
+
+    Its arguments are those of all caption engines; `model` as `clip.locate` takes it, and a CoCa.
+    """
+
+    name = "coca"
+    default_model = "coca_ViT-B-32/mscoco_finetuned_laion2b_s13b_b90k"
+    # As open_clip: very short captions are likely and say nothing.
+    min_tokens = 5
+
+    def _load(self, what: str, may_download: bool, device: str | None, precision: Precision) -> None:
+        self.clip = OpenClip(what, self.model, may_download, device, precision)
         if not hasattr(self.clip.net, "text_decoder"):
             raise UserError(f"{what} writes no captions: it is a CLIP; name a CoCa, for example {self.default_model}")
         tokenizer = self.clip.tokenizer
@@ -155,40 +150,16 @@ class CoCa(_Captioner):
 class Blip(_Captioner):
     """Engine ``cap=blip``: captions by BLIP or BLIP-2, as transformers loads them.
 
-    Args:
-        model: A folder or a Hub name, with weights as safetensors; its configuration says which of the two it is.
-        device: A device; the accelerator by default.
-        precision: ``bfloat16``, ``float32``, or ``auto``: the former where it is fast; weights are held in it.
-        **decoding: See `_Captioner`.
-
-    Raises:
-        UserError: The model cannot be read or is neither, or a value is out of its range.
+    Its arguments are those of all caption engines; `model` is a folder or a Hub name, with weights as safetensors,
+    whose configuration says which of the two it is. Weights are held in `precision`.
     """
 
-    kind = "cap"
     name = "blip"
     default_model = "Salesforce/blip-image-captioning-base"
 
-    def __init__(
-        self,
-        model: str | None = None,
-        *,
-        captions: int = 5,
-        decoding: Decoding = "beam",
-        beams: int | None = None,
-        top_p: float = 0.9,
-        temperature: float = 1.0,
-        seed: int = 0,
-        max_tokens: int = 30,
-        batch_size: int = 16,
-        device: str | None = None,
-        precision: Precision = "auto",
-    ):
-        super().__init__(captions, decoding, beams, top_p, temperature, seed, max_tokens, batch_size)
-        self.model = model or self.default_model
-        what = f"cap={self.name}:{self.model}"
+    def _load(self, what: str, may_download: bool, device: str | None, precision: Precision) -> None:
         self._hub = HubModel(
-            what, self.model, model is not None, "AutoModelForImageTextToText", device, precision, in_precision=True
+            what, self.model, may_download, "AutoModelForImageTextToText", device, precision, in_precision=True
         )
         if (found := self._hub.net.config.model_type) not in ("blip", "blip-2"):
             raise UserError(f"{what} is a model of type {found!r}; this engine reads blip and blip-2")

@@ -176,7 +176,8 @@ def seeds_needed(difference: float, spreads: tuple[float, float], over_tweets: f
         if shift > 2 * critical + 10:
             return 1.0  # beyond what the noncentral distribution is accurate for
         noncentral = stats.nct(min(freedom, 1e6), shift)
-        return float(noncentral.sf(critical) + noncentral.cdf(-critical))
+        # In the far tail SciPy has no number at times, for what is nothing.
+        return float(noncentral.sf(critical) + np.nan_to_num(noncentral.cdf(-critical)))
 
     if power(MOST_SEEDS) < POWER:
         return None

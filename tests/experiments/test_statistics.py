@@ -224,6 +224,12 @@ def test_no_number_of_seeds_settles_what_the_tweets_leave_open() -> None:
     assert seeds_needed(50.0, (0.1, 0.1), 0.1) == 2
 
 
+def test_a_clear_difference_takes_few_seeds() -> None:
+    # Between them SciPy has no number for the tail beyond 0.
+    assert seeds_needed(1.5, (0.05, 0.29)) == 3
+    assert seeds_needed(1.5, (0.05, 0.29), 0.1) == 3
+
+
 def test_the_share_kept_is_the_ratio_of_gains() -> None:
     generator = np.random.default_rng(11)
     baseline, text, cross_modal = samples(simulated(generator, [[0.6] * 3, [0.7] * 3, [0.8] * 3], tweets=1000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from lightning_ita.models.recipes import Precision
 Decoding = Literal["beam", "sample"]
 
 
-class _Captioner:
+class _Captioner(ABC):
     """What caption engines share: their settings, and how captions are decoded.
 
     Args:
@@ -75,9 +76,9 @@ class _Captioner:
         self.model = model or self.default_model
         self._load(f"cap={self.name}:{self.model}", model is not None, device, precision)
 
+    @abstractmethod
     def _load(self, what: str, may_download: bool, device: str | None, precision: Precision) -> None:
         """Loads the model, called `what` in errors, and sets what an engine tells of itself."""
-        raise NotImplementedError
 
     def _parameters(self, **more: object) -> dict[str, object]:
         """What decides the captions, only that which plays a part."""

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from rich.table import Table
 
-from experiments.cell import Cell
 from experiments.cli import add_recipe, add_source, guard, make_console, make_parser, recipe_of, source_of, split_names
 from experiments.cost import Cost, costs, flop_per_second
 from experiments.jobs import default_jobs, run_jobs
 from experiments.progress import StudyProgress, describe
 from experiments.study import (
     CACHE,
+    Result,
     Study,
     collect,
     failure_log,
@@ -76,7 +76,9 @@ def main(argv: Sequence[str]) -> int:
         help="Run cells again that were measured with other code than today's; the old ones go to OUT/stale.",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="Print the plan and an estimate of its cost; run nothing."
+        "--dry-run",
+        action="store_true",
+        help="Print the plan, what of it is finished, and what the rest may cost; run nothing.",
     )
     arguments = parser.parse_args(list(argv))
 
@@ -100,7 +102,8 @@ def main(argv: Sequence[str]) -> int:
             console.print(f"note: {warning}", markup=False, highlight=False)
     out = Path(arguments.out or default_folder(study))
     if arguments.dry_run:
-        console.print(plan_table(cells, costs(cells, source), flop_per_second(shape, study.recipe.precision)))
+        rate = flop_per_second(shape, study.recipe.precision)
+        console.print(plan_table(collect(cells, out), costs(cells, source), rate))
         return 0
 
     open_folder(out, study, corpora)
@@ -166,31 +169,33 @@ def default_folder(study: Study) -> str:
     return f"runs/{'+'.join(study.datasets)}-{encoder}-{'+'.join(study.contexts) or 'none'}"
 
 
-def plan_table(cells: Sequence[Cell], cell_costs: Sequence[Cost], rate: float) -> Table:
+def plan_table(results: Sequence[Result], cell_costs: Sequence[Cost], rate: float) -> Table:
     """Returns the plan with what it will cost.
 
     Args:
-        cells: The plan.
+        results: What there is of each cell.
         cell_costs: What each cell takes.
         rate: Floating-point operations a second that training may reach here.
     """
-    total = sum(cost.flop for cost in cell_costs)
+    states = ["finished" if result.metrics is not None else "failed" if result.failure else "" for result in results]
+    left = sum(cost.flop for cost, state in zip(cell_costs, states, strict=True) if not state)
+    counts = "".join(f", {states.count(state)} {state}" for state in ("finished", "failed") if state in states)
     table = Table(
-        title=f"{len(cells)} cells, about {total / rate / 60:.0f} minutes",
+        title=f"{len(results)} cells{counts}, about {left / rate / 60:.0f} minutes{' left' if counts else ''}",
         caption=f"at {rate / 1e9:.0f} GFLOP/s, half of what matrix products of this encoder's shape reach here now",
         title_justify="left",
         caption_justify="left",
     )
     for name in ("cell", "trained on", "k tweets", "k sub-tokens", "TFLOP", "minutes"):
         table.add_column(name, justify="left" if name in ("cell", "trained on") else "right", no_wrap=True)
-    for cell, cost in zip(cells, cell_costs, strict=True):
+    for result, cost, state in zip(results, cell_costs, states, strict=True):
         table.add_row(
-            describe(cell),
-            ", ".join(cell.trained_views),
+            describe(result.cell),
+            ", ".join(result.cell.trained_views),
             f"{cost.tweets / 1e3:.1f}",
             f"{cost.subtokens / 1e3:.0f}",
             f"{cost.flop / 1e12:.1f}",
-            f"{cost.flop / rate / 60:.1f}",
+            state or f"{cost.flop / rate / 60:.1f}",
         )
     return table
 

@@ -103,6 +103,19 @@ def test_a_dry_run_runs_nothing(study: list[str], tmp_path: Path, capsys: pytest
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_tells_what_is_finished(study: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [*study, "--contexts=cap", "--cva=off"]
+    ablate.main([*command, "--seeds=1"])
+    capsys.readouterr()
+    assert ablate.main([*command, "--seeds=1,2", "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "4 cells, 2 finished, about" in shown
+    assert [line.split()[-2] == "finished" for line in shown.splitlines() if ", seed " in line] == [True] * 2 + [
+        False
+    ] * 2
+    assert len(cells(tmp_path)) == 2
+
+
 def test_a_study_may_grow_but_not_change(
     study: list[str], tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

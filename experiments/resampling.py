@@ -1,6 +1,7 @@
 """Micro F1 on other tweets: what the same trained models would reach on resamples of the test split.
 
-Counts of mentions are int (..., tweets, 3): correct, predicted and gold mentions of each tweet.
+Counts of mentions are (..., tweets, 3): correct, predicted and gold mentions of each tweet. They are whole numbers, or
+means of such over systems that count as one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ RESAMPLES = 10_000
 # Resamples drawn at once: bounds the memory at a few dozen MiB for splits of a few thousand tweets.
 CHUNK = 500
 
-Counts = NDArray[np.int64]
+Counts = NDArray[np.int64] | NDArray[np.float64]
 Floats = NDArray[np.float64]
 
 
@@ -39,7 +40,7 @@ def bootstrap(counts: Counts, resamples: int = RESAMPLES, seed: int = 0) -> Floa
     """
     systems, tweets, _ = counts.shape
     generator = np.random.default_rng(seed)
-    # (tweets, 2 · systems): float32 holds these sums exactly, as whole numbers below 2²⁴.
+    # (tweets, 2 · systems): float32 holds sums of whole numbers below 2²⁴ exactly.
     terms = np.concatenate([2 * counts[..., 0], counts[..., 1] + counts[..., 2]]).T.astype(np.float32)
     scores = np.empty((resamples, systems))
     for start in range(0, resamples, CHUNK):

@@ -8,17 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.report.reading import StudyFolder, TaggedSplit
-from experiments.resampling import RESAMPLES, Sample, bootstrap
+from experiments.resampling import RESAMPLES, Counts, Sample, bootstrap
 from experiments.statistics import SIGNIFICANCE, Comparison, Estimate, Share, compare, estimate, holm, share_kept
 from experiments.table import Row, rows_of
 from lightning_ita.models.ita import CROSS_MODAL, TEXT, VIEWS
 
 # The families of tests, each corrected on its own for every data set.
-BASELINE, ALIGNMENT = "baseline", "alignment"
+BASELINE, ALIGNMENT, POOLED = "baseline", "alignment", "pooled"
 QUESTIONS = {
     BASELINE: "Does it beat BERT-CRF?",
     ALIGNMENT: "What do two views and CVA change?",
+    POOLED: "What holds over all contexts together?",
 }
+# All ITA rows of one training mode, as one system.
+POOLED_SYSTEM = "ITA"
 METHODS_DIFFER, MODELS_DIFFER = "*", "°"
 
 
@@ -140,20 +143,23 @@ def weigh(study: StudyFolder, dataset: str, split: TaggedSplit | None, resamples
         resamples: Resamples of the bootstrap, and of the randomisation.
     """
     rows = rows_of([result for result in study.results if result.cell.dataset == dataset])
-    views = [{} if split is None else found for found in _views(rows, split, resamples)]
-    named = dict(zip((row.label for row in rows), views, strict=True))
+    views = {} if split is None else _views(rows, split, resamples)
     baseline = next((row.label for row in rows if not row.cell.contexts), None)
+    single: Systems = {(row.cell.contexts, str(row.cell.cva)): row.label for row in rows if row.cell.contexts}
+    pooled: Systems = {((POOLED,), mode): label for mode, label in _pooled_labels(rows).items()}
     verdicts = tuple(
         verdict
         for question, pairs in (
-            (BASELINE, [] if baseline is None else _against_baseline(rows, baseline)),
-            (ALIGNMENT, _against_counterparts(rows)),
+            (BASELINE, _against_baseline(single, baseline)),
+            (ALIGNMENT, _against_counterparts(single)),
+            (POOLED, [*_against_baseline(pooled, baseline), *_against_counterparts(pooled)]),
         )
-        for verdict in _family(question, pairs, named)
+        for verdict in _family(question, pairs, views)
     )
     gains = {(v.first, v.view): v for v in verdicts if v.question == BASELINE}
     evidence = []
-    for row, found in zip(rows, views, strict=True):
+    for row in rows:
+        found = views.get(row.label, {})
         own = {view: gains[row.label, view] for view in found if (row.label, view) in gains}
         kept = None
         if (
@@ -162,31 +168,65 @@ def weigh(study: StudyFolder, dataset: str, split: TaggedSplit | None, resamples
             and own[CROSS_MODAL].mark
             and own[CROSS_MODAL].comparison.low > 0
         ):
-            kept = share_kept(named[baseline][TEXT].sample, found[TEXT].sample, found[CROSS_MODAL].sample)
+            kept = share_kept(views[baseline][TEXT].sample, found[TEXT].sample, found[CROSS_MODAL].sample)
         evidence.append(RowEvidence(row, found, own, kept))
     return Evidence(dataset, tuple(evidence), verdicts, split)
 
 
-def _views(rows: Sequence[Row], split: TaggedSplit | None, resamples: int) -> list[dict[str, ViewEvidence]]:
-    if split is None:
-        return [{} for _ in rows]
-    keys = {
-        (index, view): [name for r in row.results if (name := (r.cell.name, view)) in split.counts]
-        for index, row in enumerate(rows)
+def _views(rows: Sequence[Row], split: TaggedSplit, resamples: int) -> dict[str, dict[str, ViewEvidence]]:
+    """Returns what is known of each row, and of the rows of a training mode together, by label and view."""
+    # All types together, by label and view, and by seed.
+    counts = {
+        (row.label, view): {
+            result.cell.seed: split.counts[result.cell.name, view].sum(axis=1)
+            for result in row.results
+            if (result.cell.name, view) in split.counts
+        }
+        for row in rows
         for view in VIEWS
     }
-    names = [name for each in keys.values() for name in each]
-    # All types together; one bootstrap for all models, so that each resample holds the same tweets for all.
-    counts = {name: split.counts[name].sum(axis=1) for name in names}
-    resampled = dict(zip(names, bootstrap(np.stack([counts[name] for name in names]), resamples).T, strict=True))
-    found: list[dict[str, ViewEvidence]] = [{} for _ in rows]
-    for (index, view), cells in keys.items():
-        if cells:
-            row = rows[index]
-            sample = Sample(np.stack([counts[n] for n in cells]), np.stack([resampled[n] for n in cells], axis=1))
-            seeds = tuple(r.cell.seed for r in row.results if (r.cell.name, view) in split.counts)
-            found[index][view] = ViewEvidence(estimate(row.scores(view)), sample.over_tweets(), sample, seeds)
+    counts |= _pooled(rows, counts)
+    # One bootstrap for all models, so that each resample holds the same tweets for all.
+    models = np.stack([model for by_seed in counts.values() for model in by_seed.values()])
+    resampled = iter(bootstrap(models, resamples).T)
+    named = {row.label: row for row in rows}
+    found: dict[str, dict[str, ViewEvidence]] = {}
+    for (label, view), by_seed in counts.items():
+        if by_seed:
+            sample = Sample(np.stack([*by_seed.values()]), np.stack([next(resampled) for _ in by_seed], axis=1))
+            scores = named[label].scores(view) if label in named else sample.f1.tolist()
+            evidence = ViewEvidence(estimate(scores), sample.over_tweets(), sample, tuple(by_seed))
+            found.setdefault(label, {})[view] = evidence
     return found
+
+
+def _pooled_labels(rows: Sequence[Row]) -> dict[str, str]:
+    """Returns what the ITA rows of each training mode are called together; no mode that has a single row."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.cell.contexts:
+            found.setdefault(row.cell.cva, []).append(row)
+    return {
+        mode: members[0].label.replace(members[0].cell.system, POOLED_SYSTEM)
+        for mode, members in found.items()
+        if len(members) > 1
+    }
+
+
+def _pooled(
+    rows: Sequence[Row], counts: Mapping[tuple[str, str], Mapping[int, Counts]]
+) -> dict[tuple[str, str], dict[int, Counts]]:
+    """Averages the counts of all ITA rows of a training mode, seed by seed; a seed that a row lacks is left out.
+
+    Means, not sums: to be swapped with a single row's, a tweet's counts must weigh as much.
+    """
+    pooled = {}
+    for mode, label in _pooled_labels(rows).items():
+        for view in VIEWS:
+            parts = [counts[row.label, view] for row in rows if row.cell.contexts and row.cell.cva == mode]
+            common = sorted(set.intersection(*map(set, parts)))
+            pooled[label, view] = {seed: np.mean([part[seed] for part in parts], axis=0) for seed in common}
+    return pooled
 
 
 def _aligned(one: ViewEvidence, two: ViewEvidence) -> tuple[Sample, Sample]:
@@ -201,29 +241,31 @@ def _aligned(one: ViewEvidence, two: ViewEvidence) -> tuple[Sample, Sample]:
     return ordered(one), ordered(two)
 
 
+# First label and view, second label and view.
 Pair = tuple[str, str, str, str]
+# Labels of ITA systems by contexts and training mode.
+Systems = Mapping[tuple[tuple[str, ...], str], str]
 
 
-def _against_baseline(rows: Sequence[Row], baseline: str) -> list[Pair]:
-    return [(row.label, view, baseline, TEXT) for row in rows if row.cell.contexts for view in VIEWS]
+def _against_baseline(systems: Systems, baseline: str | None) -> list[Pair]:
+    return [] if baseline is None else [(label, view, baseline, TEXT) for label in systems.values() for view in VIEWS]
 
 
-def _against_counterparts(rows: Sequence[Row]) -> list[Pair]:
-    """Each row that is trained on both views against the same contexts without, and alignment against `joint`."""
+def _against_counterparts(systems: Systems) -> list[Pair]:
+    """Each system that is trained on both views against the same contexts without, and alignment against `joint`."""
     pairs = []
-    by_mode = {(row.cell.contexts, str(row.cell.cva)): row.label for row in rows}
-    for row in rows:
-        others = {"off": [], "joint": ["off"]}.get(row.cell.cva, ["off", "joint"])
-        for mode in others:
-            if (other := by_mode.get((row.cell.contexts, mode))) is not None:
-                pairs += [(row.label, view, other, view) for view in VIEWS]
+    for (contexts, mode), label in systems.items():
+        others = {"off": [], "joint": ["off"]}.get(mode, ["off", "joint"])
+        for other in others:
+            if (contexts, other) in systems:
+                pairs += [(label, view, systems[contexts, other], view) for view in VIEWS]
     return pairs
 
 
 def _family(question: str, pairs: Sequence[Pair], views: Mapping[str, Mapping[str, ViewEvidence]]) -> list[Verdict]:
     tested = []
     for first, view, second, other in pairs:
-        if view in views[first] and other in views[second]:
+        if view in views.get(first, {}) and other in views.get(second, {}):
             one, two = _aligned(views[first][view], views[second][other])
             tested.append((first, view, second, compare(one, two)))
     comparisons = [comparison for *_, comparison in tested]

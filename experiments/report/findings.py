@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.report.evidence import ALIGNMENT, METHODS_DIFFER, MODELS_DIFFER, Evidence, RowEvidence
+from experiments.report.evidence import ALIGNMENT, METHODS_DIFFER, MODELS_DIFFER, POOLED, Evidence, RowEvidence
 from experiments.report.grids import interval_text, minus, share_text
 from experiments.report.reading import StudyFolder
 from experiments.statistics import estimate
@@ -37,7 +37,7 @@ def findings(evidence: Evidence) -> list[str]:
     best_row = best_on_dev(evidence.rows)
     if best_row is None or CROSS_MODAL not in best_row.gains:
         return []
-    lines = [_gain(best_row), _kept(evidence), *_alignment(evidence)]
+    lines = [_gain(best_row), _kept(evidence), *_alignment(evidence), *_pooled(evidence)]
     if evidence.most_seeds == 1:
         lines.append("Every row has one seed: nothing here says what other seeds would give.")
     return lines
@@ -76,6 +76,17 @@ def _alignment(evidence: Evidence) -> list[str]:
     if parts:
         return [f"In the text view, training on both views changes: {'; '.join(parts)}."]
     return ["In the text view, no row trained on both views differs from its counterpart by more than chance."]
+
+
+def _pooled(evidence: Evidence) -> list[str]:
+    parts = []
+    for verdict in evidence.verdicts:
+        if verdict.question == POOLED and verdict.view == TEXT:
+            found = verdict.comparison
+            difference = f"{minus(signed(found.difference))}{verdict.mark}"
+            interval = interval_text(found.low, found.high, sign=True)
+            parts.append(f"{verdict.first} {difference} against {verdict.second} (95 % interval {interval})")
+    return [f"In the text view, all contexts together: {'; '.join(parts)}."] if parts else []
 
 
 def best_on_dev(rows: Sequence[RowEvidence]) -> RowEvidence | None:

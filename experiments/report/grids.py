@@ -10,6 +10,8 @@ from experiments.report.evidence import (
     BASELINE,
     METHODS_DIFFER,
     MODELS_DIFFER,
+    POOLED,
+    POOLED_SYSTEM,
     QUESTIONS,
     Evidence,
     RowEvidence,
@@ -64,6 +66,10 @@ MARKS = (
 
 
 AGAINST = "off: the same contexts, trained on I+T alone; joint: trained on both views without alignment. "
+POOLING = (
+    "Each system is all ITA rows of one training mode: what they get right and wrong on a tweet is averaged, seed by "
+    "seed, so that a difference is that of the rows on average. "
+)
 
 
 def minus(text: str) -> str:
@@ -184,7 +190,8 @@ def verdict_grid(evidence: Evidence, question: str) -> Grid:
         rows=tuple(_verdict(verdict, against) for verdict in family),
         caption=(
             f"{MARKS} over the {len(family)} comparisons of this table, as are the p values, which are two-sided. "
-            f"{AGAINST if against else ''}p bootstrap (paired) and p randomisation (approximate) take the test "
+            f"{POOLING if question == POOLED else ''}{AGAINST if against else ''}"
+            "p bootstrap (paired) and p randomisation (approximate) take the test "
             "tweets as chance and the trained models as given; p methods and the interval take tweets and seeds as "
             "chance (where a row has a single seed, the interval is over tweets). needed: seeds a row for 80 % power "
             "at 5 %, if difference and spread are as observed; “–” where a row has a single seed, or no number up to "
@@ -198,7 +205,7 @@ def _verdict(verdict: Verdict, against: bool) -> tuple[Entry, ...]:
     one, two = found.seeds
     return (
         Entry(verdict.first),
-        *([Entry("joint" if verdict.second.endswith(", joint") else "off")] if against else []),
+        *([Entry(_counterpart(verdict.second))] if against else []),
         Entry(verdict.view),
         Entry(minus(signed(found.difference)), verdict.mark),
         Entry(interval_text(found.low, found.high, sign=True)),
@@ -208,6 +215,12 @@ def _verdict(verdict: Verdict, against: bool) -> tuple[Entry, ...]:
         Entry(f"{one}" if one == two else f"{one}, {two}"),
         Entry(MISSING if found.seeds_needed is None else str(found.seeds_needed)),
     )
+
+
+def _counterpart(label: str) -> str:
+    if not label.startswith(POOLED_SYSTEM):
+        return label
+    return "joint" if label.endswith(", joint") else "off"
 
 
 def type_grid(evidence: Evidence) -> Grid:

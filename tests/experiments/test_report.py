@@ -19,7 +19,7 @@ from experiments import ablate
 from experiments.cell import Cell, Source
 from experiments.cli import guard
 from experiments.report import __main__ as report
-from experiments.report.evidence import ALIGNMENT, BASELINE, Verdict, weigh
+from experiments.report.evidence import ALIGNMENT, BASELINE, POOLED, Verdict, weigh
 from experiments.report.examples import galleries, mentions
 from experiments.report.findings import findings
 from experiments.report.gains import gains_by_context
@@ -438,3 +438,49 @@ def test_alignment_is_compared_with_one_view_and_with_two_views_unaligned(tmp_pa
     assert len(family) == 2 * (1 + 2 + 2)
     text = reported(tmp_path / "study")["report.md"]
     assert "| ITA-Cap+CVA (sequence) | joint | I+T |" in text
+
+
+def test_all_contexts_together_are_compared_by_the_mean_of_their_counts(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    cells = write_study(out, kinds=("cap", "tag"), seeds=(1, 2, 3), missing=[("token", 3)])
+    assert not [v for v in evidence_of(out).verdicts if v.question == POOLED]  # the row of both contexts is a gap
+    for cell in cells:
+        if cell.contexts == ("cap",):
+            both = Cell("twitter15", ("tag", "cap"), cell.cva, "minilm", cell.seed, cell.recipe)
+            write_cell(out, both.resolve(read_study(out).data["twitter15"]))
+    family = {(v.first, v.second, v.view): v for v in evidence_of(out).verdicts if v.question == POOLED}
+    assert {key[:2] for key in family} == {
+        ("ITA", "BERT-CRF"),
+        ("ITA+CVA (token)", "BERT-CRF"),
+        ("ITA+CVA (token)", "ITA"),
+    }
+    assert len(family) == 6
+    counts = read_split(read_study(out), "twitter15", Source()).counts  # type: ignore[union-attr]
+
+    def f1(mode: str, seed: int) -> float:
+        summed = sum(
+            table.sum(axis=(0, 1))
+            for (name, view), table in counts.items()
+            if view == "T" and f"-{mode}-seed{seed}-" in name
+        )
+        return 200 * summed[0] / (summed[1] + summed[2])  # type: ignore[index]
+
+    # Seed 3 lacks a row with CVA, so that it counts for the rows without alone.
+    expected = np.mean([f1("token", seed) for seed in (1, 2)]) - np.mean([f1("off", seed) for seed in (1, 2, 3)])
+    verdict = family["ITA+CVA (token)", "ITA", "T"]
+    assert verdict.comparison.difference == pytest.approx(expected)
+    assert verdict.comparison.seeds == (2, 3)
+    # Rows of whose average the mode consists are swapped with BERT-CRF tweet by tweet, as heavy as it.
+    against = family["ITA+CVA (token)", "BERT-CRF", "I+T"].comparison
+    assert against.difference > 10
+    assert against.p_randomisation == against.p_bootstrap == pytest.approx(1 / 301)
+    text = reported(out)["report.md"]
+    assert "What holds over all contexts together?" in text
+    assert "| ITA+CVA (token) | off | T |" in text
+    assert "| ITA | BERT-CRF | I+T |" in text
+    assert "In the text view, all contexts together: ITA " in text
+
+
+def test_a_single_context_is_not_pooled(study: Path) -> None:
+    assert not [v for v in evidence_of(study).verdicts if v.question == POOLED]
+    assert "What holds over all contexts together?" not in reported(study)["report.md"]

@@ -180,8 +180,10 @@ def plan_table(results: Sequence[Result], cell_costs: Sequence[Cost], rate: floa
     states = ["finished" if result.metrics is not None else "failed" if result.failure else "" for result in results]
     left = sum(cost.flop for cost, state in zip(cell_costs, states, strict=True) if not state)
     counts = "".join(f", {states.count(state)} {state}" for state in ("finished", "failed") if state in states)
+    minutes = round(left / rate / 60)
     table = Table(
-        title=f"{len(results)} cells{counts}, about {left / rate / 60:.0f} minutes{' left' if counts else ''}",
+        title=f"{len(results)} cells{counts}, about {minutes} minute{'' if minutes == 1 else 's'}"
+        f"{' left' if counts else ''}",
         caption=f"at {rate / 1e9:.0f} GFLOP/s, half of what matrix products of this encoder's shape reach here now",
         title_justify="left",
         caption_justify="left",

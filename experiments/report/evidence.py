@@ -146,7 +146,7 @@ def weigh(study: StudyFolder, dataset: str, split: TaggedSplit | None, resamples
     views = {} if split is None else _views(rows, split, resamples)
     baseline = next((row.label for row in rows if not row.cell.contexts), None)
     single: Systems = {(row.cell.contexts, str(row.cell.cva)): row.label for row in rows if row.cell.contexts}
-    pooled: Systems = {((POOLED,), mode): label for mode, label in _pooled_labels(rows).items()}
+    pooled: Systems = {((POOLED,), mode): _pooled_label(members) for mode, members in _modes(rows).items()}
     verdicts = tuple(
         verdict
         for question, pairs in (
@@ -200,17 +200,18 @@ def _views(rows: Sequence[Row], split: TaggedSplit, resamples: int) -> dict[str,
     return found
 
 
-def _pooled_labels(rows: Sequence[Row]) -> dict[str, str]:
-    """Returns what the ITA rows of each training mode are called together; no mode that has a single row."""
+def _modes(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Returns the ITA rows of each training mode; no mode that has a single row."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         if row.cell.contexts:
             found.setdefault(row.cell.cva, []).append(row)
-    return {
-        mode: members[0].label.replace(members[0].cell.system, POOLED_SYSTEM)
-        for mode, members in found.items()
-        if len(members) > 1
-    }
+    return {mode: members for mode, members in found.items() if len(members) > 1}
+
+
+def _pooled_label(members: Sequence[Row]) -> str:
+    """Returns what the rows of a training mode are called together: ``ITA``, ``ITA+CVA (token)`` ..."""
+    return members[0].label.replace(members[0].cell.system, POOLED_SYSTEM)
 
 
 def _pooled(
@@ -221,11 +222,13 @@ def _pooled(
     Means, not sums: to be swapped with a single row's, a tweet's counts must weigh as much.
     """
     pooled = {}
-    for mode, label in _pooled_labels(rows).items():
+    for members in _modes(rows).values():
         for view in VIEWS:
-            parts = [counts[row.label, view] for row in rows if row.cell.contexts and row.cell.cva == mode]
+            parts = [counts[row.label, view] for row in members]
             common = sorted(set.intersection(*map(set, parts)))
-            pooled[label, view] = {seed: np.mean([part[seed] for part in parts], axis=0) for seed in common}
+            pooled[_pooled_label(members), view] = {
+                seed: np.mean([part[seed] for part in parts], axis=0) for seed in common
+            }
     return pooled
 
 

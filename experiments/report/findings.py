@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.report.evidence import ALIGNMENT, METHODS_DIFFER, MODELS_DIFFER, POOLED, Evidence, RowEvidence
+from experiments.report.evidence import ALIGNMENT, METHODS_DIFFER, MODELS_DIFFER, POOLED, Evidence, RowEvidence, Verdict
 from experiments.report.grids import interval_text, minus, share_text
 from experiments.report.reading import StudyFolder
 from experiments.statistics import estimate
@@ -70,7 +70,7 @@ def _kept(evidence: Evidence) -> str:
 
 def _alignment(evidence: Evidence) -> list[str]:
     tested = [verdict for verdict in evidence.verdicts if verdict.question == ALIGNMENT and verdict.view == TEXT]
-    parts = [f"{v.first} {minus(signed(v.comparison.difference))}{v.mark} against {v.second}" for v in tested if v.mark]
+    parts = [_difference(verdict) for verdict in tested if verdict.mark]
     if not tested:
         return []
     if parts:
@@ -82,11 +82,13 @@ def _pooled(evidence: Evidence) -> list[str]:
     parts = []
     for verdict in evidence.verdicts:
         if verdict.question == POOLED and verdict.view == TEXT:
-            found = verdict.comparison
-            difference = f"{minus(signed(found.difference))}{verdict.mark}"
-            interval = interval_text(found.low, found.high, sign=True)
-            parts.append(f"{verdict.first} {difference} against {verdict.second} (95 % interval {interval})")
+            interval = interval_text(verdict.comparison.low, verdict.comparison.high, sign=True)
+            parts.append(f"{_difference(verdict)} (95 % interval {interval})")
     return [f"In the text view, all contexts together: {'; '.join(parts)}."] if parts else []
+
+
+def _difference(verdict: Verdict) -> str:
+    return f"{verdict.first} {minus(signed(verdict.comparison.difference))}{verdict.mark} against {verdict.second}"
 
 
 def best_on_dev(rows: Sequence[RowEvidence]) -> RowEvidence | None:

@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
         type=str,
         default="median",
         help="What ends a trial early: median (worse than the median of earlier ones after as many epochs, from the "
-        "second epoch on), halving (the worse half after 1, 2, 4 ... epochs), none.",
+        "second epoch on; of two, after the first), halving (the worse half after 1, 2, 4 ... epochs), none.",
     )
     parser.add_argument("--dataset", type=str, default="demo", help=f"One of {', '.join(DATASETS)}.")
     add_source(parser)

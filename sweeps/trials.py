@@ -120,8 +120,8 @@ def open_study(sweep: Sweep) -> Study:
     """
     optuna.logging.set_verbosity(logging.ERROR)
     pruners: dict[str, BasePruner] = {
-        # From the second epoch on: learning rates that end best may start slowly.
-        "median": MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=2),
+        # From the second epoch on, if it is not the last: learning rates that end best may start slowly.
+        "median": MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=min(2, sweep.base.recipe.epochs - 1)),
         "halving": SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
         "none": NopPruner(),
     }

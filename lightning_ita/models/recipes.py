@@ -93,10 +93,12 @@ class Recipe:
 RECIPES = {
     # For encoders of MiniLM's size on corpora of a few thousand tweets.
     "small": Recipe(),
-    # For the demo corpus: few tweets, so smaller batches; and half of them cannot be told from their words, so that the
-    # text view's likelihood is noise which the contexts would not be heard above at weight ½.
+    # For the demo corpus: few tweets, so smaller batches and a higher rate; and most of them cannot be told for sure
+    # from their words, so that the text view's likelihood is noise, above which ½ would not make the contexts heard.
     "demo": Recipe(
+        learning_rate=2e-4,
         batch_size=8,
+        epochs=2,
         warmup=0.1,
         cross_modal_weight=2.0,
         temperature=2.0,

@@ -57,23 +57,23 @@ class DemoConfig:
     """
 
     seed: int = 0
-    train: int = 700
+    train: int = 1050
     valid: int = 120
     test: int = 400
-    rate_ambiguous: float = 0.5
-    rate_misleading: float = 0.08
-    rate_unrelated: float = 0.12
+    rate_ambiguous: float = 0.65
+    rate_misleading: float = 0.05
+    rate_unrelated: float = 0.08
     rate_no_entity: float = 0.25
     rate_afterthought: float = 0.25
-    preference: float = 1.0
-    rate_held_out: float = 0.3
-    rate_text_in_image: float = 0.4
+    preference: float = 6.0
+    rate_held_out: float = 0.1
+    rate_text_in_image: float = 0.25
     rate_missing: float = 0.02
     rate_unreadable: float = 0.01
-    tag_dropped: float = 0.15
-    tag_spurious: float = 0.25
-    caption_vague: float = 0.1
-    caption_wrong: float = 0.05
+    tag_dropped: float = 0.05
+    tag_spurious: float = 0.1
+    caption_vague: float = 0.05
+    caption_wrong: float = 0.02
     ocr_line_dropped: float = 0.1
     ocr_character: float = 0.03
     rate_lowercase: float = 0.15

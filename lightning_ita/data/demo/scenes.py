@@ -41,12 +41,12 @@ HAIR = {
 SKIES = ("blue", "cloudy", "orange", "dark")
 """The sky at noon, under clouds, at sunset, at night."""
 
-WITH_WORDS = {"plain": 0.5, "words": 0.5}
+WITH_WORDS = {"plain": 0.8, "words": 0.2}
 WITHOUT_WORDS = {"plain": 0.55, "caption": 0.2, "tags": 0.25}
 """Shares of what tells the type, among pictures with and without words in them.
 
-With the default `rate_text_in_image` of 0.4, before noise, tags thus tell the type of two pictures in three, captions
-likewise, one or the other of four in five, and the three contexts together of every one.
+With the default `rate_text_in_image` of 0.25, before noise, tags thus tell the type of 80 % of the pictures, captions
+of 76 %, one or the other of 95 %, and the three contexts together of every one.
 """
 
 

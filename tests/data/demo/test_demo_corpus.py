@@ -157,7 +157,7 @@ def test_held_out_names_are_unseen_in_training_and_asked_for_in_test(corpus):
         assert not any(f" {' '.join(name).lower()} " in f" {text} " for text in words), name
     asked = [t for t in corpus.splits["test"] if t.kind == "ambiguous"]
     share = sum(t.entity in held_out for t in asked) / len(asked)
-    assert 0.15 < share < 0.45
+    assert 0.05 < share < 0.2
 
 
 def share_of_the_likeliest_type(preference):
@@ -166,8 +166,8 @@ def share_of_the_likeliest_type(preference):
     return sum(max(of) / sum(of) for of in weights) / len(weights)
 
 
-def test_words_alone_leave_ambiguous_tweets_open_but_are_no_coin_flip():
-    assert 0.4 < share_of_the_likeliest_type(DemoConfig().preference) < 0.6
+def test_words_alone_tell_much_of_ambiguous_tweets_but_not_all():
+    assert 0.7 < share_of_the_likeliest_type(DemoConfig().preference) < 0.9
 
 
 @pytest.mark.parametrize("preference", [0, 1, 4])
@@ -268,7 +268,7 @@ def test_each_context_leaves_some_scenes_open_that_another_settles():
 def test_shares_of_pictures_that_tell_their_type(corpus):
     told_by = [SCENE_KINDS[t.scene.kind].told_by for t in tweets_of(corpus) if t.scene.shows != "NONE"]
     tags, captions = ({"plain", "tags"}, {"plain", "caption"})
-    for tellers, share in ((tags, 0.66), (captions, 0.64), (tags | captions, 0.79)):
+    for tellers, share in ((tags, 0.80), (captions, 0.76), (tags | captions, 0.95)):
         assert abs(sum(t in tellers for t in told_by) / len(told_by) - share) < 0.04
 
 

@@ -72,7 +72,7 @@ def _context() -> Any:
     """How processes start: not forked from this one, whose threads of torch would hang.
 
     On Linux they are forked from a server that has imported everything and computed nothing: what imports leave in
-    memory, a third of a GiB, is there once and not once a process.
+    memory, a third of a GiB, is there once and not once a process. The server keeps the environment it began with.
     """
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")

@@ -233,6 +233,16 @@ def test_the_default_pruner_lets_a_first_epoch_pass(sweep: Sweep, monkeypatch: p
         study.tell(trial, score)
 
 
+def test_the_default_pruner_judges_a_run_of_two_epochs_after_the_first(sweep: Sweep) -> None:
+    base = replace(sweep.base, recipe=replace(sweep.base.recipe, epochs=2))
+    study = open_study(replace(sweep, base=base, pruner="median"))
+    for score in (60.0, 61.0, 62.0, 63.0, 64.0, 10.0):
+        trial = study.ask()
+        trial.report(score, 1)
+        assert trial.should_prune() == (score == 10.0)
+        study.tell(trial, score)
+
+
 def test_the_first_trial_has_the_recipes_own_values(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "run_cell", stub)
     base = replace(sweep.base, contexts=("tag",), recipe=Recipe(learning_rate=2e-4, temperature=3.0))

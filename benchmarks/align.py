@@ -37,16 +37,16 @@ from PIL import Image
 from rapidocr import RapidOCR
 from safetensors.torch import save_file
 
-from experiments.align import default_workers
-from experiments.run import processor
+from lightning_ita.commands.align import default_workers
 from lightning_ita.contexts.alignment import Progress, align
 from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.engines import make_engine
 from lightning_ita.contexts.engines.loading import package_versions, require
-from lightning_ita.contexts.images import find_images
 from lightning_ita.contexts.store import ContextStore
-from lightning_ita.data.demo import DemoConfig, generate
-from lightning_ita.data.demo.painting import render
+from lightning_ita.demo import DemoConfig, generate
+from lightning_ita.demo.painting import render
+from lightning_ita.images.files import find_images
+from lightning_ita.studies.run import processor
 
 open_clip = require("open_clip")
 PACKAGES = ("torch", "open_clip_torch", "rapidocr", "onnxruntime", "pillow")

@@ -1,8 +1,8 @@
 """Whether the fast settings harm F1: ``python -m benchmarks.fidelity --data-dir DATA``.
 
 Method. BERT-CRF and ITA-Cap+CVA (token) are trained on Twitter-17 with equal hyper-parameters, in two ways: by
-`experiments.run.run_cell` as it comes (bfloat16 where the processor has it, both views in one pass, batches of like
-length, cheap dropout, fused AdamW), and by the plain loop of `benchmarks.naive` (float32, views padded together, random
+`lightning_ita.studies.run.run_cell` as it comes (bfloat16 where the processor has it, both views in one pass, batches of
+like length, cheap dropout, fused AdamW), and by the plain loop of `benchmarks.naive` (float32, views padded together, random
 batches, torch's dropout and AdamW). The best epoch is chosen on the valid split in both. Every run is kept in ``--out``
 and not run again. Unharmed means: the mean over seeds lies within one standard deviation, the larger of the two, or
 above.
@@ -21,13 +21,13 @@ from typing import Any
 import torch
 
 from benchmarks import naive
-from experiments.cell import Cell, Source
-from experiments.run import METRICS, keep_freed_memory, run_cell, score
 from lightning_ita.data.batching import EncodedTweet
 from lightning_ita.data.datamodule import MNERDataModule
-from lightning_ita.data.tags import bio_tags
 from lightning_ita.files import write_text
 from lightning_ita.models.recipes import Recipe
+from lightning_ita.studies.cell import Cell, Source
+from lightning_ita.studies.run import METRICS, keep_freed_memory, run_cell, score
+from lightning_ita.tags import bio_tags
 
 ROWS: tuple[tuple[tuple[str, ...], str], ...] = (((), "off"), (("cap",), "token"))
 

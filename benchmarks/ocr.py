@@ -19,8 +19,8 @@ from rich.progress import track
 
 from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.engines import ENGINES, make_engine
-from lightning_ita.data.demo import SPLITS, DemoConfig, DemoTweet, generate
-from lightning_ita.data.demo.painting import lettering, render
+from lightning_ita.demo import SPLITS, DemoConfig, DemoTweet, generate
+from lightning_ita.demo.painting import lettering, render
 from lightning_ita.errors import UserError
 
 

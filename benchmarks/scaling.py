@@ -29,15 +29,15 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
-from experiments.run import keep_freed_memory
 from lightning_ita.data.batching import Collate, EncodedTweet, LengthBatchSampler, TwoViewBatch
-from lightning_ita.data.tags import TagSet
 from lightning_ita.data.views import View
 from lightning_ita.models.dropout import use_fast_dropout
 from lightning_ita.models.encoders import EncoderShape, checkpoint_activations
 from lightning_ita.models.ita import ITA
 from lightning_ita.models.packing import word_states
 from lightning_ita.models.recipes import Precision, Recipe, available_precision
+from lightning_ita.studies.run import keep_freed_memory
+from lightning_ita.tags import TagSet
 
 TYPES = ("PER", "LOC", "ORG", "MISC")
 

@@ -32,9 +32,9 @@ from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.engines import make_engine
 from lightning_ita.contexts.engines.loading import require
 from lightning_ita.contexts.engines.zero_shot import TEMPLATES
-from lightning_ita.data.demo import Scene
-from lightning_ita.data.demo.painting import render
-from lightning_ita.data.demo.scenes import COLOURS, HAIR, SKIES
+from lightning_ita.demo import Scene
+from lightning_ita.demo.painting import render
+from lightning_ita.demo.scenes import COLOURS, HAIR, SKIES
 
 # What each kind of scene shows that no other shows, and whether in the scene's colour.
 OBJECTS = {

@@ -29,14 +29,14 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks import naive
-from experiments.cli import bound_kernel_cache
-from experiments.run import keep_freed_memory
+from lightning_ita.commands.cli import bound_kernel_cache
 from lightning_ita.data import DATASETS
 from lightning_ita.data.batching import Collate, EncodedTweet, TwoViewBatch
 from lightning_ita.data.datamodule import MNERDataModule
 from lightning_ita.models.encoders import encoder_shape, load_encoder
 from lightning_ita.models.ita import ITA
 from lightning_ita.models.recipes import Precision, Recipe, available_precision
+from lightning_ita.studies.run import keep_freed_memory
 
 # Ours over the plain loop: what is asked for.
 GOALS = {("float32", 16): 1.8, ("bfloat16", 16): 3.0, ("bfloat16", 4): 2.5}
@@ -113,7 +113,7 @@ def forever(batches: Callable[[int], Iterator[TwoViewBatch]], epoch: int) -> Ite
 
 
 def ours(seed: int, workload: Workload, precision: Precision, normalise_urls: bool = False) -> Contender:
-    """This project's step, with the settings that its commands and `experiments.run.run_cell` make."""
+    """This project's step, with the settings that its commands and `lightning_ita.studies.run.run_cell` make."""
     bound_kernel_cache()
     keep_freed_memory()
     datamodule = workload.datamodule(normalise_urls)

@@ -27,13 +27,21 @@ class Registry:
     def __contains__(self, name: str) -> bool:
         return name in self.entries
 
+    def check(self, name: str) -> None:
+        """Checks that an entry has this name, without importing it.
+
+        Raises:
+            UserError: None has; the nearest is suggested.
+        """
+        if name not in self.entries:
+            raise unknown(self.what, name, self.entries)
+
     def __getitem__(self, name: str) -> Any:
         """Imports and returns the entry.
 
         Raises:
             UserError: No entry has this name; the nearest is suggested.
         """
-        if name not in self.entries:
-            raise unknown(self.what, name, self.entries)
+        self.check(name)
         module, _, attribute = self.entries[name].partition(":")
         return getattr(import_module(module), attribute)

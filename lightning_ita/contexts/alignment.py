@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightning_ita.contexts.engine import Engine
-from lightning_ita.contexts.images import MAX_BYTES, FileState
 from lightning_ita.contexts.preparing import KILLED, Preparers, Ready, Task, describe
 from lightning_ita.contexts.store import ContextStore, Entry, Known, StoredEngine
 from lightning_ita.errors import UserError
+from lightning_ita.images.files import MAX_BYTES, FileState
 
 # Prepared images wait in at most about this many bytes, whatever their size, and are read in batches of at most half.
 WAITING_BYTES = 2**28

@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL.Image import Image
 
-from lightning_ita.contexts.images import FileState, ImageError, decode, read_file
+from lightning_ita.images.files import FileState, ImageError, decode, read_file
 
 Prepare = Callable[[Image], Any]
 KILLED = "the process that opened it was killed: a crash in its decoder, or too little memory"

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_ita.contexts.engine import Engine, Reading
-from lightning_ita.contexts.images import FileState
 from lightning_ita.contexts.jsonl import Contexts, jsonl_of
 from lightning_ita.errors import UserError
+from lightning_ita.images.files import FileState
 
 # "ITA1", in the header of the file: tells a store from any other database.
 APPLICATION_ID = 0x49544131

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_ita.data.tags import LabelConvention, bio_tags, repair
 from lightning_ita.errors import DataError, unknown
 from lightning_ita.files import read_text
+from lightning_ita.tags import LabelConvention, bio_tags, repair
 
 
 @dataclass(frozen=True, slots=True)

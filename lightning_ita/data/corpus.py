@@ -12,9 +12,9 @@ from lightning_ita.contexts.jsonl import Contexts, read_contexts
 from lightning_ita.contexts.store import ContextStore
 from lightning_ita.data.conll import Tweet, read_tweets
 from lightning_ita.data.releases import release_of, split_warnings
-from lightning_ita.data.tags import LabelConvention
 from lightning_ita.errors import DataError, UserError
 from lightning_ita.files import sha256_of
+from lightning_ita.tags import LabelConvention
 
 SPLITS = ("train", "valid", "test")
 

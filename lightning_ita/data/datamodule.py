@@ -24,10 +24,10 @@ from lightning_ita.data.batching import (
     processes,
 )
 from lightning_ita.data.corpus import SPLITS, Corpus, find_folder, read_corpus
-from lightning_ita.data.tags import LabelConvention, TagScheme, TagSet
 from lightning_ita.data.views import ViewBuilder, context_words
 from lightning_ita.errors import UserError
 from lightning_ita.models.encoders import encoder_shape, evaluation_budget, load_tokenizer
+from lightning_ita.tags import LabelConvention, TagScheme, TagSet
 
 # Below this a view has no room for a tweet.
 SHORTEST_VIEW = 8

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from lightning_ita.data.tags import LabelConvention
+from lightning_ita.tags import LabelConvention
 
 
 class Mentions(NamedTuple):

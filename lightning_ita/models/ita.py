@@ -12,11 +12,11 @@ from transformers import get_linear_schedule_with_warmup
 
 from lightning_ita.crf import ChainDistribution, ForbiddenTransitions, LinearChainCRF
 from lightning_ita.data.batching import TwoViewBatch, ViewBatch
-from lightning_ita.data.tags import TagSet
 from lightning_ita.errors import NonFiniteLossError
 from lightning_ita.metrics import EntityF1
 from lightning_ita.models.packing import use_packed_attention, word_states
 from lightning_ita.models.recipes import Recipe
+from lightning_ita.tags import TagSet
 
 # off: one view is trained. joint: both views' likelihoods, no alignment. token, sequence: both, and alignment.
 CVA = Literal["off", "joint", "token", "sequence"]

@@ -7,8 +7,8 @@ from typing import Literal
 
 import torch
 
-from lightning_ita.data.tags import LabelConvention, TagScheme
 from lightning_ita.errors import UserError
+from lightning_ita.tags import LabelConvention, TagScheme
 
 # auto: bfloat16 where the processor multiplies matrices in it, else float32.
 Precision = Literal["auto", "float32", "bfloat16"]

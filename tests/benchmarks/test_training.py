@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import fidelity, scaling, train
-from experiments.cell import Cell, Source
 from lightning_ita.data import DATASETS
-from lightning_ita.data.demo import DemoConfig
-from lightning_ita.data.demo_corpus import generated
+from lightning_ita.data.demo import generated
+from lightning_ita.demo import DemoConfig
 from lightning_ita.models.recipes import Recipe
+from lightning_ita.studies.cell import Cell, Source
 
 
 @pytest.fixture

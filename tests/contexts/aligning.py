@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import align
-from experiments.cli import guard
+from lightning_ita.commands import align
+from lightning_ita.commands.cli import guard
 from tests.contexts.fakes import SizeAndColour
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from lightning_ita.contexts import preparing
 from lightning_ita.contexts.alignment import Progress, align
-from lightning_ita.contexts.images import find_images
 from lightning_ita.contexts.preparing import KILLED
 from lightning_ita.contexts.store import ContextStore, StoredEngine
 from lightning_ita.errors import UserError
+from lightning_ita.images.files import find_images
 from tests.contexts.fakes import DEADLY, HATED, SizeAndColour, draw, draw_many
 
 REPOSITORY = Path(__file__).parents[2]

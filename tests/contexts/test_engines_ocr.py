@@ -12,9 +12,9 @@ from benchmarks.ocr import compare, read, words
 from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.engines import make_engine
 from lightning_ita.contexts.engines.ocr import Page, PageMaker, WithSpaces, in_reading_order, text_lines
-from lightning_ita.data.demo import DemoConfig, DemoTweet, generate
-from lightning_ita.data.demo.painting import render
-from lightning_ita.data.demo.painting.canvas import font
+from lightning_ita.demo import DemoConfig, DemoTweet, generate
+from lightning_ita.demo.painting import render
+from lightning_ita.demo.painting.canvas import font
 from lightning_ita.errors import UserError
 from tests.conftest import SHARED
 from tests.contexts.tiny_models import PICTURES

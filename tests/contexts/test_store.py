@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from lightning_ita.contexts.engine import Reading
-from lightning_ita.contexts.images import FileState
 from lightning_ita.contexts.jsonl import jsonl_of, read_contexts
 from lightning_ita.contexts.store import ContextStore, Count, Entry, StoredEngine
 from lightning_ita.errors import UserError
+from lightning_ita.images.files import FileState
 from tests.contexts.fakes import SizeAndColour
 
 RAPID = StoredEngine("ocr", "rapidocr", "v6", "3.10", {"min_score": 0.5})

@@ -8,12 +8,12 @@ import pytest
 from lightning_ita.data import DATASETS
 from lightning_ita.data.corpus import SPLITS
 from lightning_ita.data.custom import CustomDataModule
-from lightning_ita.data.demo import DemoConfig, write
-from lightning_ita.data.demo_corpus import DemoDataModule, generated
+from lightning_ita.data.demo import DemoDataModule, generated
 from lightning_ita.data.releases import KNOWN_SPLITS
 from lightning_ita.data.snap import SNAPDataModule
 from lightning_ita.data.twitter15 import Twitter15DataModule
 from lightning_ita.data.twitter17 import Twitter17DataModule
+from lightning_ita.demo import DemoConfig, write
 from lightning_ita.errors import UserError
 from tests.conftest import SHARED, write_corpus
 

@@ -10,8 +10,8 @@ from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.scheme import IOB2
 from torch.nn.utils.rnn import pad_sequence
 
-from lightning_ita.data.tags import bio_tags
 from lightning_ita.metrics import EntityF1
+from lightning_ita.tags import bio_tags
 
 TYPES = ("LOC", "ORG", "PER")
 TAGS = bio_tags(TYPES)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from lightning_ita.data.batching import Collate, EncodedTweet, TwoViewBatch
-from lightning_ita.data.tags import TagSet
 from lightning_ita.data.views import ViewBuilder
 from lightning_ita.errors import NonFiniteLossError
 from lightning_ita.models.encoders import load_encoder, load_tokenizer
 from lightning_ita.models.ita import CROSS_MODAL, ITA, TEXT, trained_views
 from lightning_ita.models.recipes import Recipe
+from lightning_ita.tags import TagSet
 
 TAGS = TagSet(("PER",), "BIO")
 TAU = 2.0

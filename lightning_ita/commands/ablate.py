@@ -1,0 +1,210 @@
+"""``python -m experiments.ablate``: from tweets and contexts to the ablation table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.table import Table
+
+from lightning_ita.commands.cli import (
+    add_recipe,
+    add_source,
+    make_console,
+    make_parser,
+    recipe_of,
+    source_of,
+    split_names,
+)
+from lightning_ita.contexts.kinds import parse_contexts
+from lightning_ita.errors import UserError
+from lightning_ita.models.encoders import encoder_shape
+from lightning_ita.studies.cost import Cost, costs, flop_per_second
+from lightning_ita.studies.launch.local import default_jobs, run_jobs
+from lightning_ita.studies.progress import StudyProgress, describe
+from lightning_ita.studies.study import (
+    CACHE,
+    Result,
+    Study,
+    collect,
+    failure_log,
+    forget_failures,
+    open_folder,
+    plan,
+    read_corpora,
+    set_aside,
+    tidy,
+)
+from lightning_ita.studies.tables.ablation import rows_of, terminal, write_tables
+
+DESCRIPTION = """\
+Ablates visual contexts and cross-view alignment: trains BERT-CRF, ITA with each context alone and with all of them
+together, each without and with CVA, over seeds, and prints F1 of the text view (T) and of the cross-modal view (I+T)
+beside the paper's numbers. What is finished is kept: the same command goes on where it stopped, a run in hand from its
+last checkpoint, and a finished study prints its table at once.
+
+examples:
+  python -m experiments.ablate --contexts tag,cap
+      the default study, on the generated demo corpus; needs no download
+  python -m experiments.ablate --dataset twitter15,twitter17 --data-dir DATA --contexts tag,cap,ocr --seeds 1,2,3
+      the paper's ablation; DATA/twitter15/train.txt ... and DATA/contexts/twitter15.cap.NAME.jsonl ... must be there
+  python -m experiments.ablate --dataset twitter17 --data-dir DATA --contexts cap --cva off,joint,token,sequence
+      what alignment adds beyond a second view of the data
+  python -m experiments.ablate --dataset twitter17 --data-dir DATA --contexts cap --encoder xlm-roberta-large --dry-run
+      what a study would run and cost
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns 1 where a cell failed, else 0."""
+    parser = make_parser("python -m experiments.ablate", DESCRIPTION)
+    parser.add_argument("--contexts", type=str, default="tag,cap", help="Any of tag, cap, ocr, parted by commas.")
+    parser.add_argument(
+        "--dataset", type=str, default="demo", help="demo, twitter15, twitter17, snap, custom; several with commas."
+    )
+    add_source(parser)
+    parser.add_argument(
+        "--cva",
+        type=str,
+        default="off,token",
+        help="Training modes of each ITA row: off (I+T alone), joint (both views, no alignment), token (alignment as "
+        "in the official code), sequence (as in the paper).",
+    )
+    parser.add_argument("--seeds", type=str, default="1,2", help="Seeds, parted by commas.")
+    add_recipe(parser, argv)
+    parser.add_argument("--out", type=str | None, help="The study's folder; by default runs/DATASET-ENCODER-CONTEXTS.")
+    parser.add_argument(
+        "--jobs", type=int | None, help="Cells to run at once; by default as many as cores and memory hold."
+    )
+    parser.add_argument("--retry-failed", action="store_true", help="Run cells again that failed.")
+    parser.add_argument(
+        "--rerun-stale",
+        action="store_true",
+        help="Run cells again that were measured with other code than today's; the old ones go to OUT/stale.",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="Print the plan, what of it is finished, and what the rest may cost; run nothing.",
+    )
+    arguments = parser.parse_args(list(argv))
+
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise UserError(f"--jobs {arguments.jobs}: expected 1 or more")
+    source = source_of(arguments)
+    study = Study(
+        datasets=split_names(arguments.dataset),
+        contexts=parse_contexts(arguments.contexts),
+        cva=split_names(arguments.cva),  # type: ignore[arg-type]
+        encoder=arguments.encoder,
+        seeds=parse_seeds(arguments.seeds),
+        recipe=recipe_of(arguments),
+    )
+    console = make_console()
+    shape = encoder_shape(study.encoder)
+    corpora = read_corpora(study, source)
+    cells = plan(study, corpora)
+    for corpus in corpora.values():
+        for warning in corpus.warnings:
+            console.print(f"note: {warning}", markup=False, highlight=False)
+    out = Path(arguments.out or default_folder(study))
+    if arguments.dry_run:
+        rate = flop_per_second(shape, study.recipe.precision)
+        console.print(plan_table(collect(cells, out), costs(cells, source), rate))
+        return 0
+
+    open_folder(out, study, corpora)
+    source = replace(source, cache_dir=str(out / CACHE))
+    for part in tidy(cells, out):
+        console.print(f"note: {part} holds a stopped run that is not in this plan", soft_wrap=True, highlight=False)
+    if arguments.rerun_stale:
+        set_aside([result.cell for result in collect(cells, out) if result.stale], out)
+    if arguments.retry_failed:
+        forget_failures(cells, out)
+    results = collect(cells, out)
+    unfinished = [result.cell for result in results if result.metrics is None and result.failure is None]
+    if unfinished:
+        # By all cells, not by those left: threads decide the last bits of a sum.
+        jobs = arguments.jobs or default_jobs(shape, len(cells))
+        with console.status("counting sub-tokens"):
+            weights = [cost.flop for cost in costs(cells, source)]
+        with StudyProgress(cells, weights, console) as progress:
+            for result in results:
+                if result.metrics is not None or result.failure is not None:
+                    progress.finished(result)
+            run_jobs(unfinished, out, source, jobs, progress)
+        results = collect(cells, out)
+    rows = rows_of(results)
+    for dataset in study.datasets:
+        console.print(terminal([row for row in rows if row.cell.dataset == dataset]))
+    console.print("written: " + ", ".join(map(str, write_tables(results, out))), soft_wrap=True, highlight=False)
+    console.print(
+        f"intervals, tests, plots and examples: python -m experiments.report {out}", soft_wrap=True, highlight=False
+    )
+    stale = [result for result in results if result.stale]
+    for result in stale:
+        console.print(f"stale: {describe(result.cell)}", markup=False, soft_wrap=True)
+    if stale:
+        console.print(f"{len(stale)} cells were measured with other code than today's; --rerun-stale runs them again")
+    gaps = [result for result in results if result.metrics is None]
+    for result in gaps:
+        console.print(f"failed: {describe(result.cell)}: {result.failure}", markup=False, soft_wrap=True)
+        console.print(f"  {failure_log(result.cell, out)}", soft_wrap=True, highlight=False)
+    if gaps:
+        console.print(f"{len(gaps)} cells failed; --retry-failed runs them again")
+    return 1 if gaps else 0
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Reads seeds parted by commas.
+
+    Raises:
+        UserError: One is not a whole number from 0 up.
+    """
+    try:
+        seeds = tuple(int(seed) for seed in split_names(text))
+    except ValueError:
+        seeds = (-1,)
+    if any(seed < 0 for seed in seeds):
+        raise UserError(f"--seeds {text}: expected whole numbers from 0 up, for example 1,2,3")
+    return seeds
+
+
+def default_folder(study: Study) -> str:
+    """Names a study's folder by what it compares."""
+    encoder = Path(study.encoder).name
+    return f"runs/{'+'.join(study.datasets)}-{encoder}-{'+'.join(study.contexts) or 'none'}"
+
+
+def plan_table(results: Sequence[Result], cell_costs: Sequence[Cost], rate: float) -> Table:
+    """Returns the plan with what it will cost.
+
+    Args:
+        results: What there is of each cell.
+        cell_costs: What each cell takes.
+        rate: Floating-point operations a second that training may reach here.
+    """
+    states = ["finished" if result.metrics is not None else "failed" if result.failure else "" for result in results]
+    left = sum(cost.flop for cost, state in zip(cell_costs, states, strict=True) if not state)
+    counts = "".join(f", {states.count(state)} {state}" for state in ("finished", "failed") if state in states)
+    minutes = round(left / rate / 60)
+    table = Table(
+        title=f"{len(results)} cells{counts}, about {minutes} minute{'' if minutes == 1 else 's'}"
+        f"{' left' if counts else ''}",
+        caption=f"at {rate / 1e9:.0f} GFLOP/s, half of what matrix products of this encoder's shape reach here now",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for name in ("cell", "trained on", "k tweets", "k sub-tokens", "TFLOP", "minutes"):
+        table.add_column(name, justify="left" if name in ("cell", "trained on") else "right", no_wrap=True)
+    for result, cost, state in zip(results, cell_costs, states, strict=True):
+        table.add_row(
+            describe(result.cell),
+            ", ".join(result.cell.trained_views),
+            f"{cost.tweets / 1e3:.1f}",
+            f"{cost.subtokens / 1e3:.0f}",
+            f"{cost.flop / 1e12:.1f}",
+            state or f"{cost.flop / rate / 60:.1f}",
+        )
+    return table

@@ -1,0 +1,194 @@
+"""What the commands share: arguments that mean the same everywhere, and errors without a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jsonargparse
+from rich.console import Console
+
+from lightning_ita.contexts.kinds import KINDS
+from lightning_ita.errors import UserError, unknown
+
+if TYPE_CHECKING:  # commands that train nothing should not wait for what training imports
+    from lightning_ita.models.recipes import Recipe
+    from lightning_ita.studies.cell import Source
+
+# Exit status: something the user gave is wrong; interrupted.
+USER_ERROR, INTERRUPTED = 2, 130
+# A full disk; a full quota.
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the examples as they are written."""
+
+
+def make_parser(prog: str, description: str) -> jsonargparse.ArgumentParser:
+    """Returns a parser with ``--config`` and ``--print_config``."""
+    parser = jsonargparse.ArgumentParser(
+        prog=prog, description=description, formatter_class=HelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--config", action="config", help="A YAML file with arguments; those given after it win.")
+    return parser
+
+
+def add_source(parser: jsonargparse.ArgumentParser) -> None:
+    """Adds the arguments that say where the data lie."""
+    parser.add_argument(
+        "--data-dir", type=str | None, help="The folder above twitter15/, twitter17/ ..., or one of them."
+    )
+    parser.add_argument(
+        "--context-files",
+        type=str,
+        nargs="*",
+        default=[],
+        metavar="KIND=FILE",
+        help="Files of contexts that are not found by their name (contexts/DATASET.KIND.*.jsonl beside the data); "
+        "{dataset} in a path stands for the data set.",
+    )
+    parser.add_argument(
+        "--context-store",
+        type=str | None,
+        help="A store that `python -m experiments.align` made; kinds in --context-files are not read from it.",
+    )
+    parser.add_argument(
+        "--context-engines",
+        type=str,
+        nargs="*",
+        default=[],
+        metavar="KIND=ENGINE",
+        help="Whose contexts to take where the store has several engines of a kind: a name, name:model, or a key as "
+        "`python -m experiments.align --stats` shows it.",
+    )
+
+
+def source_of(arguments: Any) -> Source:
+    """Returns where the data lie, from parsed arguments.
+
+    Raises:
+        UserError: An entry of ``--context-files`` or ``--context-engines`` is not KIND=VALUE, or a kind is unknown.
+    """
+    from lightning_ita.studies.cell import Source
+
+    return Source(
+        data_dir=arguments.data_dir,
+        context_files=by_kind("--context-files", arguments.context_files, "cap=captions.jsonl"),
+        context_store=arguments.context_store,
+        context_engines=by_kind("--context-engines", arguments.context_engines, "ocr=rapidocr"),
+    )
+
+
+def by_kind(option: str, entries: Sequence[str], example: str) -> dict[str, str]:
+    """Reads values given by kind of context.
+
+    Args:
+        option: The option they were given to, for the error.
+        entries: ``KIND=VALUE`` each.
+        example: What one looks like, for the error.
+
+    Raises:
+        UserError: An entry is not KIND=VALUE, a kind is unknown, or one is given twice.
+    """
+    values: dict[str, str] = {}
+    for entry in entries:
+        kind, equals, value = entry.partition("=")
+        if not equals or not value:
+            raise UserError(f"{option} {entry!r}: expected KIND=VALUE, for example {example}")
+        if kind not in KINDS:
+            raise unknown("context", kind, KINDS)
+        if kind in values:
+            raise UserError(f"{option}: {kind} is given twice, as {values[kind]!r} and {value!r}")
+        values[kind] = value
+    return values
+
+
+def add_recipe(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Adds ``--encoder``, ``--preset`` and ``--recipe.*``, whose defaults are those of the preset."""
+    from lightning_ita.models.recipes import RECIPES, Recipe, preset_for
+
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--encoder", default="minilm")
+    first.add_argument("--dataset", default="demo")
+    first.add_argument("--preset")
+    chosen, _ = first.parse_known_args(argv)
+    if chosen.preset is not None and chosen.preset not in RECIPES:
+        raise unknown("preset", chosen.preset, RECIPES)
+    parser.add_argument(
+        "--encoder", type=str, default="minilm", help="minilm (bundled, 22.7 M parameters), a folder, or a Hub id."
+    )
+    parser.add_argument(
+        "--preset",
+        type=str | None,
+        help=f"Hyper-parameters to start from: {', '.join(RECIPES)}; by default by encoder and data.",
+    )
+    recipe = RECIPES[chosen.preset or preset_for(chosen.encoder, chosen.dataset)]
+    parser.add_class_arguments(Recipe, "recipe")
+    parser.set_defaults({f"recipe.{name}": value for name, value in vars(recipe).items()})
+
+
+def recipe_of(arguments: Any) -> Recipe:
+    """Returns the hyper-parameters from parsed arguments.
+
+    Raises:
+        UserError: A value is out of its range.
+    """
+    from lightning_ita.models.recipes import Recipe
+
+    return Recipe(**vars(arguments.recipe))
+
+
+def make_console() -> Console:
+    """Returns the terminal to write to; elsewhere (a file, a pipe, a notebook) lines are wide enough for a table."""
+    if sys.stdout.isatty():
+        return Console()
+    # A notebook's kernel claims to be a terminal, and to draw widgets.
+    return Console(width=120, force_terminal=False, force_jupyter=False)
+
+
+def split_names(text: str | Sequence[str]) -> tuple[str, ...]:
+    """Reads names parted by commas."""
+    names = text.split(",") if isinstance(text, str) else text
+    return tuple(name.strip() for name in names if name.strip())
+
+
+def what_happened(error: OSError, place: object = "") -> str:
+    """Says what the system refused, where, and the remedy where a disk is full.
+
+    Args:
+        error: What was raised.
+        place: Where it was, if the error does not tell.
+    """
+    path = error.filename or place
+    remedy = "; free some space: the same command goes on where it stopped" if error.errno in FULL else ""
+    return f"{path}{': ' if path else ''}{error.strerror or error}{remedy}"
+
+
+def bound_kernel_cache() -> None:
+    """Lets oneDNN keep 64 compiled kernels, in this process (before its first product) and those it starts.
+
+    Batches of any length fill its cache: with its own bound, 1024, half a GiB, for no speed.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+
+
+def guard(main: Callable[[Sequence[str]], int]) -> None:
+    """Runs a command; what a user can cause ends it with a message, not with a traceback."""
+    bound_kernel_cache()
+    try:
+        status = main(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = USER_ERROR
+    except OSError as error:
+        print(f"error: {what_happened(error)}", file=sys.stderr)
+        status = USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        status = INTERRUPTED
+    sys.exit(status)

@@ -1,0 +1,77 @@
+"""``python -m experiments.report``: a study folder becomes tables, plots, tests and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning_ita.commands.cli import add_source, make_console, make_parser, source_of
+from lightning_ita.errors import UserError
+from lightning_ita.files import write_text
+from lightning_ita.statistics.resampling import RESAMPLES
+from lightning_ita.studies.report.evidence import QUESTIONS, weigh
+from lightning_ita.studies.report.findings import findings, gaps
+from lightning_ita.studies.report.grids import main_grid, verdict_grid
+from lightning_ita.studies.report.latex import latex
+from lightning_ita.studies.report.page import page
+from lightning_ita.studies.report.reading import read_split, read_study
+from lightning_ita.studies.report.text import comparisons_csv, markdown, rows_csv, terminal, types_csv
+
+DESCRIPTION = """\
+Reports a study: tables with intervals, significance and the share of the I+T gain that the text view keeps; plots;
+tweets that the image fixed or spoilt; where every number comes from. Reads what is finished, shows what is missing,
+trains nothing. Prints the ablation and its tests; writes report.html, report.md, tables.tex, rows.csv,
+comparisons.csv and types.csv.
+
+examples:
+  python -m experiments.report runs/demo-minilm-cap+tag
+      the default study
+  python -m experiments.report runs/twitter --data-dir DATA
+      a study of an earlier version, whose predictions hold no words: they are read from the corpus, after its digests
+  python -m experiments.report runs/twitter --examples false
+      a page to publish, without tweets
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns 0."""
+    parser = make_parser("python -m experiments.report", DESCRIPTION)
+    parser.add_argument("study", type=str, help="The folder an ablation was written to.")
+    parser.add_argument("--out", type=str | None, help="Where to write; by default report/ in the study's folder.")
+    parser.add_argument(
+        "--resamples", type=int, default=RESAMPLES, help="Resamples of the bootstrap and of the randomisation."
+    )
+    parser.add_argument(
+        "--examples", type=bool, default=True, help="Whether the page quotes tweets; not every corpus may be passed on."
+    )
+    add_source(parser)
+    arguments = parser.parse_args(list(argv))
+    if arguments.resamples < 100:
+        raise UserError(f"--resamples {arguments.resamples}: expected 100 or more")
+
+    console, source = make_console(), source_of(arguments)
+    study = read_study(Path(arguments.study))
+    with console.status("resampling"):
+        evidence = [weigh(study, name, read_split(study, name, source), arguments.resamples) for name in study.data]
+    for each in evidence:
+        console.rule(each.dataset)
+        for line in findings(each):
+            console.print(f"• {line}", markup=False, highlight=False)
+        for grid in [main_grid(study, each), *(verdict_grid(each, question) for question in QUESTIONS)]:
+            if grid.rows:
+                console.print(terminal(grid))
+        for line in gaps(study, each):
+            console.print(f"note: {line}", markup=False, highlight=False)
+    files = {
+        "report.html": page(study, evidence, arguments.examples),
+        "report.md": markdown(study, evidence),
+        "tables.tex": latex(study, evidence),
+        "rows.csv": rows_csv(evidence),
+        "comparisons.csv": comparisons_csv(evidence),
+        "types.csv": types_csv(evidence),
+    }
+    out = Path(arguments.out) if arguments.out else study.path / "report"
+    for name, text in files.items():
+        write_text(out / name, text)
+    console.print("written: " + ", ".join(str(out / name) for name in files), soft_wrap=True, highlight=False)
+    return 0

@@ -1,0 +1,156 @@
+"""``python -m sweeps.optuna``: hyper-parameters searched on valid, winners confirmed with other seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lightning_ita.commands.ablate import parse_seeds
+from lightning_ita.commands.cli import (
+    add_recipe,
+    add_source,
+    make_console,
+    make_parser,
+    recipe_of,
+    source_of,
+)
+from lightning_ita.data import DATASETS
+from lightning_ita.errors import UserError, unknown
+from lightning_ita.models.recipes import available_precision
+from lightning_ita.studies import sweep
+from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.sweep.space import corners, read_space, with_values
+
+DESCRIPTION = """\
+Searches hyper-parameters with Optuna: TPE proposes them, after the recipe's own; each trial trains one model and scores
+it on valid, and bad trials are pruned. No trial looks at test. The best trials are then trained anew with other seeds;
+the one with the greatest mean on valid is chosen, and test is scored for these winners alone.
+
+What is searched stands in a YAML file, in the format of Weights & Biases, so that one file serves both. An argument
+that names something the file searches fixes it instead. What is finished is kept: the same command goes on where it
+stopped, and takes up trials that were killed.
+
+examples:
+  python -m sweeps.optuna
+      12 trials over sweeps/cva.yaml on the demo corpus, the best 2 with 3 seeds; needs no download
+  python -m sweeps.optuna --trials 40
+      go on with it: 40 trials in all
+  python -m sweeps.optuna --dataset twitter17 --data-dir DATA --contexts cap --recipe.epochs 5 --trials 30
+      on real data, contexts and epochs fixed
+  python -m sweeps.optuna --storage postgresql://user:password@host/sweeps --name cva --trials 200
+      several machines share one sweep: the same command on each; the same with a file in a folder they share
+  python -m sweeps.optuna --space mine.yaml --pruner none --top 0 --out runs/mine
+      another space; no pruning; no winners
+"""
+# The same as sweeps/cva.yaml, which W&B reads.
+SPACE = Path(sweep.__file__).with_name("cva.yaml")
+PRUNERS = ("median", "halving", "none")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns 1 where a winner's run failed, else 0."""
+    parser = make_parser("python -m sweeps.optuna", DESCRIPTION)
+    parser.add_argument(
+        "--space",
+        type=str | None,
+        help="A YAML file whose `parameters` are searched; by default sweeps/cva.yaml, which explains itself.",
+    )
+    parser.add_argument("--trials", type=int, default=12, help="Trials to finish in all, pruned ones included.")
+    parser.add_argument(
+        "--pruner",
+        type=str,
+        default="median",
+        help="What ends a trial early: median (worse than the median of earlier ones after as many epochs, from the "
+        "second epoch on; of two, after the first), halving (the worse half after 1, 2, 4 ... epochs), none.",
+    )
+    parser.add_argument("--dataset", type=str, default="demo", help=f"One of {', '.join(DATASETS)}.")
+    add_source(parser)
+    parser.add_argument("--contexts", type=str, default="tag,cap", help="Where they are not searched.")
+    parser.add_argument("--cva", type=str, default="token", help="Where it is not searched.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the search and of every trial.")
+    add_recipe(parser, argv)
+    parser.add_argument("--top", type=int, default=2, help="How many of the best trials are confirmed; 0 for none.")
+    parser.add_argument("--seeds", type=str, default="1,2,3", help="Seeds of the winners; not that of the trials.")
+    parser.add_argument("--out", type=str | None, help="The sweep's folder; by default runs/sweep-DATASET-ENCODER.")
+    parser.add_argument(
+        "--storage",
+        type=str | None,
+        help="Where trials are noted: a file ending in .log (journal) or .db (SQLite), or a URL such as "
+        "postgresql://user:password@host/database, whose driver (psycopg) is yours to install; by default sweep.db in "
+        "the sweep's folder.",
+    )
+    parser.add_argument("--name", type=str | None, help="The sweep's name in the storage; by default its folder's.")
+    parser.add_argument(
+        "--jobs", type=int | None, help="Trials to run at once; by default as many as cores and memory hold."
+    )
+    arguments = parser.parse_args(list(argv))
+
+    for name, least in (("trials", 1), ("top", 0), ("jobs", 1)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name} {value}: expected {least} or more")
+    if arguments.pruner not in PRUNERS:
+        raise unknown("pruner", arguments.pruner, PRUNERS)
+    seeds = parse_seeds(arguments.seeds)
+    if arguments.top and (not seeds or arguments.seed in seeds):
+        raise UserError(
+            f"--seeds {arguments.seeds}: expected at least one, and not {arguments.seed}, with which the trials are run"
+        )
+    try:
+        from lightning_ita.studies.sweep.search import search
+        from lightning_ita.studies.sweep.trials import Sweep
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"a sweep needs the package {error.name}; `pip install lightning_ita[sweeps]` brings it"
+        ) from None
+
+    source = source_of(arguments)
+    given = {argument.partition("=")[0].removeprefix("--") for argument in argv}
+    space = read_space(Path(arguments.space or SPACE), given)
+    recipe = recipe_of(arguments)
+    base = Cell(
+        dataset=arguments.dataset,
+        contexts=arguments.contexts,
+        cva="off",
+        encoder=arguments.encoder,
+        seed=arguments.seed,
+        recipe=replace(recipe, precision=available_precision(recipe.precision)),
+    )
+    if not any(parameter.name == "cva" for parameter in space):
+        base = replace(base, cva=arguments.cva)
+    console = make_console()
+    cells = [with_values(base, values) for values in corners(space)]
+    kinds = {kind for cell in cells for kind in cell.contexts}
+    corpus = replace(base, contexts=tuple(kinds), cva="off").datamodule(source).corpus
+    for warning in corpus.warnings:
+        console.print(f"note: {warning}", markup=False, highlight=False)
+    if len({cell.trained_views for cell in cells}) > 1:
+        console.print("note: dev F1 is the mean over the trained views, which differ between these trials")
+
+    out = Path(arguments.out or f"runs/sweep-{base.dataset}-{Path(base.encoder).name}")
+    sweep = Sweep(
+        name=arguments.name or out.name,
+        storage=storage_of(arguments.storage, out),
+        out=out,
+        base=base,
+        digests=dict(corpus.digests),
+        source=source,
+        space=space,
+        trials=arguments.trials,
+        pruner=arguments.pruner,
+    )
+    return search(sweep, console, arguments.jobs, arguments.top, seeds)
+
+
+def storage_of(given: str | None, out: Path) -> str:
+    """Returns the URL of a database, or the path of a journal.
+
+    Raises:
+        UserError: It is neither a URL nor a file of a kind that is known.
+    """
+    if given is None or (given.endswith(".db") and "://" not in given):
+        return f"sqlite:///{given or out / 'sweep.db'}"
+    if "://" not in given and not given.endswith(".log"):
+        raise UserError(f"--storage {given}: expected a file ending in .db (SQLite) or .log (journal), or a URL")
+    return given

@@ -1,0 +1,63 @@
+"""The demo corpus as a data set: generated in memory, the same for everyone."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from lightning_ita.contexts.jsonl import Contexts
+from lightning_ita.data.conll import Tweet
+from lightning_ita.data.corpus import SPLITS, Corpus, corpus_warnings, stored_contexts
+from lightning_ita.data.datamodule import MNERDataModule
+from lightning_ita.demo import DemoConfig, generate
+from lightning_ita.demo.writing import text_files
+
+
+class DemoDataModule(MNERDataModule):
+    """The demo corpus with its default sizes and rates; with `data_dir`, one that was written to disk.
+
+    `python -m experiments.corpus --out DIR` writes one, with other rates and its pictures if wished.
+    """
+
+    dataset = "demo"
+    how_to_get = "`python -m experiments.corpus --out DIR` writes it; without --data-dir it is generated."
+
+    def read(self) -> Corpus:
+        """Generates the corpus, or reads it from `data_dir`; contexts come from the store if there is one."""
+        if self.data_dir is not None:
+            return super().read()
+        corpus = generated(DemoConfig(), self.contexts)
+        if self.context_store is None:
+            return corpus
+        contexts = {
+            kind: stored_contexts("demo", kind, self.context_store, corpus.splits, self.context_engines)
+            for kind in self.contexts
+        }
+        digests = {**corpus.digests, **{kind: found.sha256 for kind, found in contexts.items()}}
+        warnings = tuple(corpus_warnings("demo", corpus.splits, contexts, digests))
+        return replace(corpus, contexts=contexts, digests=digests, warnings=warnings)
+
+
+def generated(config: DemoConfig, kinds: tuple[str, ...]) -> Corpus:
+    """Generates a demo corpus, equal to what would be read after writing it to disk.
+
+    Args:
+        config: Its sizes, rates and seed.
+        kinds: Kinds of context wanted.
+    """
+    demo = generate(config)
+    files = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in text_files(demo).items()}
+    digests = {split: files[f"{split}.txt"] for split in SPLITS}
+    digests |= {kind: files[f"contexts/demo.{kind}.jsonl"] for kind in kinds}
+    return Corpus(
+        name="demo",
+        types=DemoDataModule.types,
+        splits={split: [Tweet(t.id, t.words, t.tags) for t in tweets] for split, tweets in demo.splits.items()},
+        contexts={
+            kind: Contexts(
+                kind, "generated", {image: tuple(t) for image, t in demo.contexts[kind].items()}, digests[kind]
+            )
+            for kind in kinds
+        },
+        digests=digests,
+    )

@@ -1,0 +1,116 @@
+"""What a person watches while cells run: the study, and the run in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from lightning_ita.models.ita import VIEWS
+from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.study import Result
+
+# Shares of a cell: when it is trained, and when it is finished.
+TRAINING_SHARE, DONE = 0.95, 1.0
+
+
+def make_bars(console: Console) -> Progress:
+    """Returns the bars of long work: what it is, how far it is, the time it took and the time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+class StudyProgress:
+    """A bar for the study, weighted by cost, a bar for each run in hand, and a line for each finished cell.
+
+    Args:
+        cells: The plan.
+        weights: Cost of each cell, in any unit.
+        console: Where to write; without a terminal only the lines of finished cells are written.
+    """
+
+    def __init__(self, cells: Sequence[Cell], weights: Sequence[float], console: Console):
+        self.console = console
+        self.weights = {cell.name: weight for cell, weight in zip(cells, weights, strict=True)}
+        self.shares = dict.fromkeys(self.weights, 0.0)
+        self.runs: dict[str, TaskID] = {}
+        self.progress = make_bars(console)
+        self.study = self.progress.add_task("study", total=sum(weights))
+
+    def __enter__(self) -> StudyProgress:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def within(self, cell: Cell, share: float, stage: str) -> None:
+        """Notes how far the run of a cell is, from 0 to 1."""
+        if cell.name not in self.runs:
+            self.runs[cell.name] = self.progress.add_task("", total=1.0)
+        self.progress.update(self.runs[cell.name], completed=share, description=f"  {describe(cell)}: {stage}")
+        self.shares[cell.name] = share
+        self._advance()
+
+    def finished(self, result: Result) -> None:
+        """Notes a cell's end, with its line; told twice, it is noted once."""
+        if self.shares[result.cell.name] == DONE:
+            return
+        self.shares[result.cell.name] = DONE
+        count = sum(share == DONE for share in self.shares.values())
+        if result.cell.name in self.runs:
+            self.progress.remove_task(self.runs.pop(result.cell.name))
+        self.progress.update(self.study, description=f"study {count}/{len(self.shares)}")
+        self._advance()
+        line = f"[{count:>2}/{len(self.shares)}] {describe(result.cell)}  {outcome(result)}"
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _advance(self) -> None:
+        done = sum(share * self.weights[name] for name, share in self.shares.items())
+        self.progress.update(self.study, completed=done)
+
+
+def describe(cell: Cell) -> str:
+    """Names a cell for people."""
+    mode = "" if not cell.contexts or cell.cva == "off" else f", {cell.cva}"
+    return f"{cell.dataset} {cell.system}{mode}, seed {cell.seed}"
+
+
+def outcome(result: Result) -> str:
+    """Says what became of a cell in one line."""
+    if result.metrics is None:
+        return f"failed: {result.failure}"
+    test = result.metrics["test"]
+    scores = "  ".join(f"{view} {test[view]['f1']:.2f}" for view in VIEWS if view in test)
+    return f"test F1  {scores}  ({result.metrics['seconds']:.0f} s)"
+
+
+class RunProgress(Callback):
+    """Reports how far the run of a cell is.
+
+    Args:
+        report: Takes the share done, from 0 to 1, and the stage in words.
+    """
+
+    def __init__(self, report: Callable[[float, str], None]):
+        self.report = report
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Reports a training step."""
+        share = trainer.global_step / max(int(trainer.estimated_stepping_batches), 1)
+        self.report(TRAINING_SHARE * share, f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Reports that training is over."""
+        self.report(TRAINING_SHARE, "evaluating")

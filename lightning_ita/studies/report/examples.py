@@ -1,0 +1,176 @@
+"""Tweets that tell why: fixed by the image, spoilt by it, and those on which the two views disagree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_ita.contexts.kinds import KINDS
+from lightning_ita.models.ita import CROSS_MODAL, TEXT
+from lightning_ita.studies.report.evidence import Evidence, RowEvidence
+from lightning_ita.studies.report.findings import best_on_dev
+from lightning_ita.studies.report.reading import TaggedSplit, Tags
+
+# Tweets shown of each kind.
+SHOWN = 6
+
+APART = " (models trained apart differ on some tweets whatever they read: weigh what is fixed against what is spoilt)"
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of words: a mention, or the words between two.
+
+    Attributes:
+        text: The words.
+        type: Entity type; empty between mentions.
+        status: Of a system's mention ``right``, ``wrong`` (no such gold mention) or ``missed``; empty in gold.
+    """
+
+    text: str
+    type: str = ""
+    status: str = ""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A tweet with what two systems make of it.
+
+    Attributes:
+        tweet: Its id.
+        gold: The tweet, its gold mentions marked.
+        contexts: What was said of its image, by kind.
+        systems: By system the mentions found, wrong or missed.
+        seeds: In how many seeds it is so, of how many.
+    """
+
+    tweet: str
+    gold: tuple[Span, ...]
+    contexts: dict[str, str]
+    systems: dict[str, tuple[Span, ...]]
+    seeds: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Examples of one kind.
+
+    Attributes:
+        title: What they are examples of.
+        explanation: Between which systems, and how they were chosen.
+        total: How many tweets of the test split are of this kind in most seeds.
+        examples: Those shown.
+    """
+
+    title: str
+    explanation: str
+    total: int
+    examples: tuple[Example, ...]
+
+
+def mentions(tags: Tags) -> list[tuple[int, int, str]]:
+    """Returns first word, word after the last, and type of each mention; a stray ``I-`` starts one."""
+    found: list[tuple[int, int, str]] = []
+    for position, tag in enumerate([*tags, "O"]):
+        continues = tag.startswith("I-") and found and found[-1][1] == position and found[-1][2] == tag[2:]
+        if continues:
+            found[-1] = (found[-1][0], position + 1, tag[2:])
+        elif tag != "O":
+            found.append((position, position + 1, tag[2:]))
+    return found
+
+
+def galleries(evidence: Evidence) -> list[Gallery]:
+    """Returns examples from the ITA row that is best on dev: against BERT-CRF, and its two views against each other.
+
+    Empty where the tweets' words are not known.
+    """
+    split, row = evidence.split, best_on_dev(evidence.rows)
+    if split is None or split.words is None or row is None:
+        return []
+    here, baseline = f"{row.row.label}, I+T", evidence.baseline
+    found = []
+    if baseline is not None:
+        ita, bert = (row, CROSS_MODAL, here), (baseline, TEXT, "BERT-CRF")
+        seeds = sorted(set(row.views[CROSS_MODAL].seeds) & set(baseline.views[TEXT].seeds))
+        fixed, spoilt = f"BERT-CRF errs where {here} does not", f"{here} errs where BERT-CRF does not"
+        found.append(_gallery(split, "Fixed by the image", fixed + APART, bert, ita, seeds))
+        found.append(_gallery(split, "Spoilt by the image", spoilt + APART, ita, bert, seeds))
+    aligned = [each for each in evidence.rows if each.row.cell.cva in ("token", "sequence")]
+    own = best_on_dev(aligned) or row
+    text, cross_modal = (own, TEXT, f"{own.row.label}, T"), (own, CROSS_MODAL, f"{own.row.label}, I+T")
+    seeds = list(own.views[TEXT].seeds)
+    helps = "One model, with and without the context: the text view errs where the I+T view does not"
+    harms = "One model, with and without the context: the I+T view errs where the text view does not"
+    found.append(_gallery(split, "T against I+T", helps, text, cross_modal, seeds))
+    found.append(_gallery(split, "I+T against T", harms, cross_modal, text, seeds))
+    return [gallery for gallery in found if gallery.examples]
+
+
+System = tuple[RowEvidence, str, str]
+
+
+def _gallery(split: TaggedSplit, title: str, text: str, worse: System, better: System, seeds: list[int]) -> Gallery:
+    """Finds the tweets on which one system errs and the other does not, in most seeds; most errors first."""
+    if not seeds:
+        return Gallery(title, text, 0, ())
+    errors_worse, errors_better = (_errors(split, system, seeds) for system in (worse, better))
+    # (seeds, tweets): where the better system is right altogether and the worse is not.
+    fixed = (errors_better == 0) & (errors_worse > 0)
+    often = fixed.sum(axis=0)
+    candidates = np.flatnonzero(2 * often > len(seeds))
+    order = sorted(candidates, key=lambda tweet: (-often[tweet], -errors_worse[:, tweet].sum(), tweet))
+    examples = []
+    for tweet in order[:SHOWN]:
+        seed = seeds[int(np.flatnonzero(fixed[:, tweet])[0])]
+        systems = {
+            system[2]: judged(split, int(tweet), split.tags[_cell(system, seed), system[1]][tweet])
+            for system in (worse, better)
+        }
+        contexts = {
+            KINDS[kind]: " · ".join(split.contexts[kind][tweet])
+            for kind in (*worse[0].row.cell.contexts, *better[0].row.cell.contexts)
+            if kind in split.contexts and split.contexts[kind][tweet]
+        }
+        examples.append(
+            Example(split.ids[tweet], gold_spans(split, int(tweet)), contexts, systems, (int(often[tweet]), len(seeds)))
+        )
+    explanation = f"{text}, in most of {len(seeds)} seeds" if len(seeds) > 1 else text
+    return Gallery(title, f"{explanation}; those with most errors first.", len(candidates), tuple(examples))
+
+
+def _cell(system: System, seed: int) -> str:
+    return next(result.cell.name for result in system[0].row.results if result.cell.seed == seed)
+
+
+def _errors(split: TaggedSplit, system: System, seeds: list[int]) -> NDArray[np.int64]:
+    """Counts missed and wrong mentions, (seeds, tweets)."""
+    counts = np.stack([split.counts[_cell(system, seed), system[1]].sum(axis=1) for seed in seeds])
+    return np.asarray(counts[..., 1] + counts[..., 2] - 2 * counts[..., 0])
+
+
+def gold_spans(split: TaggedSplit, tweet: int) -> tuple[Span, ...]:
+    """Returns a tweet cut at its gold mentions."""
+    assert split.words is not None
+    words, spans, position = split.words[tweet], [], 0
+    for start, end, type_ in mentions(split.gold[tweet]):
+        if start > position:
+            spans.append(Span(" ".join(words[position:start])))
+        spans.append(Span(" ".join(words[start:end]), type_))
+        position = end
+    if position < len(words):
+        spans.append(Span(" ".join(words[position:])))
+    return tuple(spans)
+
+
+def judged(split: TaggedSplit, tweet: int, tags: Tags) -> tuple[Span, ...]:
+    """Returns a system's mentions, right or wrong, and those it missed, in the order of the tweet."""
+    assert split.words is not None
+    words, gold, found = split.words[tweet], mentions(split.gold[tweet]), mentions(tags)
+    covered = {position for start, end, _ in found for position in range(start, end)}
+    spans = [(start, end, type_, "right" if (start, end, type_) in gold else "wrong") for start, end, type_ in found]
+    # A gold mention that a wrong one overlaps is told by that one.
+    spans += [(*each, "missed") for each in gold if each not in found and not covered & set(range(each[0], each[1]))]
+    return tuple(Span(" ".join(words[start:end]), type_, status) for start, end, type_, status in sorted(spans))

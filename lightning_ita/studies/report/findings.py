@@ -1,0 +1,105 @@
+"""What a report says in words: what its tables show, and what is missing from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lightning_ita.models.ita import CROSS_MODAL, TEXT
+from lightning_ita.statistics.comparison import estimate
+from lightning_ita.studies.report.evidence import (
+    ALIGNMENT,
+    METHODS_DIFFER,
+    MODELS_DIFFER,
+    POOLED,
+    Evidence,
+    RowEvidence,
+    Verdict,
+)
+from lightning_ita.studies.report.grids import interval_text, minus, share_text
+from lightning_ita.studies.report.reading import StudyFolder
+from lightning_ita.studies.tables.ablation import STALE_MARK, signed
+
+
+def gaps(study: StudyFolder, evidence: Evidence) -> list[str]:
+    """Says what is missing, failed or stale on a data set, and what a reader must know of its data."""
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for row in evidence.rows:
+        for result in row.row.results:
+            if result.metrics is None:
+                reason = f"failed: {result.failure}" if result.failure else "not run"
+            elif result.cell.name in study.stale:
+                reason = f"stale{STALE_MARK}, of other code or settings than today’s"
+            else:
+                continue
+            seeds.setdefault((row.row.label, reason), []).append(result.cell.seed)
+    lines = [
+        f"{label}, seed{'s' if len(which) > 1 else ''} {', '.join(map(str, which))}: {reason}"
+        for (label, reason), which in seeds.items()
+    ]
+    warnings = {warning for row in evidence.rows for metrics in row.row.finished for warning in metrics["warnings"]}
+    return lines + sorted(warnings)
+
+
+def findings(evidence: Evidence) -> list[str]:
+    """Says in sentences what the tables show: the largest gain, what the text view keeps, how certain both are."""
+    best_row = best_on_dev(evidence.rows)
+    if best_row is None or CROSS_MODAL not in best_row.gains:
+        return []
+    lines = [_gain(best_row), _kept(evidence), *_alignment(evidence), *_pooled(evidence)]
+    if evidence.most_seeds == 1:
+        lines.append("Every row has one seed: nothing here says what other seeds would give.")
+    return lines
+
+
+def _gain(row: RowEvidence) -> str:
+    verdict = row.gains[CROSS_MODAL]
+    found = verdict.comparison
+    level = {
+        METHODS_DIFFER: "more than tweets and seeds explain by chance",
+        MODELS_DIFFER: "more than the choice of test tweets explains, but not more than that of seeds may",
+    }.get(verdict.mark, "no more than chance may explain once all comparisons are counted")
+    direction = "above" if found.difference >= 0 else "below"
+    return (
+        f"{row.row.label}, the best ITA row on dev, is {abs(found.difference):.2f} F1 {direction} BERT-CRF in the I+T "
+        f"view (95 % interval {interval_text(found.low, found.high, sign=True)}), {level}."
+    )
+
+
+def _kept(evidence: Evidence) -> str:
+    parts = []
+    for row in evidence.rows:
+        if row.kept is not None:
+            between = minus(f"{100 * row.kept.low:.0f} to {100 * row.kept.high:.0f}")
+            parts.append(f"{row.row.label} {share_text(row.kept)} (95 % interval {between})")
+    if parts:
+        return f"Of the gain in the I+T view, the text view keeps: {'; '.join(parts)}."
+    return "No row gains beyond doubt in the I+T view, so there is no gain for the text view to keep."
+
+
+def _alignment(evidence: Evidence) -> list[str]:
+    tested = [verdict for verdict in evidence.verdicts if verdict.question == ALIGNMENT and verdict.view == TEXT]
+    parts = [_difference(verdict) for verdict in tested if verdict.mark]
+    if not tested:
+        return []
+    if parts:
+        return [f"In the text view, training on both views changes: {'; '.join(parts)}."]
+    return ["In the text view, no row trained on both views differs from its counterpart by more than chance."]
+
+
+def _pooled(evidence: Evidence) -> list[str]:
+    parts = []
+    for verdict in evidence.verdicts:
+        if verdict.question == POOLED and verdict.view == TEXT:
+            interval = interval_text(verdict.comparison.low, verdict.comparison.high, sign=True)
+            parts.append(f"{_difference(verdict)} (95 % interval {interval})")
+    return [f"In the text view, all contexts together: {'; '.join(parts)}."] if parts else []
+
+
+def _difference(verdict: Verdict) -> str:
+    return f"{verdict.first} {minus(signed(verdict.comparison.difference))}{verdict.mark} against {verdict.second}"
+
+
+def best_on_dev(rows: Sequence[RowEvidence]) -> RowEvidence | None:
+    """Returns the ITA row whose I+T view is best on dev: choosing on test would flatter it."""
+    tested = [row for row in rows if CROSS_MODAL in row.views]
+    return max(tested, key=lambda row: estimate(row.row.scores(CROSS_MODAL, "f1", "dev")).mean, default=None)

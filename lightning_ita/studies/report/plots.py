@@ -1,0 +1,237 @@
+"""A report's plots as inline SVG whose colours are those of the page, light or dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from lightning_ita.models.ita import CROSS_MODAL, TEXT, VIEWS
+from lightning_ita.statistics.comparison import estimate
+from lightning_ita.studies.report.evidence import Evidence, RowEvidence
+from lightning_ita.studies.report.gains import gains_by_context
+from lightning_ita.studies.report.grids import minus
+from lightning_ita.studies.tables.ablation import signed
+
+# Colours that stand for the page's own, by the name of its CSS variable; replaced when the SVG is written.
+NAMES = ("ink", "muted", "line", "text-view", "cross-modal", "up", "down", "none", "cap", "tag", "ocr", "several")
+COLOURS = {name: f"#0a0b{number:02x}" for number, name in enumerate(NAMES, start=16)}
+VIEW_COLOURS = {TEXT: COLOURS["text-view"], CROSS_MODAL: COLOURS["cross-modal"]}
+LINE_STYLES = {"off": "-", "joint": ":", "token": "--", "sequence": "-."}
+# Points; a phone shows a plot at about this width, pixel by point.
+WIDTH = 360
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.edgecolor": COLOURS["line"],
+    "axes.labelcolor": COLOURS["muted"],
+    "axes.titlecolor": COLOURS["ink"],
+    "text.color": COLOURS["ink"],
+    "xtick.color": COLOURS["line"],
+    "ytick.color": COLOURS["line"],
+    "xtick.labelcolor": COLOURS["muted"],
+    "ytick.labelcolor": COLOURS["muted"],
+    "grid.color": COLOURS["line"],
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+
+
+class Canvas:
+    """A figure on its way to SVG."""
+
+    def __init__(self, figure: Figure, axes: Axes):
+        self.figure, self.axes, self.svg = figure, axes, ""
+
+
+@contextmanager
+def canvas(name: str, height: float) -> Iterator[Canvas]:
+    """Opens a figure of the page's width and `height` points; on leaving, `Canvas.svg` holds it."""
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
+        page = Canvas(figure, figure.add_subplot())
+        yield page
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        page.svg = themed(buffer.getvalue(), name)
+
+
+def themed(svg: str, name: str) -> str:
+    """Makes matplotlib's SVG part of a page: its colours become CSS variables, its ids unique, its size fluid."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    for variable, colour in COLOURS.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    svg = re.sub(r"font-family: [^;\"]*|font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
+    svg = re.sub(r'(id="|#)(?=[\w.-]+[")])', rf"\g<1>{name}-", svg)
+    svg = re.sub(
+        r'<svg [^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" xmlns:xlink="http://www.w3.org/1999/xlink">', svg
+    )
+    return svg
+
+
+def _colour(row: RowEvidence) -> str:
+    contexts = row.row.cell.contexts
+    return COLOURS["none" if not contexts else contexts[0] if len(contexts) == 1 else "several"]
+
+
+def _style(row: RowEvidence) -> Any:
+    return {"color": _colour(row), "linestyle": LINE_STYLES[row.row.cell.cva]}
+
+
+def _row_labels(axes: Axes, labels: Sequence[str], top: float) -> None:
+    """Writes each row's name above its marks, so that a narrow screen has the whole width for the numbers."""
+    for y, label in enumerate(labels):
+        axes.text(0, y - top, label, transform=axes.get_yaxis_transform(), va="center", fontsize=11.5)
+    axes.set_ylim(len(labels) - 0.45, -0.75)
+    axes.set_yticks([])
+    axes.grid(axis="x")
+
+
+def scores_plot(evidence: Evidence) -> str:
+    """F1 by row and view: each seed, the mean, and its 95 % interval over seeds."""
+    rows = [row for row in evidence.rows if row.views]
+    with canvas(f"{evidence.dataset}-scores", 64 + 50 * len(rows)) as page:
+        axes = page.axes
+        everything = np.concatenate([view.sample.f1 for row in rows for view in row.views.values()])
+        span = max(float(np.ptp(everything)), 1.0)
+        axes.set_xlim(everything.min() - 0.6 * span, everything.max() + 0.6 * span)
+        for y, row in enumerate(rows):
+            for view, found in row.views.items():
+                place = y - 0.08 + (0.22 if view == CROSS_MODAL else 0.0)
+                if row.is_baseline:
+                    axes.axvline(found.f1.mean, color=COLOURS["muted"], linewidth=0.9, dashes=(4, 3), zorder=1)
+                if found.f1.low is not None and found.f1.high is not None:
+                    axes.plot([found.f1.low, found.f1.high], [place] * 2, color=VIEW_COLOURS[view], linewidth=2)
+                seeds = found.sample.f1
+                axes.plot(seeds, [place] * len(seeds), "|", color=VIEW_COLOURS[view], markersize=8, alpha=0.7)
+                axes.plot(found.f1.mean, place, "o", color=VIEW_COLOURS[view], markersize=6.5)
+        _row_labels(axes, [row.row.label for row in rows], 0.38)
+        axes.locator_params(axis="x", nbins=6)
+        axes.set_xlabel("test F1")
+        _legend(page, [Line2D([], [], marker="o", color=VIEW_COLOURS[view], label=view) for view in VIEWS])
+    return page.svg
+
+
+def _legend(page: Canvas, handles: Sequence[Line2D], columns: int = 2) -> None:
+    page.figure.legend(handles=list(handles), loc="outside upper left", ncols=columns, fontsize=11, handlelength=2.2)
+
+
+def types_plot(evidence: Evidence) -> str:
+    """Gain over BERT-CRF by entity type, for each row and view."""
+    baseline = evidence.baseline
+    tested = [(row, view) for row in evidence.rows if not row.is_baseline for view in VIEWS if view in row.views]
+    if baseline is None or evidence.split is None or not tested:
+        return ""
+    types = evidence.split.types
+
+    def mean(row: RowEvidence, view: str, type_: str) -> float:
+        return estimate(row.row.scores(view, f"{type_}/f1")).mean
+
+    gains = np.array([[mean(r, v, t) - mean(baseline, TEXT, t) for t in types] for r, v in tested])
+    most = max(float(np.abs(gains).max()), 1e-9)
+    with canvas(f"{evidence.dataset}-types", 36 + 20 * len(tested) + 18 * len(evidence.rows)) as page:
+        axes = page.axes
+        y, last = 0.0, ""
+        for (row, view), line in zip(tested, gains, strict=True):
+            if row.row.label != last:
+                axes.text(-0.62, y + 0.45, row.row.label, va="center", fontsize=11.5)
+                y, last = y + 0.9, row.row.label
+            axes.text(-0.62, y + 0.5, view, va="center", color=VIEW_COLOURS[view], fontsize=11)
+            for x, gain in enumerate(line):
+                strength = 0.06 + 0.6 * abs(gain) / most
+                fill = COLOURS["up" if gain >= 0 else "down"]
+                axes.add_patch(Rectangle((x, y + 0.04), 0.97, 0.92, facecolor=fill, alpha=strength, linewidth=0))
+                axes.text(x + 0.485, y + 0.5, minus(signed(gain)), ha="center", va="center", fontsize=11)
+            y += 1
+        axes.set_xlim(-0.65, len(types))
+        axes.set_ylim(y, -0.1)
+        axes.set_yticks([])
+        axes.set_xticks(np.arange(len(types)) + 0.485, types)
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
+        axes.spines["bottom"].set_visible(False)
+    return page.svg
+
+
+def context_plot(evidence: Evidence) -> str:
+    """Gain of the I+T view over BERT-CRF against how many words of context a tweet has."""
+    found = [(row, gains_by_context(evidence, row)) for row in evidence.rows if row.row.cell.cva == "off"]
+    lines = [(row, bins) for row, bins in found if bins]
+    if not lines:
+        return ""
+    with canvas(f"{evidence.dataset}-context", 250) as page:
+        axes = page.axes
+        axes.axhline(0, color=COLOURS["muted"], linewidth=0.9, dashes=(4, 3))
+        for index, (row, bins) in enumerate(lines):
+            shift = 0.12 * (index - (len(lines) - 1) / 2)
+            x = np.array([each.words for each in bins]) + shift
+            gain = np.array([each.gain for each in bins])
+            reach = [gain - [each.low for each in bins], [each.high for each in bins] - gain]
+            axes.errorbar(
+                x, gain, yerr=reach, color=_colour(row), marker="o", markersize=5, linewidth=1.6, elinewidth=1.1
+            )
+        axes.set_xlabel("words of context (mean of the bin)")
+        axes.set_ylabel("gain in F1 (I+T)")
+        axes.grid(axis="y")
+        _legend(page, [Line2D([], [], color=_colour(r), marker="o", label=r.row.label) for r, _ in lines])
+    return page.svg
+
+
+def learning_plot(evidence: Evidence) -> str:
+    """F1 on dev by epoch, mean over seeds, of the I+T view (T for BERT-CRF)."""
+    rows = [row for row in evidence.rows if row.views]
+    with canvas(f"{evidence.dataset}-learning", 235 + 18 * len(rows)) as page:
+        axes = page.axes
+        longest = 1
+        for row in rows:
+            curves = [[epoch[f"dev/{row.best_view}/f1"] for epoch in m["history"]] for m in row.row.finished]
+            mean = np.mean(curves, axis=0)
+            longest = max(longest, len(mean))
+            axes.plot(range(1, len(mean) + 1), mean, marker="o", markersize=4, linewidth=1.8, **_style(row))
+        axes.set_xticks(range(1, longest + 1) if longest <= 12 else range(1, longest + 1, -(-longest // 10)))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("dev F1")
+        axes.grid(axis="y")
+        handles = [Line2D([], [], label=f"{row.row.label} · {row.best_view}", **_style(row)) for row in rows]
+        _legend(page, handles, columns=1)
+    return page.svg
+
+
+def cost_plot(evidence: Evidence) -> str:
+    """Minutes of training a run, mean over seeds."""
+    rows = [row for row in evidence.rows if row.views]
+    with canvas(f"{evidence.dataset}-cost", 46 + 42 * len(rows)) as page:
+        axes = page.axes
+        minutes = [estimate([m["training_seconds"] / 60 for m in row.row.finished]).mean for row in rows]
+        for y, (row, value) in enumerate(zip(rows, minutes, strict=True)):
+            axes.barh(y, value, height=0.42, color=_colour(row), alpha=0.85)
+            axes.text(value, y, f" {value:.1f}", va="center", fontsize=11)
+        axes.set_xlim(0, max(minutes) * 1.16)
+        _row_labels(axes, [row.row.label for row in rows], 0.42)
+        axes.locator_params(axis="x", nbins=6)
+        axes.set_xlabel("minutes of training a run")
+    return page.svg
+
+
+def standalone(svg: str) -> str:
+    """Makes a plot of this module readable outside its page, in the page's colours by day: for notebooks and slides."""
+    style = (Path(__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
+    by_day = dict(re.findall(r"--([\w-]+):(#[0-9a-f]+)", style.partition("@media")[0]))
+    svg = svg.replace("<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" ', 1)
+    return re.sub(r"var\(--([\w-]+)\)", lambda match: by_day[match[1]], svg)

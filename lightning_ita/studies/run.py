@@ -1,0 +1,312 @@
+"""One function runs one cell: every command, sweep and notebook calls `run_cell`."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import logging
+import os
+import platform
+import resource
+import shutil
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers.utils import logging as transformers_logging
+
+import lightning_ita
+from lightning_ita.data.corpus import SPLITS
+from lightning_ita.data.datamodule import MNERDataModule
+from lightning_ita.files import write_text
+from lightning_ita.metrics import EntityF1
+from lightning_ita.models.encoders import checkpoint_activations, load_encoder
+from lightning_ita.models.ita import ITA, TEXT
+from lightning_ita.studies.cell import Cell, Source
+from lightning_ita.studies.provenance import code_digest, packages
+from lightning_ita.studies.resume import Checkpoints, History, StepSeeds, WholeFiles, read_checkpoint
+from lightning_ita.tags import LabelConvention, bio_tags
+
+CONFIG, METRICS, ENVIRONMENT = "config.yaml", "metrics.json", "environment.json"
+
+
+def run_cell(
+    cell: Cell,
+    folder: Path,
+    source: Source | None = None,
+    datamodule: MNERDataModule | None = None,
+    callbacks: Sequence[Callback] = (),
+    keep_checkpoint: bool = False,
+    logger: Logger | None = None,
+    test: bool = True,
+) -> dict[str, Any]:
+    """Trains one model, tests it in every view it has, and leaves the results in `folder`.
+
+    The folder appears whole or not at all: it holds ``config.yaml`` (the cell), ``metrics.json``,
+    ``predictions.valid.jsonl``, ``predictions.test.jsonl`` and ``environment.json``. Until then the run keeps its
+    checkpoints beside it (see `part_of`), and goes on from there if it is started again.
+
+    Args:
+        cell: What to run.
+        folder: Where the results go; must not exist.
+        source: Where the data lie.
+        datamodule: The cell's data module, where it is at hand already.
+        callbacks: Further Lightning callbacks: progress, pruning, loggers.
+        keep_checkpoint: Whether the best epoch's weights stay, as ``best.ckpt``.
+        logger: A Lightning logger that is told each epoch's losses and scores.
+        test: Whether test is tagged and scored; not where hyper-parameters are still chosen.
+
+    Returns:
+        The content of ``metrics.json``.
+
+    Raises:
+        UserError: The data changed since the cell was planned, the encoder cannot be read, or the loss became NaN.
+        OSError: The folder cannot be written, or the disk is full; started again, the run goes on.
+    """
+    started = time.time()
+    keep_freed_memory()
+    datamodule = datamodule or cell.datamodule(source or Source())
+    cell = cell.resolve(datamodule.corpus.digests)
+    part, result = part_of(folder), part_of(folder) / "result"
+    if result.exists():
+        shutil.rmtree(result)
+    result.mkdir(parents=True)
+    write_text(result / CONFIG, yaml.safe_dump(cell.to_config(), sort_keys=False))
+    made_with = {"code": code_digest(cell.dataset), **packages()}
+    checkpoints = Checkpoints(part, made_with, device())
+
+    with quiet(), keyboard_interrupts():
+        pl.seed_everything(cell.seed, verbose=False)
+        datamodule.setup()
+        encoder = load_encoder(cell.encoder)
+        if cell.recipe.gradient_checkpointing:
+            checkpoint_activations(encoder)
+        if cell.recipe.compile:
+            encoder.compile(dynamic=True)
+        model = ITA(encoder, datamodule.tag_set, cell.recipe, bool(cell.contexts), cell.cva)
+        history = History()
+        trainer = make_trainer(cell, [history, StepSeeds(cell.seed), checkpoints, *callbacks], logger)
+        trainer.fit(model, datamodule, ckpt_path=checkpoints.resumable(), weights_only=True)
+        training_seconds = checkpoints.seconds
+        model.load_state_dict(read_checkpoint(checkpoints.best)["state_dict"])
+        splits = ("valid", "test") if test else ("valid",)
+        scores = {split: evaluate(trainer, model, datamodule, split, result) for split in splits}
+
+    metrics = {
+        "system": cell.system,
+        "test": scores.get("test", {}),
+        "dev": scores["valid"],
+        "best_epoch": checkpoints.best_epoch + 1,
+        "history": history.epochs,
+        "splits": {split: asdict(datamodule.summary(split)) for split in SPLITS},
+        "contexts": {kind: contexts.source for kind, contexts in datamodule.corpus.contexts.items()},
+        "context_engines": {
+            kind: dict(contexts.provenance)
+            for kind, contexts in datamodule.corpus.contexts.items()
+            if contexts.provenance
+        },
+        "release": datamodule.corpus.release,
+        "warnings": list(datamodule.corpus.warnings),
+        "training_seconds": round(training_seconds, 2),
+        "seconds": round(checkpoints.seconds, 2),
+    }
+    if keep_checkpoint:
+        shutil.copyfile(checkpoints.best, result / "best.ckpt")
+    write_text(result / ENVIRONMENT, json.dumps(environment(started, checkpoints), indent=2) + "\n")
+    write_text(result / METRICS, json.dumps(metrics, indent=2) + "\n")
+    os.replace(result, folder)
+    shutil.rmtree(part)
+    del trainer, model
+    gc.collect()  # model and trainer refer to each other; a study's next cell needs their memory
+    return_freed_memory()
+    return metrics
+
+
+def part_of(folder: Path) -> Path:
+    """Returns where the run that will fill `folder` keeps its checkpoints until then."""
+    return folder.with_name(f".{folder.name}.part")
+
+
+def make_trainer(cell: Cell, callbacks: Sequence[Callback], logger: Logger | None = None) -> pl.Trainer:
+    """Returns the trainer of a cell: one device, quiet, best epoch by `callbacks`."""
+    return pl.Trainer(
+        max_epochs=cell.recipe.epochs,
+        precision="bf16-mixed" if cell.recipe.precision == "bfloat16" else "32-true",
+        gradient_clip_val=cell.recipe.gradient_clip,
+        accumulate_grad_batches=cell.recipe.accumulate,
+        accelerator="auto",
+        devices=1,
+        callbacks=list(callbacks),
+        plugins=[WholeFiles()],
+        enable_checkpointing=False,
+        logger=logger or False,
+        log_every_n_steps=1 if logger else None,  # nothing is logged by step; more steps than an epoch has would warn
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+def evaluate(
+    trainer: pl.Trainer, model: ITA, datamodule: MNERDataModule, split: str, folder: Path
+) -> dict[str, dict[str, float]]:
+    """Tags a split in every tested view, writes ``predictions.<split>.jsonl``, and scores it.
+
+    A line of that file is one tweet: its words and the texts of its image, so that errors can be read without the
+    corpus, the gold tags, and the tags of each view.
+
+    Returns:
+        Scores by view, as `EntityF1` names them.
+    """
+    names = bio_tags(datamodule.corpus.types)
+    tagged: dict[str, dict[str, list[int]]] = {}
+    outputs: Any = trainer.predict(model, datamodule.eval_dataloader(split))
+    for ids, views in outputs:
+        for row, tweet_id in enumerate(ids):
+            tagged[tweet_id] = {view: [tag for tag in tags[row].tolist() if tag >= 0] for view, tags in views.items()}
+    lines, gold = [], []
+    predicted: dict[str, list[list[int]]] = {view: [] for view in model.tested_views}
+    for tweet in datamodule.corpus.splits[split]:
+        gold.append([names.index(tag) for tag in tweet.tags])
+        line: dict[str, Any] = {"tweet": tweet.id, "words": tweet.words, "gold": tweet.tags}
+        if model.tested_views != (TEXT,):
+            line["contexts"] = datamodule.corpus.texts(tweet.id)
+        for view, tags in tagged[tweet.id].items():
+            tags += [0] * (len(tweet.tags) - len(tags))  # words beyond the encoder's length are tagged O
+            predicted[view].append(tags)
+            line[view] = [names[tag] for tag in tags]
+        lines.append(json.dumps(line, ensure_ascii=False))
+    write_text(folder / f"predictions.{split}.jsonl", "\n".join(lines) + "\n")
+    types, labels = datamodule.corpus.types, datamodule.labels
+    return {view: score(tags, gold, types, labels) for view, tags in predicted.items()}
+
+
+def score(
+    predicted: Sequence[Sequence[int]], gold: Sequence[Sequence[int]], types: Sequence[str], labels: LabelConvention
+) -> dict[str, float]:
+    """Scores BIO tag ids of tweets; see `EntityF1` for the names of the scores, in percent."""
+
+    def pad(rows: Sequence[Sequence[int]]) -> Tensor:
+        return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=-1)
+
+    metric = EntityF1(types, labels)
+    metric.update(pad(predicted), pad(gold))
+    return {name: round(value.item(), 4) for name, value in metric.compute().items()}
+
+
+def keep_freed_memory() -> None:
+    """Tells glibc to keep freed memory for the next step.
+
+    Otherwise it goes back to the system and is zeroed anew for the gradients of every step: a fifth of a step with
+    MiniLM on two cores where its word embeddings are trained. Elsewhere than on glibc nothing is done.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # of mallopt(3)
+    with suppress(OSError, AttributeError):
+        glibc = ctypes.CDLL("libc.so.6")
+        for option in (mmap_threshold, trim_threshold):
+            glibc.mallopt(option, 2**30)
+
+
+def return_freed_memory() -> None:
+    """Has glibc give back what `keep_freed_memory` made it keep."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def environment(started: float, checkpoints: Checkpoints) -> dict[str, Any]:
+    """Returns what a result was produced with, besides its cell.
+
+    Args:
+        started: When the process that finished it began with it.
+        checkpoints: Of its run.
+    """
+    cuda = torch.cuda.is_available()
+    made_with = dict(checkpoints.made_with)
+    return {
+        "lightning_ita": lightning_ita.__version__,
+        "code": made_with.pop("code"),
+        "python": platform.python_version(),
+        "packages": made_with,
+        "system": platform.system(),
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if cuda else None,
+        "trained_on": checkpoints.devices,
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def device() -> str:
+    """Returns what a run is computed on: the accelerator, or the processor and the threads used."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{processor()}, {torch.get_num_threads()}"
+
+
+def processor() -> str:
+    """Returns the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name} × {os.cpu_count()}"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences what Lightning and transformers say of themselves; results and errors are ours to report."""
+    names = ("pytorch_lightning", "lightning_fabric", "transformers")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    progress_bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            # One process and small batches: workers would only cost start-up time.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            # Where a GPU is there and is not used, the user chose so.
+            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            # `Checkpoints` has the sampler leave out what a resumed run has behind it.
+            warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+            # pytorch-lightning 2.6.6 against torch 2.15.
+            warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
+            yield
+    finally:
+        if progress_bar:
+            transformers_logging.enable_progress_bar()
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def keyboard_interrupts() -> Iterator[None]:
+    """Lets Ctrl-C through: Lightning turns it into a silent exit, and leaves the process deaf to the next one."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SIGTERMException:
+        raise
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)

@@ -1,0 +1,210 @@
+"""Plots of a sweep: how the search went, what mattered, where good values lie, and how they go together."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+from optuna import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from lightning_ita.studies.sweep.space import Parameter
+
+INK, MUTED, ACCENT, GRID = "#1f2933", "#8a94a0", "#1f6f8b", "#e4e7eb"
+# From weak to strong, in one hue: readable in grey and for the colour-blind.
+COLOURS = LinearSegmentedColormap.from_list("sweep", ["#bcd3dc", ACCENT, "#0a2a36"])
+OBJECTIVE_LABEL = "dev F1 (%)"
+# Below this there is nothing to see.
+FEWEST_TRIALS = 3
+
+
+def write_plots(study: Study, parameters: Sequence[Parameter], out: Path) -> list[Path]:
+    """Draws what there is enough of into PNG files; returns their paths.
+
+    Args:
+        study: The sweep.
+        parameters: What was searched.
+        out: The folder to write to.
+    """
+    trials = study.get_trials(deepcopy=False)
+    completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    figures: dict[str, Callable[[], Figure]] = {"history": lambda: history(trials)}
+    if len(completed) >= FEWEST_TRIALS:
+        figures["slices"] = lambda: slices(trials, parameters)
+        if len(parameters) > 1 and len({trial.value for trial in completed}) > 1:
+            figures["importance"] = lambda: importance(study, parameters)
+            figures["parallel"] = lambda: parallel(completed, parameters)
+    paths = []
+    for name, draw in figures.items():
+        path = out / f"{name}.png"
+        descriptor, temporary = tempfile.mkstemp(dir=out, prefix=f".{name}.", suffix=".png")
+        os.close(descriptor)
+        try:
+            draw().savefig(temporary, dpi=150)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        paths.append(path)
+    return paths
+
+
+def _style(axes: Axes) -> Axes:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(MUTED)
+    axes.tick_params(colors=INK, labelsize=9)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    return axes
+
+
+def history(trials: Sequence[FrozenTrial]) -> Figure:
+    """Draws the objective of each trial in the order they were started, and the best so far."""
+    figure = Figure(figsize=(7.5, 4), layout="constrained")
+    axes = _style(figure.add_subplot())
+    axes.set(xlabel="trial", ylabel=OBJECTIVE_LABEL, title="The best so far")
+    completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    pruned = [trial for trial in trials if trial.state == TrialState.PRUNED and trial.intermediate_values]
+    if completed:
+        numbers, values = [t.number for t in completed], [t.value or 0.0 for t in completed]
+        best = np.maximum.accumulate(values)
+        last = max(trial.number for trial in trials)
+        axes.step([*numbers, last], [*best, best[-1]], where="post", color=ACCENT, label="best")
+        axes.scatter(numbers, values, color=INK, s=28, zorder=3, label="completed")
+        axes.annotate(
+            f"{best[-1]:.2f}",
+            (last, best[-1]),
+            xytext=(4, 4),
+            textcoords="offset points",
+            color=ACCENT,
+            fontsize=9,
+        )
+    if pruned:
+        highest = [max(trial.intermediate_values.values()) for trial in pruned]
+        axes.scatter([t.number for t in pruned], highest, marker="x", color=MUTED, s=28, label="pruned (best epoch)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if completed or pruned:
+        figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
+    return figure
+
+
+def importance(study: Study, parameters: Sequence[Parameter]) -> Figure:
+    """Draws how much each parameter decides whether a trial is among the best (PED-ANOVA, arXiv 2304.10255)."""
+    shares = optuna.importance.get_param_importances(
+        study, evaluator=optuna.importance.PedAnovaImportanceEvaluator(), params=[p.name for p in parameters]
+    )
+    labels = {parameter.name: parameter.label for parameter in parameters}
+    ordered = sorted(shares.items(), key=lambda entry: entry[1])
+    figure = Figure(figsize=(7.5, 0.9 + 0.42 * len(ordered)), layout="constrained")
+    axes = _style(figure.add_subplot())
+    bars = axes.barh([labels[name] for name, _ in ordered], [share for _, share in ordered], color=ACCENT, height=0.6)
+    axes.bar_label(bars, fmt="%.2f", padding=4, color=INK, fontsize=9)
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    count = sum(trial.state == TrialState.COMPLETE for trial in study.get_trials(deepcopy=False))
+    axes.set(xlabel="share", xlim=(0, 1.12 * (max(shares.values()) or 1)))
+    axes.set_title(f"What decides which trials are among the best (PED-ANOVA, {count} completed trials)", fontsize=11)
+    return figure
+
+
+def _positions(parameter: Parameter, trials: Sequence[FrozenTrial]) -> list[float]:
+    """Returns where values stand on a parameter's axis: numbers for themselves, choices by their order."""
+    values = [trial.params[parameter.name] for trial in trials]
+    return [float(parameter.values.index(value)) for value in values] if parameter.values else values
+
+
+def slices(trials: Sequence[FrozenTrial], parameters: Sequence[Parameter]) -> Figure:
+    """Draws the objective against each parameter, the later trials darker."""
+    columns = min(3, len(parameters))
+    rows = -(-len(parameters) // columns)
+    figure = Figure(figsize=(0.5 + 3.0 * columns, 0.5 + 2.6 * rows), layout="constrained")
+    figure.suptitle("Where good values lie (× pruned, in its best epoch)", fontsize=11)
+    pruned = [trial for trial in trials if trial.state == TrialState.PRUNED and trial.intermediate_values]
+    completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    for index, parameter in enumerate(parameters):
+        axes = _style(figure.add_subplot(rows, columns, index + 1))
+        points = axes.scatter(
+            _positions(parameter, completed),
+            [trial.value or 0.0 for trial in completed],
+            c=[trial.number for trial in completed],
+            cmap=COLOURS,
+            s=34,
+            edgecolors="white",
+            linewidths=0.5,
+            zorder=3,
+        )
+        highest = [max(trial.intermediate_values.values()) for trial in pruned]
+        axes.scatter(_positions(parameter, pruned), highest, marker="x", color=MUTED, s=18, linewidths=0.8)
+        axes.set_xlabel(parameter.label)
+        if parameter.values:
+            axes.set_xticks(range(len(parameter.values)), [_short(value) for value in parameter.values])
+            axes.set_xlim(-0.5, len(parameter.values) - 0.5)
+        elif parameter.log:
+            axes.set_xscale("log")
+            axes.set_xlim(parameter.low * 0.8, parameter.high * 1.25)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.minorticks_off()
+        if index % columns == 0:
+            axes.set_ylabel(OBJECTIVE_LABEL)
+    bar = figure.colorbar(points, ax=figure.axes, shrink=0.8, pad=0.01)
+    bar.set_label("trial", fontsize=9)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def parallel(completed: Sequence[FrozenTrial], parameters: Sequence[Parameter]) -> Figure:
+    """Draws each completed trial as a line through its values to its objective, the better the darker."""
+    figure = Figure(figsize=(1.5 + 1.6 * (len(parameters) + 1), 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    values = [trial.value or 0.0 for trial in completed]
+    scales: list[tuple[str, list[float], list[tuple[float, str]]]] = []
+    for parameter in parameters:
+        scales.append((parameter.label, *_scaled(parameter, completed)))
+    low, high = min(values), max(values)
+    ticks = [(share, f"{low + share * (high - low):.1f}") for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    scales.append((OBJECTIVE_LABEL, [(value - low) / (high - low) for value in values], ticks))
+    colours = ScalarMappable(Normalize(low, high), COLOURS)
+    for index in np.argsort(values):  # the best on top
+        heights = [positions[index] for _, positions, _ in scales]
+        axes.plot(heights, color=colours.to_rgba(values[index]), linewidth=1.4, alpha=0.85)
+    for column, (label, _, marks) in enumerate(scales):
+        axes.axvline(column, color=MUTED, linewidth=0.8, zorder=0)
+        for height, text in marks:
+            box: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
+            axes.text(column + 0.03, height, text, fontsize=8, color=INK, va="center", bbox=box)
+        axes.text(column, 1.1, label, fontsize=9, color=INK, ha="center")
+    axes.set(xlim=(-0.15, len(scales) - 0.6), ylim=(-0.06, 1.06))
+    axes.axis("off")
+    figure.suptitle("How good values go together (completed trials; dark is good)", fontsize=11)
+    return figure
+
+
+def _short(value: Any) -> str:
+    """Writes a value with two digits, without an exponent where that is short enough."""
+    return str(value) if isinstance(value, str) else f"{float(f'{value:.2g}'):g}"
+
+
+def _scaled(parameter: Parameter, trials: Sequence[FrozenTrial]) -> tuple[list[float], list[tuple[float, str]]]:
+    """Returns heights from 0 to 1 of a parameter's values, and marks for its axis."""
+    positions = np.asarray(_positions(parameter, trials), dtype=float)
+    if parameter.values:
+        most = len(parameter.values) - 1
+        return list(positions / most), [(index / most, _short(value)) for index, value in enumerate(parameter.values)]
+    forth, back = (np.log, np.exp) if parameter.log else (np.asarray, np.asarray)
+    low, high = forth(parameter.low), forth(parameter.high)
+    heights = (forth(positions) - low) / (high - low)
+    return list(heights), [(share, _short(back(low + share * (high - low)))) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]

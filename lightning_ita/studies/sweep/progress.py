@@ -1,0 +1,88 @@
+"""What a person watches while a sweep runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optuna import Study
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.progress import TaskID
+
+from lightning_ita.studies.progress import make_bars
+from lightning_ita.studies.sweep.space import Parameter
+from lightning_ita.studies.sweep.trials import FINISHED, NO_TRIAL, Sweep
+
+
+class SweepProgress:
+    """A bar for the sweep, one for each trial in hand, and a line for each trial that ended.
+
+    Args:
+        sweep: What is searched.
+        study: The sweep in its storage.
+        console: Where to write; without a terminal only the lines of ended trials are written.
+    """
+
+    def __init__(self, sweep: Sweep, study: Study, console: Console):
+        self.sweep, self.study, self.console = sweep, study, console
+        self.running: dict[int, TaskID] = {}
+        self.progress = make_bars(console)
+        ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        self.told = {trial.number for trial in ended}
+        finished = sum(trial.state in FINISHED for trial in ended)
+        self.bar = self.progress.add_task("sweep", total=sweep.trials, completed=finished)
+        if ended:
+            console.print(f"going on: {finished} of {sweep.trials} trials are finished", highlight=False)
+
+    def __enter__(self) -> SweepProgress:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.tell_ended()
+        self.progress.stop()
+
+    def note(self, number: int, share: float, stage: str) -> None:
+        """Notes how far a trial is, or that one may have ended."""
+        if number == NO_TRIAL:
+            self.tell_ended()
+            return
+        if number not in self.running:
+            self.running[number] = self.progress.add_task("", total=1.0)
+        self.progress.update(self.running[number], completed=share, description=f"  trial {number}: {stage}")
+
+    def tell_ended(self) -> None:
+        """Writes a line for each trial that ended since the last call."""
+        trials = self.study.get_trials(deepcopy=False)
+        best = max((trial.value or 0.0 for trial in trials if trial.state == TrialState.COMPLETE), default=None)
+        for trial in trials:
+            if trial.number in self.told or not trial.state.is_finished():
+                continue
+            self.told.add(trial.number)
+            if trial.number in self.running:
+                self.progress.remove_task(self.running.pop(trial.number))
+            finished = sum(t.state in FINISHED for t in trials)
+            self.progress.update(self.bar, completed=finished, description=f"sweep {finished}/{self.sweep.trials}")
+            mark = "  (best so far)" if trial.state == TrialState.COMPLETE and trial.value == best else ""
+            line = f"trial {trial.number:>2}  {outcome(trial)}{mark}  {describe(trial, self.sweep.space)}"
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def outcome(trial: FrozenTrial) -> str:
+    """Says what became of a trial in a few words."""
+    if trial.state == TrialState.COMPLETE:
+        return f"dev F1 {trial.value:.2f}"
+    if trial.state == TrialState.PRUNED:
+        return trial.user_attrs.get("failure", "pruned")
+    return f"failed: {trial.user_attrs.get('failure', 'its process was killed')}"
+
+
+def describe(trial: FrozenTrial, space: Sequence[Parameter]) -> str:
+    """Names the values of a trial."""
+    shown = [p for p in space if p.name in trial.params and len(p.values) != 1]
+    return ", ".join(f"{p.label} {write_value(trial.params[p.name])}" for p in shown)
+
+
+def write_value(value: object) -> str:
+    """Writes a value with three digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,83 @@
+"""A sweep from its first trial to its results: trials, then the best of them with other seeds, then the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from lightning_ita.errors import UserError
+from lightning_ita.models.encoders import encoder_shape
+from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.launch.local import default_jobs, run_jobs
+from lightning_ita.studies.launch.workers import run_workers
+from lightning_ita.studies.progress import StudyProgress, describe
+from lightning_ita.studies.study import CELLS, FAILED, LOCKS, collect, forget_failures
+from lightning_ita.studies.sweep.progress import SweepProgress
+from lightning_ita.studies.sweep.results import Winner, terminal, winner_cells, write_results
+from lightning_ita.studies.sweep.trials import Sweep, open_study, ranking, run_trials
+
+WINNERS = "winners"
+
+
+def search(sweep: Sweep, console: Console, jobs: int | None, top: int, seeds: Sequence[int]) -> int:
+    """Runs what is missing of a sweep, and prints and writes what it found.
+
+    Args:
+        sweep: What is searched.
+        console: Where progress and tables go.
+        jobs: Trials at once; ``None`` for as many as cores and memory hold.
+        top: How many of the best trials are run again.
+        seeds: With which seeds they are.
+
+    Returns:
+        1 where a winner's run failed, else 0.
+
+    Raises:
+        UserError: The folder or the storage holds another sweep or cannot be written, or too many trials failed.
+    """
+    out = sweep.out / WINNERS
+    folders = [sweep.out / name for name in (FAILED, LOCKS)] + [out / name for name in (CELLS, FAILED, LOCKS)]
+    try:
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {sweep.out}: {error.strerror}; choose another --out") from error
+    study = open_study(sweep)
+    jobs = jobs or default_jobs(encoder_shape(sweep.base.encoder), sweep.trials)
+    with SweepProgress(sweep, study, console) as progress:
+        run_workers(partial(run_trials, sweep), jobs, progress.note, sweep.out)
+
+    winners = []
+    trials = study.get_trials(deepcopy=False)
+    if top:
+        write_results(sweep, study, [])  # what there is already, should the runs to come be interrupted
+        by_trial = winner_cells(sweep, trials, top, seeds)
+        _run([cell for cells in by_trial for cell in cells], out, sweep, jobs, console)
+        winners = [
+            Winner(trial, tuple(collect(cells, out))) for trial, cells in zip(ranking(trials), by_trial, strict=False)
+        ]
+    for table in terminal(sweep, trials, winners):
+        console.print(table)
+    written = write_results(sweep, study, winners)
+    console.print("written: " + ", ".join(map(str, written)), soft_wrap=True, highlight=False)
+    gaps = [result for winner in winners for result in winner.results if result.metrics is None]
+    for result in gaps:
+        console.print(f"failed: {describe(result.cell)}: {result.failure}", markup=False, soft_wrap=True)
+    return 1 if gaps else 0
+
+
+def _run(cells: Sequence[Cell], out: Path, sweep: Sweep, jobs: int, console: Console) -> None:
+    """Runs the winners' cells that are not finished."""
+    results = collect(cells, out)
+    unfinished = [result.cell for result in results if result.metrics is None]
+    if not unfinished:
+        return
+    with StudyProgress(cells, [1.0] * len(cells), console) as progress:
+        for result in results:
+            if result.metrics is not None:
+                progress.finished(result)
+        forget_failures(unfinished, out)
+        run_jobs(unfinished, out, sweep.source, jobs, progress)

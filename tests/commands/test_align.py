@@ -1,0 +1,250 @@
+"""The real command from images to a store, and from the store to a table, with an engine that needs no model."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightning_ita.commands import ablate, align, train
+from lightning_ita.commands.cli import guard
+from lightning_ita.contexts.jsonl import read_contexts
+from lightning_ita.contexts.store import ContextStore
+from lightning_ita.data.custom import CustomDataModule
+from lightning_ita.data.demo import DemoDataModule
+from lightning_ita.errors import UserError
+from lightning_ita.studies.cell import Cell, Source
+from tests.conftest import write_corpus
+from tests.contexts.fakes import SizeAndColour, draw
+
+IDS = ("train0", "valid1", "test2")
+
+
+@pytest.fixture(autouse=True)
+def fake_engines(monkeypatch: pytest.MonkeyPatch) -> list[SizeAndColour]:
+    """Replaces engines by those that need no model; returns the ones that were made."""
+    made: list[SizeAndColour] = []
+
+    def make(kinds: Sequence[str], _: object, options: Mapping[str, Mapping[str, Any]]) -> list[SizeAndColour]:
+        engines = [SizeAndColour(kind=kind, **options[kind]) for kind in kinds]
+        made.extend(engines)
+        return list(engines)
+
+    monkeypatch.setattr(align, "make_engines", make)
+    return made
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for number, image in enumerate((*IDS, "<b>other</b>")):
+        draw(tmp_path / "images" / f"{image.replace('/', '∕')}.jpg", (30 + number, 20))
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "contexts.db"
+
+
+def run(store: Path, *arguments: object) -> int:
+    return align.main([f"--store={store}", "--workers=0", *map(str, arguments)])
+
+
+def test_images_become_contexts_once(
+    images: Path, store: Path, capsys: pytest.CaptureFixture[str], fake_engines: list[SizeAndColour]
+) -> None:
+    (images / "bad.png").write_bytes(b"")
+    assert run(store, "--images", images, "--kinds=ocr,tag", "--options", "ocr.words=[1,2]", "tag.name_of=x") == 0
+    said = capsys.readouterr().out
+    assert re.search(r"tag size:mean \([0-9a-f]{8}\): 5 images done, .* images/s, 1 errors\n  1 × empty file\n", said)
+    assert [engine.parameters for engine in fake_engines] == [{"name_of": "x"}, {"words": [1, 2]}]
+    fake_engines.clear()
+    assert run(store, "--images", images, "--kinds=ocr,tag", "--options", "ocr.words=[1,2]", "tag.name_of=x") == 0
+    assert "0 images done, 5 were done before, 0 errors" in capsys.readouterr().out
+    assert all(not engine.batches for engine in fake_engines)
+    assert run(store, "--images", images, "--kinds=ocr", "--options", "ocr.words=[1,2]", "--strict") == 1
+    assert "1 errors, and --strict is given" in capsys.readouterr().out
+    draw(images / "bad.png")
+    assert run(store, "--images", images, "--kinds=ocr", "--options", "ocr.words=[1,2]", "--strict") == 0
+    assert run(store, "--stats") == 0
+    assert "× empty file (for example bad)" in capsys.readouterr().out
+
+
+def test_only_what_is_wanted_is_read(images: Path, store: Path, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "custom", test="IMGID:gone\na\tO\n")
+    tweets = ["--tweets", corpus / "train.txt", corpus / "test.txt"]
+    run(store, "--images", images, "--kinds=tag", *tweets)
+    with ContextStore(store) as opened:
+        contexts = opened.contexts("tag")
+    assert (set(contexts.texts), contexts.failed) == ({"train0"}, {"gone": "no file of this name"})
+    run(store, "--images", images, "--kinds=cap", "--limit=2")
+    with ContextStore(store) as opened:
+        assert list(opened.contexts("cap").texts) == ["<b>other<∕b>", "test2"]
+
+
+def test_files_go_into_the_store_and_out_of_it(tmp_path: Path, store: Path, images: Path) -> None:
+    texts = {"train0": ["a man", "a “dog”"], "test2": []}
+    file = tmp_path / "custom.cap.blip2.jsonl"
+    file.write_text("".join(json.dumps({"image": f"{i}.jpg", "texts": t}) + "\n" for i, t in texts.items()))
+    out = tmp_path / "out.jsonl"
+    assert run(store, "--import", file, f"tag={file}", "--export", f"cap={out}") == 0
+    assert read_contexts(out, "cap").texts == {"test2": (), "train0": ("a man", "a “dog”")}
+    run(store, "--import", file)
+    with ContextStore(store) as opened:
+        (engine,) = opened.engines("cap")
+        assert (engine.name, engine.model) == ("imported", "custom.cap.blip2.jsonl")
+        assert opened.count(engine).images == 2
+    run(store, "--images", images, "--kinds=cap")
+    with pytest.raises(UserError, match="several engines; choose one"):
+        run(store, "--export", f"cap={out}")
+    run(store, "--export", f"cap={out}", "--engines", "cap=size")
+    assert len(read_contexts(out, "cap").texts) == 4
+    page = tmp_path / "page.html"
+    other = ["--kinds=cap", "--options", "cap.words=3", "--engines", "cap=size", "--limit=1"]
+    run(store, "--images", images, *other, "--export", f"cap={out}", "--report", page)
+    assert len(read_contexts(out, "cap").texts) == 1  # of the engine that was just run
+    assert page.read_text(encoding="utf-8").count('class="engine"') == 3  # and the imported tags
+
+
+def test_the_report_shows_pictures_beside_what_was_said(images: Path, store: Path, tmp_path: Path) -> None:
+    (images / "bad.png").write_bytes(b"<html><script>")
+    page = tmp_path / "page.html"
+    run(store, "--images", images, "--kinds=tag,ocr", "--report", page)
+    html = page.read_text(encoding="utf-8")
+    assert html.count('src="data:image/jpeg;base64,') == 4
+    assert html.count('<article class="card">') == 5
+    assert "30x20" in html
+    assert "not an image but an HTML page" in html
+    assert "&lt;b&gt;other" in html
+    assert "<b>" not in html
+    assert not re.search(r"https?://|<link|@import|src=\"(?!data:)", html)
+    with pytest.raises(UserError, match="has nothing on the 1 images given; --kinds reads them first"):
+        run(store, "--images", draw(tmp_path / "new" / "x.png").parent, "--report", page)
+
+
+def test_the_report_of_many_images_is_a_sample(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lightning_ita.contexts import page as align_report
+    from lightning_ita.images.files import find_images
+
+    for number in range(9):
+        draw(tmp_path / "images" / f"{number}.png", (8, 8))
+    run(store, "--images", tmp_path / "images", "--kinds=tag")
+    with ContextStore(store) as opened:
+        html = align_report.report(opened, find_images(tmp_path / "images"), most=3)
+    assert re.findall(r'class="id">(\d) ', html) == ["0", "3", "6"]
+    assert "3 of 9 images, evenly spaced by id" in html
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to do: give one of --kinds"),
+        (["--kinds=ocr"], "need --images DIR"),
+        (["--kinds=orc", "--images=IMAGES"], "unknown context 'orc'. Did you mean 'ocr'"),
+        (["--kinds=ocr", "--images=nowhere"], "nowhere: no such folder"),
+        (["--kinds=ocr", "--images=IMAGES", "--limit=0"], "--limit 0: expected 1 or more"),
+        (["--kinds=ocr", "--images=IMAGES", "--workers=-1"], "--workers -1: expected 0 or more"),
+        (["--kinds=ocr", "--images=IMAGES", "--batch-size=0"], "--batch-size 0: expected 1 or more"),
+        (["--kinds=ocr", "--images=IMAGES", "--options", "words=2"], "expected KIND.NAME=VALUE"),
+        (["--kinds=ocr", "--images=IMAGES", "--engines", "tesseract"], "expected KIND=VALUE, for example ocr=rapidocr"),
+        (["--kinds=ocr", "--images=IMAGES", "--tweets", "OTHER"], "none of the 1 tweets .* tweets have 'elsewhere'"),
+        (["--kinds=ocr", "--images=IMAGES", "--tweets", "IMAGES/a.txt"], "a.txt"),
+        (["--stats"], "no such store"),
+        (["--import", "captions.jsonl"], "its name does not tell the kind; write --import KIND=captions.jsonl"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_said(
+    images: Path, store: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = images.parent / "other.txt"
+    other.write_text("IMGID:elsewhere\na\tO\n", encoding="utf-8")
+    given = [each.replace("IMAGES", str(images)).replace("OTHER", str(other)) for each in arguments]
+    with pytest.raises(SystemExit) as status:
+        guard(lambda _: run(store, *given))
+    assert status.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        align.main(["--help"])
+    assert "python -m experiments.align --images DIR --kinds ocr --store contexts.db" in capsys.readouterr().out
+
+
+def test_a_study_reads_the_store_and_says_whose_contexts_it_had(
+    images: Path, store: Path, tmp_path: Path, tiny_encoder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = write_corpus(tmp_path / "custom")
+    (images / "test2.jpg").write_bytes(b"<html>")
+    run(store, "--images", images, "--kinds=tag,ocr")
+    out = tmp_path / "out"
+    common = ["--dataset=custom", f"--data-dir={corpus}", f"--encoder={tiny_encoder}", "--recipe.epochs=1"]
+    study = ["--contexts=ocr", "--cva=off", "--seeds=1", "--jobs=1", f"--out={out}"]
+    assert ablate.main([*common, *study, f"--context-store={store}"]) == 0
+    said = capsys.readouterr().out
+    with ContextStore(store, readonly=True) as opened:
+        (engine,) = opened.engines("ocr")
+    assert f"size:mean ({engine.key}) failed on 1 image: its tweet has no ocr context" in said
+    (path,) = (out / "cells").glob("*ita-ocr*/metrics.json")
+    metrics = json.loads(path.read_text())
+    assert metrics["contexts"] == {"ocr": f"size:mean ({engine.key})"}
+    assert metrics["context_engines"] == {"ocr": {"engine": "size", "model": "mean", "version": "1", "parameters": {}}}
+    assert metrics["splits"]["test"]["without_context"] == 1
+    assert f"({engine.key})" in said.rpartition("contexts: ocr")[2]  # no markup of the terminal's
+    assert f"contexts: ocr from size:mean ({engine.key})" in (out / "table.md").read_text()
+
+    # The same texts out of a file are the same cell.
+    exported = tmp_path / "exported.jsonl"
+    run(store, "--export", f"ocr={exported}")
+    files = CustomDataModule(["ocr"], str(corpus), {"ocr": str(exported)}).corpus
+    stored = CustomDataModule(["ocr"], str(corpus), context_store=str(store)).corpus
+    with ContextStore(store, readonly=True) as opened:
+        everything = opened.contexts("ocr").sha256
+    assert everything == files.digests["ocr"]
+    assert files.texts("train0") == stored.texts("train0")
+    (images / "<b>other<∕b>.jpg").unlink(missing_ok=True)
+    run(
+        store,
+        "--export",
+        f"ocr={exported}",
+        "--tweets",
+        *(corpus / f"{split}.txt" for split in ("train", "valid", "test")),
+    )
+    files = CustomDataModule(["ocr"], str(corpus), {"ocr": str(exported)}).corpus
+    cell = Cell("custom", ("ocr",), "off", tiny_encoder)
+    assert cell.resolve(files.digests).identity == cell.resolve(stored.digests).identity
+
+    assert train.main([*common, "--contexts=tag", "--cva=off", f"--out={out}", f"--context-store={store}"]) == 0
+
+
+def test_a_store_of_several_engines_asks_which(images: Path, store: Path, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "custom")
+    run(store, "--images", images, "--kinds=ocr")
+    run(store, "--images", images, "--kinds=ocr", "--options", "ocr.words=2", "--limit=1")
+    source = Source(str(corpus), context_store=str(store))
+    cell = Cell("custom", ("ocr",), "off")
+    with pytest.raises(UserError, match="several engines; choose one"):
+        _ = cell.datamodule(source).corpus
+    with ContextStore(store) as opened:
+        first, second = opened.engines("ocr")
+    chosen = Source(str(corpus), context_store=str(store), context_engines={"ocr": first.key})
+    assert cell.datamodule(chosen).corpus.contexts["ocr"].texts.keys() == set(IDS)
+    other = Source(str(corpus), context_store=str(store), context_engines={"ocr": second.key})
+    with pytest.raises(UserError, match="has read none of the images of custom"):
+        _ = cell.datamodule(other).corpus
+    with pytest.raises(UserError, match=r"no cap contexts \(it has ocr\)"):
+        _ = Cell("custom", ("cap",), "off").datamodule(source).corpus
+
+
+def test_the_generated_demo_takes_a_store_too(store: Path, tmp_path: Path) -> None:
+    ids = [tweet.id for tweet in DemoDataModule().corpus.splits["train"][:3]]
+    for image in ids:
+        draw(tmp_path / "images" / f"{image}.png")
+    run(store, "--images", tmp_path / "images", "--kinds=ocr")
+    corpus = DemoDataModule(["ocr"], context_store=str(store)).corpus
+    assert set(corpus.contexts["ocr"].texts) == set(ids)
+    assert any("has not read" in warning for warning in corpus.warnings)

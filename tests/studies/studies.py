@@ -1,0 +1,127 @@
+"""Studies written by hand, so that reports are tested without training anything."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from lightning_ita.data import DATASETS
+from lightning_ita.models.ita import TEXT, VIEWS
+from lightning_ita.models.recipes import Recipe
+from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.provenance import code_digest
+from lightning_ita.studies.run import score
+from lightning_ita.tags import bio_tags
+
+RECIPE = Recipe(precision="float32")
+TWEETS = 120
+# How often a model gets a mention right, by training mode (None: BERT-CRF) and view.
+Rates = Callable[[Cell, str], float]
+
+
+def usual_rates(cell: Cell, view: str) -> float:
+    """Contexts help the I+T view; CVA carries half of that to the text view."""
+    if view == "I+T":
+        return 0.9
+    return 0.75 if cell.cva == "token" else 0.6
+
+
+def gold_of(tweet: int, types: Sequence[str]) -> list[str]:
+    kind = types[tweet % len(types)]
+    return ["O", f"B-{kind}", f"I-{kind}", "O", f"B-{types[0]}", "O"]
+
+
+def words_of(tweet: int) -> list[str]:
+    return ["RT", "<script>alert(1)</script>", f"Jordan{tweet}", "&", "Nike", "http://t.co/x"]
+
+
+def write_cell(out: Path, cell: Cell, rates: Rates = usual_rates, with_words: bool = True) -> Path:
+    """Writes the folder of a finished cell."""
+    types = DATASETS[cell.dataset].types
+    names = bio_tags(types)
+    views = VIEWS if cell.contexts else (TEXT,)
+    generator = random.Random(f"{cell.cva}{cell.contexts}{cell.seed}")
+    gold = [gold_of(tweet, types) for tweet in range(TWEETS)]
+    lines, predicted = [], {view: [] for view in views}
+    for tweet, tags in enumerate(gold):
+        line = {"tweet": f"id{tweet}", "gold": tags}
+        if with_words:
+            line |= {"words": words_of(tweet)}
+            if cell.contexts:
+                line |= {"contexts": {kind: [f"{kind} says"] * (tweet % 4) for kind in cell.contexts if tweet % 4}}
+        for view in views:
+            found = list(tags)
+            for start, end in ((1, 3), (4, 5)):
+                if generator.random() > rates(cell, view):
+                    found[start:end] = [f"{tag[:2]}{types[(tweet + 1) % len(types)]}" for tag in found[start:end]]
+                    if found[start] == tags[start]:
+                        found[start:end] = ["O"] * (end - start)
+            line[view] = found
+            predicted[view].append([names.index(tag) for tag in found])
+        lines.append(json.dumps(line))
+    ids = [[names.index(tag) for tag in tags] for tags in gold]
+    scores = {view: score(tags, ids, types, "repair") for view, tags in predicted.items()}
+    epochs = [{f"dev/{view}/f1": 60.0 + epoch for view in views} for epoch in range(3)]
+    metrics = {
+        "system": cell.system,
+        "test": scores,
+        "dev": scores,
+        "best_epoch": 3,
+        "history": epochs,
+        "splits": {"test": {"mentions": 2 * TWEETS}},
+        "contexts": dict.fromkeys(cell.contexts, "blip2"),
+        "release": "UMT",
+        "warnings": [f"{cell.dataset}: a warning"],
+        "training_seconds": 90.0,
+        "seconds": 100.0,
+    }
+    environment = {
+        "lightning_ita": "0.1.0",
+        "code": code_digest(cell.dataset),
+        "packages": {"torch": "2.15.0"},
+        "processor": "a processor",
+        "accelerator": None,
+        "threads": 1,
+        "finished": "2026-01-02T03:04:05Z",
+    }
+    folder = out / "cells" / cell.name
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(cell.to_config()), encoding="utf-8")
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    (folder / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
+    (folder / "predictions.test.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def write_study(
+    out: Path,
+    datasets: Sequence[str] = ("twitter15",),
+    kinds: Sequence[str] = ("cap",),
+    modes: Sequence[str] = ("off", "token"),
+    seeds: Sequence[int] = (1, 2, 3),
+    missing: Sequence[tuple[str, int]] = (),
+    rates: Rates = usual_rates,
+    with_words: bool = True,
+) -> list[Cell]:
+    """Writes a study: BERT-CRF, and each context in each mode; `missing` names mode and seed of cells to leave out."""
+    digests = {name: name * 4 for name in ("train", "valid", "test", *kinds)}
+    rows = [((), "off"), *(((kind,), mode) for kind in kinds for mode in modes)]
+    cells = [
+        Cell(dataset, contexts, cva, "minilm", seed, RECIPE).resolve(digests)  # type: ignore[arg-type]
+        for dataset in datasets
+        for contexts, cva in rows
+        for seed in seeds
+    ]
+    settings = {"encoder": "minilm", **asdict(RECIPE)}
+    for name in ("cells", "failed"):
+        (out / name).mkdir(parents=True)
+    (out / "study.json").write_text(json.dumps({"settings": settings, "data": dict.fromkeys(datasets, digests)}))
+    for cell in cells:
+        if not cell.contexts or (cell.cva, cell.seed) not in missing:
+            write_cell(out, cell, rates, with_words)
+    return cells

@@ -1,0 +1,358 @@
+"""The real command over tiny runs; the storage, its workers and what they leave behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from lightning_ita.commands import train
+from lightning_ita.commands.cli import guard
+from lightning_ita.errors import NonFiniteLossError, UserError
+from lightning_ita.models.recipes import Recipe
+from lightning_ita.studies.cell import Cell, Source
+from tests.studies.sweep.conftest import ROOT
+
+pytest.importorskip("optuna")
+import optuna
+
+from lightning_ita.commands import sweep as command
+from lightning_ita.studies.sweep import trials
+from lightning_ita.studies.sweep.space import read_space
+from lightning_ita.studies.sweep.trials import Sweep, open_study
+
+SPACE = """
+parameters:
+  recipe.learning_rate: {distribution: log_uniform_values, min: 1e-5, max: 0.001}
+  recipe.temperature: {values: [1.0, 2.0, 4.0]}
+  contexts: {values: [tag, cap]}
+  cva: {value: token}
+"""
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Path:
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def arguments(tiny_run: list[str], tmp_path: Path, space: Path) -> list[str]:
+    """A sweep that runs in this process."""
+    out = tmp_path / "out"
+    return [*tiny_run, f"--space={space}", f"--out={out}", "--recipe.epochs=2", "--jobs=1", "--top=0"]
+
+
+def stub(cell: Any, folder: Path, *_: Any, callbacks: Any = (), test: bool = True, **__: Any) -> dict[str, Any]:
+    """Stands for `run_cell`: two epochs whose objective follows from the learning rate."""
+    value = 100 - abs(cell.recipe.learning_rate - 3e-4) * 1e4
+    scores = {view: {"f1": value} for view in ("T", "I+T")}
+    metrics = {
+        "history": [{"dev/f1": value - 1}, {"dev/f1": value}],
+        "dev": scores,
+        "test": scores if test else {},
+        "seconds": 1.0,
+    }
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    return metrics
+
+
+def read_trials(out: Path) -> list[dict[str, str]]:
+    with (out / "trials.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_sweep_selects_on_dev_and_tests_its_winners_alone(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert command.main([*arguments, "--trials=4", "--pruner=halving", "--top=1", "--seeds=1,2"]) == 0
+    shown = capsys.readouterr().out
+    trained = read_trials(out)
+    assert len(trained) == 4
+    folders = list((out / "trials").iterdir())
+    assert folders
+    assert not any((folder / "predictions.test.jsonl").exists() for folder in folders)
+    assert all(json.loads((folder / "metrics.json").read_text())["test"] == {} for folder in folders)
+    assert not any(folder.name.startswith(".") for folder in folders), "a pruned trial left its checkpoint"
+    for line in trained:
+        if line["state"] == "complete":
+            assert float(line["dev_f1"]) == pytest.approx(
+                max(float(line[f"dev_f1_epoch_{epoch}"]) for epoch in (1, 2)), abs=1e-5
+            )
+
+    best = max((line for line in trained if line["state"] == "complete"), key=lambda line: float(line["dev_f1"]))
+    with (out / "winners.csv").open(encoding="utf-8") as file:
+        winners = list(csv.DictReader(file))
+    assert [(line["trial"], line["seed"], line["chosen"]) for line in winners] == [
+        (best["trial"], seed, "True") for seed in ("1", "2")
+    ]
+    assert all(line["test/T/f1"] and line["test/I+T/f1"] for line in winners)
+    assert {path.name for path in (out / "winners" / "cells").iterdir()} != {best["cell"]}
+    config = yaml.safe_load((out / "best.yaml").read_text(encoding="utf-8"))
+    assert config["recipe"]["learning_rate"] == float(best["recipe.learning_rate"])
+    assert (out / "history.png").read_bytes().startswith(b"\x89PNG")
+    page = (out / "sweep.md").read_text(encoding="utf-8")
+    assert f"| {best['trial']} (chosen) |" in page
+    assert f"{best['trial']} (chosen)" in shown
+
+    # The configuration is one that the other commands read; a finished sweep is only read.
+    with pytest.raises(SystemExit) as ended:
+        train.main([f"--config={out / 'best.yaml'}", "--print_config"])
+    assert ended.value.code == 0
+
+
+def _killed_in_its_third_trial(sweep: Sweep) -> None:
+    runs = []
+
+    def killed(*arguments: Any, **options: Any) -> dict[str, Any]:
+        runs.append(1)
+        if len(runs) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return stub(*arguments, **options)
+
+    trials.run_cell = killed
+    trials.run_trials(sweep)
+
+
+def test_two_killed_workers_leave_a_sweep_that_ends_with_as_many_trials_as_asked_for(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_study(sweep)
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_killed_in_its_third_trial, args=(sweep,)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(600)
+    assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 2
+    left = open_study(sweep).trials
+    # The second to be killed has failed what the first left, and may have taken it up.
+    states = [trial.state.name for trial in left if trial.state.name != "WAITING"]
+    assert states.count("COMPLETE") == 4
+    assert len({json.dumps(trial.params) for trial in left}) >= 5
+
+    monkeypatch.setattr(trials, "run_cell", stub)
+    trials.run_trials(sweep)
+    found = open_study(sweep).trials
+    states = [trial.state.name for trial in found]
+    assert (states.count("COMPLETE"), states.count("FAIL"), len(states)) == (12, 2, 14)
+    # Every set of values is finished once, those of the killed too.
+    finished = [trial.params for trial in found if trial.state.name == "COMPLETE"]
+    assert len({json.dumps(values) for values in finished}) == 12
+    assert all(trial.params in finished for trial in found)
+    trials.run_trials(sweep)
+    assert len(open_study(sweep).trials) == 14
+
+
+def test_a_trial_that_keeps_being_killed_is_given_up(sweep: Sweep) -> None:
+    study = open_study(sweep)
+    for _ in range(trials.MOST_FAILURES):
+        trial = study.ask()
+        values = {parameter.name: parameter.suggest(trial) for parameter in sweep.space}
+        trials._retry_killed(study, sweep)
+    assert not study.get_trials(states=(trials.TrialState.WAITING,))
+    assert len({json.dumps(trial.params) for trial in study.trials}) == 1
+    assert study.trials[0].params == values
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, space: Path) -> Sweep:
+    """A sweep without data, for objectives that are stubs."""
+    out = tmp_path / "out"
+    (out / "locks").mkdir(parents=True)
+    return Sweep(
+        name="stub",
+        storage=f"sqlite:///{out}/sweep.db",
+        out=out,
+        base=Cell(seed=0),
+        digests={"train": "a", "valid": "b", "test": "c", "tag": "d", "cap": "e"},
+        source=Source(),
+        space=read_space(space),
+        trials=12,
+        pruner="none",
+    )
+
+
+@pytest.mark.parametrize("journal", [False, True], ids=["SQLite", "journal"])
+def test_a_sweep_that_was_stopped_searches_the_same(
+    sweep: Sweep, journal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "run_cell", stub)
+    if journal:
+        sweep = replace(sweep, storage=str(sweep.out / "sweep.log"))
+    trials.run_trials(sweep)
+    undisturbed = open_study(sweep).trials
+    again = replace(sweep, name="again")
+    for count in (5, 12):
+        trials.run_trials(replace(again, trials=count))
+    assert [trial.params for trial in open_study(again).trials] == [trial.params for trial in undisturbed]
+    # Every epoch counts for the pruner, also of runs that were there, as all of the second sweep's were.
+    assert all(set(trial.intermediate_values) == {1, 2} for trial in open_study(again).trials)
+    blind = trials.STARTUP_TRIALS
+    assert max(t.value or 0 for t in undisturbed[blind:]) > max(t.value or 0 for t in undisturbed[:blind])
+
+
+def test_a_hopeless_run_ends_early_but_not_in_its_last_epoch() -> None:
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.ThresholdPruner(lower=50))
+    trial = study.ask()
+    pruning = trials.Pruning(trial)
+
+    def epoch(number: int, score: float) -> Any:
+        scores = {"dev/f1": torch.tensor(score)}
+        return SimpleNamespace(current_epoch=number - 1, max_epochs=3, callback_metrics=scores)
+
+    pruning.on_validation_end(epoch(1, 60.0), None)  # type: ignore[arg-type]
+    with pytest.raises(optuna.TrialPruned, match="after epoch 2"):
+        pruning.on_validation_end(epoch(2, 40.0), None)  # type: ignore[arg-type]
+    pruning.on_validation_end(epoch(3, 40.0), None)  # type: ignore[arg-type]
+    assert study.trials[0].intermediate_values == {1: 60.0, 2: 40.0, 3: 40.0}
+
+
+def test_the_default_pruner_lets_a_first_epoch_pass(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "run_cell", stub)
+    sweep = replace(sweep, pruner="median")
+    study = open_study(sweep)
+    for score in (60.0, 61.0, 62.0, 63.0, 64.0, 10.0):
+        trial = study.ask()
+        for epoch in (1, 2):
+            trial.report(score, epoch)
+            assert trial.should_prune() == (score == 10.0 and epoch == 2)
+        study.tell(trial, score)
+
+
+def test_the_default_pruner_judges_a_run_of_two_epochs_after_the_first(sweep: Sweep) -> None:
+    base = replace(sweep.base, recipe=replace(sweep.base.recipe, epochs=2))
+    study = open_study(replace(sweep, base=base, pruner="median"))
+    for score in (60.0, 61.0, 62.0, 63.0, 64.0, 10.0):
+        trial = study.ask()
+        trial.report(score, 1)
+        assert trial.should_prune() == (score == 10.0)
+        study.tell(trial, score)
+
+
+def test_the_first_trial_has_the_recipes_own_values(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "run_cell", stub)
+    base = replace(sweep.base, contexts=("tag",), recipe=Recipe(learning_rate=2e-4, temperature=3.0))
+    trials.run_trials(replace(sweep, base=base, trials=1))
+    first = open_study(replace(sweep, base=base)).trials[0].params
+    assert (first["recipe.learning_rate"], first["contexts"], first["cva"]) == (2e-4, "tag", "token")
+    assert first["recipe.temperature"] in (1.0, 2.0, 4.0)  # 3 is none of the choices
+
+
+def test_a_trial_whose_loss_is_no_number_is_pruned(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverges(cell: Any, folder: Path, *rest: Any, **options: Any) -> dict[str, Any]:
+        if cell.contexts == ("tag",):
+            raise NonFiniteLossError("the loss became nan in epoch 1, step 1")
+        return stub(cell, folder, *rest, **options)
+
+    monkeypatch.setattr(trials, "run_cell", diverges)
+    trials.run_trials(sweep)
+    states = {(trial.params["contexts"], trial.state.name) for trial in open_study(sweep).trials}
+    assert states == {("tag", "PRUNED"), ("cap", "COMPLETE")}
+
+
+def test_a_sweep_whose_trials_fail_ends_with_the_reason(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(trials, "run_cell", broken)
+    with pytest.raises(UserError, match="3 trials failed, the last of them with: out of memory"):
+        trials.run_trials(sweep)
+    logs = list((sweep.out / "failed").iterdir())
+    assert len(logs) == 3
+    assert "RuntimeError: out of memory" in logs[0].read_text(encoding="utf-8")
+
+
+def test_a_sweep_may_grow_but_not_change(sweep: Sweep) -> None:
+    open_study(sweep)
+    open_study(replace(sweep, trials=99))
+    with pytest.raises(UserError, match=r"holds another sweep 'stub': it differs in pruner \(none there, median now\)"):
+        open_study(replace(sweep, pruner="median"))
+    with pytest.raises(UserError, match=r"--storage nosql://me:\*\*\*@there/x cannot be opened"):
+        open_study(replace(sweep, storage="nosql://me:secret@there/x"))
+
+
+def test_the_default_space_is_that_of_wandb() -> None:
+    space = {parameter.name: parameter for parameter in read_space(ROOT / "sweeps" / "cva.yaml")}
+    assert {"contexts", "recipe.cva_weight", "recipe.temperature"} < set(space)
+    rate = space["recipe.learning_rate"]
+    assert (rate.low, rate.high, rate.log) == (3e-5, 5e-4, True)
+    assert "contexts" not in {p.name for p in read_space(ROOT / "sweeps" / "cva.yaml", fixed=["contexts"])}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("parameters: [", "not YAML"),
+        ("a: 1", "no `parameters` in it"),
+        ("parameters: {recipe.learning_rat: {min: 0.1, max: 0.2}}", "Did you mean 'recipe.learning_rate'"),
+        ("parameters: {recipe.learning_rate: 3}", "expected value, values, or min and max"),
+        ("parameters: {recipe.learning_rate: {min: 0.1}}", "max is missing"),
+        ("parameters: {recipe.learning_rate: {min: 0.2, max: 0.1}}", "min 0.2 must be less than max 0.1"),
+        (
+            "parameters: {recipe.learning_rate: {min: 0.1, max: 0.2, distribution: normal}}",
+            "unknown distribution 'normal'",
+        ),
+        ("parameters: {cva: {values: [off, token]}}", 'write "off"'),
+        ("parameters: {cva: {value: token}}", "nothing is left to search"),
+        ("metric: {name: test/f1}\nparameters: {cva: {values: [token]}}", "only dev/f1 can be searched for"),
+        ("parameters: {contexts: {values: [none, cap]}}", "aligns two views"),
+        ("parameters: {recipe.batch_size: {min: 0, max: 4}}", "batch_size must be greater than 0"),
+    ],
+)
+def test_bad_spaces_end_with_a_message(
+    arguments: list[str], space: Path, content: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space.write_text(content, encoding="utf-8")
+    _fails(arguments, expected, capsys)
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("--trials=0", "expected 1 or more"),
+        ("--pruner=medain", "unknown pruner 'medain'. Did you mean 'median'?"),
+        ("--storage=trials.csv", "expected a file ending in .db"),
+        ("--seed=2", "not 2, with which the trials are run"),
+        ("--space=nowhere.yaml", "nowhere.yaml: No such file"),
+    ],
+)
+def test_bad_options_end_with_a_message(
+    arguments: list[str], option: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _fails([*arguments, "--top=1", option], expected, capsys)
+
+
+def _fails(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        guard(lambda _: command.main(arguments))
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert "Traceback" not in error
+
+
+def test_a_trial_that_ends_while_others_look_for_killed_ones_stays_ended(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(sweep)
+    listed = study.ask()
+    running = study.get_trials(deepcopy=True, states=(trials.TrialState.RUNNING,))
+    study.tell(listed, 1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(study), "get_trials", lambda self, **options: running)
+        trials._retry_killed(study, sweep)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"]

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lightning_ita.errors import UserError
+from lightning_ita.models.recipes import RECIPES, Recipe
+from lightning_ita.studies.cell import Cell
+
+DIGESTS = {"train": "a", "valid": "b", "test": "c", "cap": "d", "tag": "e", "ocr": "f"}
+
+
+def test_identity_covers_what_the_result_depends_on() -> None:
+    cell = Cell("twitter17", ("cap",), "token").resolve(DIGESTS)
+    others = [
+        replace(cell, seed=2),
+        replace(cell, encoder="bert-base-cased"),
+        replace(cell, cva="sequence"),
+        replace(cell, contexts=("tag",)),
+        replace(cell, recipe=replace(cell.recipe, temperature=3.0)),
+        replace(cell, recipe=replace(cell.recipe, epochs=1)),
+        replace(cell, data={**cell.data, "test": "other"}),
+    ]
+    assert len({other.identity for other in [cell, *others]}) == len(others) + 1
+
+
+def test_identity_leaves_out_what_plays_no_part() -> None:
+    off = Cell("twitter17", ("cap",), "off")
+    for part in ({"temperature": 3.0}, {"cva_weight": 0.0}, {"cross_modal_weight": 1.0}):
+        assert replace(off, recipe=replace(off.recipe, **part)).identity == off.identity
+    assert Cell(contexts=("tag", "cap")).identity == Cell(contexts=("cap", "tag")).identity
+
+
+def test_the_published_temperature_is_filled_in() -> None:
+    for dataset, temperature in (("twitter15", 4.0), ("twitter17", 2.0), ("snap", 4.0)):
+        assert Cell(dataset).resolve(DIGESTS).recipe.temperature == temperature
+    assert Cell("twitter17", recipe=Recipe(temperature=7.0)).resolve(DIGESTS).recipe.temperature == 7.0
+
+
+def test_changed_data_is_not_mixed_in() -> None:
+    cell = Cell("twitter17", ("cap",)).resolve(DIGESTS)
+    with pytest.raises(UserError, match="twitter17: cap changed since this cell was planned"):
+        cell.resolve({**DIGESTS, "cap": "other"})
+
+
+def test_an_encoder_that_changed_under_its_name_is_another(tiny_encoder: str, tmp_path: Path) -> None:
+    shutil.copytree(tiny_encoder, tmp_path / "bert")
+    cell = Cell("twitter17", ("cap",), encoder=str(tmp_path / "bert")).resolve(DIGESTS)
+    config = json.loads((tmp_path / "bert" / "config.json").read_text(encoding="utf-8"))
+    other = tmp_path / "other"
+    shutil.copytree(tiny_encoder, other)
+    (other / "config.json").write_text(json.dumps({**config, "hidden_dropout_prob": 0.5}), encoding="utf-8")
+    assert Cell(encoder=str(other)).resolve(DIGESTS).data["encoder"] != cell.data["encoder"]
+    with pytest.raises(UserError, match="twitter17: encoder changed since this cell was planned"):
+        replace(cell, encoder=str(other)).resolve(DIGESTS)
+    assert "encoder" not in Cell().resolve(DIGESTS).data
+
+
+def test_the_papers_recipe() -> None:
+    paper = RECIPES["paper"]
+    assert (paper.learning_rate, paper.batch_size, paper.epochs, paper.warmup) == (5e-6, 4, 10, 0.0)
+    assert paper.learning_rate * paper.crf_lr_factor == pytest.approx(0.05)
+    assert paper.gradient_clip == 5.0
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"dataset": "twiter15"}, "unknown dataset 'twiter15'. Did you mean 'twitter15'"),
+        ({"cva": "tokens"}, "unknown cva 'tokens'. Did you mean 'token'"),
+        ({"contexts": (), "cva": "token"}, "no contexts"),
+        ({"contexts": "tag,tag"}, "named twice"),
+    ],
+)
+def test_mistakes_are_said(options: dict[str, object], expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        Cell(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+def test_a_temperature_must_be_positive(value: float) -> None:
+    with pytest.raises(UserError, match="temperature must be greater than 0"):
+        Recipe(temperature=value)

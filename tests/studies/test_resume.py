@@ -1,0 +1,289 @@
+"""A run that is stopped anywhere goes on, and ends as if it had never stopped."""
+
+from __future__ import annotations
+
+import errno
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from lightning_ita.models.ita import ITA
+from lightning_ita.models.recipes import Recipe
+from lightning_ita.studies import resume, run
+from lightning_ita.studies.cell import Cell, Source
+from lightning_ita.studies.run import part_of, run_cell
+
+RECIPE = Recipe(batch_size=8, epochs=3, warmup=0.1)  # 24 tweets: three steps an epoch
+
+
+class StoppedError(Exception):
+    pass
+
+
+class Stop(Callback):
+    """Stops a run, as a kill would, when a hook has been called so often."""
+
+    def __init__(self, hook: str, calls: int):
+        self.calls = calls
+        setattr(self, hook, self.count)
+
+    def count(self, *_: object) -> None:
+        self.calls -= 1
+        if self.calls == 0:
+            raise StoppedError
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes a checkpoint whenever one may be written."""
+    monkeypatch.setattr(resume, "SECONDS_APART", 0.0)
+    monkeypatch.setattr(resume, "COSTS_APART", 0.0)
+
+
+@pytest.fixture(scope="module")
+def cell(corpus: Path, tiny_encoder: str) -> Cell:
+    return Cell("demo", ("cap",), "token", tiny_encoder, recipe=RECIPE)
+
+
+@pytest.fixture(scope="module")
+def source(corpus: Path) -> Source:
+    return Source(str(corpus))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cell: Cell, source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "undisturbed"
+    run_cell(cell, folder, source)
+    return folder
+
+
+def assert_same_result(folder: Path, undisturbed: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {path.name for path in undisturbed.iterdir()}
+    for name in ("config.yaml", "predictions.valid.jsonl", "predictions.test.jsonl"):
+        assert (folder / name).read_bytes() == (undisturbed / name).read_bytes()
+    metrics, expected = (json.loads((place / "metrics.json").read_text()) for place in (folder, undisturbed))
+    for name in ("seconds", "training_seconds"):
+        assert metrics.pop(name) > 0
+        expected.pop(name)
+    assert metrics == expected
+
+
+def devices(folder: Path) -> list[int]:
+    environment = json.loads((folder / "environment.json").read_text())
+    return [part["step"] for part in environment["trained_on"]]
+
+
+@pytest.mark.parametrize(
+    ("hook", "calls", "step"),
+    [
+        ("on_train_batch_start", 2, 1),  # in the first epoch
+        ("on_train_batch_start", 6, 5),  # in a later one
+        ("on_train_batch_end", 6, 5),  # after an epoch's last step
+        ("on_validation_batch_end", 1, 2),
+        ("on_train_epoch_start", 2, 3),
+        ("on_predict_batch_end", 1, None),  # in evaluation: training is over
+    ],
+)
+@pytest.mark.usefixtures("always")
+def test_a_stopped_run_goes_on_where_it_was(
+    hook: str, calls: int, step: int | None, cell: Cell, source: Source, undisturbed: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "stopped"
+    with pytest.raises(StoppedError):
+        run_cell(cell, folder, source, callbacks=[Stop(hook, calls)])
+    assert not folder.exists()
+    torch.rand(7)  # another process has another history
+    run_cell(cell, folder, source)
+    assert_same_result(folder, undisturbed)
+    assert devices(folder) == ([0] if step is None else [0, step])
+    assert not part_of(folder).exists()
+
+
+def stop_half_way(cell: Cell, source: Source, folder: Path) -> Path:
+    """Leaves a run that was stopped in its second epoch; returns its last checkpoint."""
+    with pytest.raises(StoppedError):
+        run_cell(cell, folder, source, callbacks=[Stop("on_train_batch_start", 6)])
+    return part_of(folder) / "state.ckpt"
+
+
+class Stranger:
+    """What a stranger may have put into a file to have it run."""
+
+    def __reduce__(self) -> Any:
+        return pytest.fail, ("a checkpoint was unpickled",)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def replace_by_strangers(path: Path) -> None:
+    torch.save({"callbacks": Stranger()}, path)
+
+
+def lose_best_weights(path: Path) -> None:
+    (weights,) = path.parent.glob("epoch-*.ckpt")
+    weights.unlink()
+
+
+@pytest.mark.parametrize("damage", [cut, flip, replace_by_strangers, lose_best_weights])
+@pytest.mark.usefixtures("always")
+def test_a_damaged_checkpoint_is_not_used(
+    damage: Callable[[Path], None],
+    cell: Cell,
+    source: Source,
+    undisturbed: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    state = stop_half_way(cell, source, tmp_path / "stopped")
+    damage(state)
+    run_cell(cell, tmp_path / "stopped", source)
+    assert f"{state} is damaged" in caplog.text
+    assert "the run starts anew" in caplog.text
+    assert devices(tmp_path / "stopped") == [0]
+    assert_same_result(tmp_path / "stopped", undisturbed)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_checkpoint_of_other_code_is_not_used(
+    cell: Cell,
+    source: Source,
+    undisturbed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "code_digest", lambda _: "other")
+        stop_half_way(cell, source, tmp_path / "stopped")
+    run_cell(cell, tmp_path / "stopped", source)
+    assert "was made with other code or packages; the run starts anew" in caplog.text
+    assert devices(tmp_path / "stopped") == [0]
+    assert_same_result(tmp_path / "stopped", undisturbed)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_full_disk_leaves_the_last_checkpoint(
+    cell: Cell, source: Source, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, calls = torch.save, []
+
+    def full(checkpoint: object, file: Any) -> None:
+        calls.append(1)
+        if len(calls) < 7:
+            save(checkpoint, file)
+            return
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        finally:
+            raise RuntimeError("unexpected pos 704 vs 598")  # as torch does
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(OSError, match=r"No space left on device.*stopped\.part") as raised:
+            run_cell(cell, tmp_path / "stopped", source)
+    assert raised.value.errno == errno.ENOSPC
+    assert not list(part_of(tmp_path / "stopped").glob("*.part"))
+    run_cell(cell, tmp_path / "stopped", source)
+    assert devices(tmp_path / "stopped")[1] > 0
+    assert_same_result(tmp_path / "stopped", undisturbed)
+
+
+def test_checkpoints_cost_little(cell: Cell, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each step takes 12 seconds, each checkpoint 0.9: after 36 seconds the first, then every 48.
+    now = 0.0
+    saved = []
+    write = resume.WholeFiles.save_checkpoint
+
+    def save_checkpoint(
+        self: resume.WholeFiles, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        nonlocal now
+        if Path(path).name == "state.ckpt":
+            now += 0.9
+            saved.append(checkpoint["global_step"])
+        write(self, checkpoint, path, storage_options)
+
+    class Clock(Callback):
+        def on_train_batch_start(self, *_: object) -> None:
+            nonlocal now
+            now += 12.0
+
+    monkeypatch.setattr(resume.WholeFiles, "save_checkpoint", save_checkpoint)
+    monkeypatch.setattr(resume.time, "monotonic", lambda: now)
+    run_cell(replace(cell, recipe=replace(RECIPE, epochs=4)), tmp_path / "run", source, callbacks=[Clock()])
+    assert saved == [3, 7, 11]
+
+
+def test_only_the_weights_that_are_needed_stay(tmp_path: Path) -> None:
+    checkpoints = resume.Checkpoints(tmp_path, {}, "here")
+    for epoch in range(5):
+        (tmp_path / f"epoch-{epoch}.ckpt").touch()
+    checkpoints.load_state_dict({**checkpoints.state_dict(), "best_epoch": 1})
+    checkpoints.best_epoch = 4
+    checkpoints._remove_weights()
+    assert {path.name for path in tmp_path.iterdir()} == {"epoch-1.ckpt", "epoch-4.ckpt"}
+
+
+@pytest.mark.usefixtures("always")
+def test_the_best_weights_stay_if_asked_for(cell: Cell, source: Source, undisturbed: Path, tmp_path: Path) -> None:
+    run_cell(cell, tmp_path / "kept", source, keep_checkpoint=True)
+    assert "state_dict" in torch.load(tmp_path / "kept" / "best.ckpt", weights_only=True)
+
+
+def test_keyboard_interrupts_come_through(cell: Cell, source: Source, tmp_path: Path) -> None:
+    class Interrupt(Callback):
+        def on_train_batch_start(self, *_: object) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(cell, tmp_path / "stopped", source, callbacks=[Interrupt()])
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.usefixtures("always")
+def test_the_best_epoch_may_lie_before_the_stop(
+    cell: Cell, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    f1 = [50.0, 90.0, 10.0]
+    monkeypatch.setattr(ITA, "on_validation_epoch_end", lambda self: self.log("dev/f1", f1[self.current_epoch]))
+    with pytest.raises(StoppedError):
+        run_cell(cell, tmp_path / "stopped", source, callbacks=[Stop("on_train_batch_start", 8)])
+    run_cell(cell, tmp_path / "stopped", source)
+    run_cell(cell, tmp_path / "undisturbed", source)
+    assert json.loads((tmp_path / "stopped" / "metrics.json").read_text(encoding="utf-8"))["best_epoch"] == 2
+    assert devices(tmp_path / "stopped") == [0, 7]
+    assert_same_result(tmp_path / "stopped", tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize(
+    ("settings", "step"),
+    [({"batch_size": 4, "accumulate": 2}, 5), ({"token_budget": 400, "gradient_checkpointing": True}, None)],
+)
+@pytest.mark.usefixtures("always")
+def test_however_batches_are_made(
+    settings: dict[str, Any], step: int | None, cell: Cell, source: Source, tmp_path: Path
+) -> None:
+    cell = replace(cell, recipe=replace(RECIPE, **settings))
+    with pytest.raises(StoppedError):
+        run_cell(cell, tmp_path / "stopped", source, callbacks=[Stop("on_train_batch_start", 12)])
+    run_cell(cell, tmp_path / "stopped", source)
+    run_cell(cell, tmp_path / "undisturbed", source)
+    assert len(devices(tmp_path / "stopped")) == 2
+    assert step in (None, devices(tmp_path / "stopped")[1])  # in optimiser steps: the eleventh batch waits for another
+    assert_same_result(tmp_path / "stopped", tmp_path / "undisturbed")

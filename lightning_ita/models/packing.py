@@ -20,7 +20,6 @@ from transformers import AttentionInterface
 
 from lightning_ita.data.batching import ViewBatch
 from lightning_ita.models.dropout import dropout
-from lightning_ita.models.encoders import position_offset
 
 # The name under which transformers finds the attention of this module.
 PACKED_ATTENTION = "packed_views"
@@ -164,6 +163,15 @@ def pack(views: Sequence[ViewBatch], offset: int, padding: bool) -> Packed:
     return Packed(torch.cat(ids)[None], torch.cat(positions)[None], layout, torch.cat(first).flatten())
 
 
+def position_offset(encoder: nn.Module) -> int:
+    """Returns the position id of a view's first sub-token, as an encoder of a family in `PACKABLE` counts them.
+
+    XLM-R and RoBERTa count from padding_idx + 1, so that two of their 514 positions are never used.
+    """
+    padding_idx = encoder.get_submodule("embeddings.position_embeddings").padding_idx
+    return 0 if padding_idx is None else int(padding_idx) + 1  # type: ignore[arg-type]
+
+
 def word_states(encoder: nn.Module, views: Sequence[ViewBatch]) -> Tensor:
     """Encodes the views of a batch, and returns the last layer's state at the first sub-token of each word.
 
@@ -183,7 +191,7 @@ def word_states(encoder: nn.Module, views: Sequence[ViewBatch]) -> Tensor:
             hidden = encoder(input_ids=view.input_ids, attention_mask=view.attention_mask).last_hidden_state
             states.append(hidden.gather(1, view.first_subtokens[..., None].expand(-1, -1, hidden.shape[-1])))
         return torch.cat(states)
-    packed = pack(views, position_offset(encoder.config), padding=views[0].input_ids.device.type == "cpu")
+    packed = pack(views, position_offset(encoder), padding=views[0].input_ids.device.type == "cpu")
     # (views · batch · words, hidden)
     hidden = encoder(attention_mask=None, **packed._asdict()).last_hidden_state[0]
     return hidden.unflatten(0, (-1, views[0].first_subtokens.shape[1]))

@@ -18,8 +18,8 @@ from transformers import (
 
 from lightning_ita.data.batching import Collate, EncodedTweet, TwoViewBatch, ViewBatch
 from lightning_ita.data.views import View
-from lightning_ita.models.encoders import checkpoint_activations, position_offset
-from lightning_ita.models.packing import PACKED_ATTENTION, pack, use_packed_attention, word_states
+from lightning_ita.models.encoders import checkpoint_activations
+from lightning_ita.models.packing import PACKED_ATTENTION, pack, position_offset, use_packed_attention, word_states
 
 SIZES = {
     "vocab_size": 50,
@@ -79,7 +79,7 @@ def test_one_pass_over_both_views_equals_a_pass_over_each_alone(
         expected = one_by_one(model, views)
         use_packed_attention(model)
         assert model.config._attn_implementation == PACKED_ATTENTION
-        packed = pack(views, position_offset(model.config), padding)
+        packed = pack(views, position_offset(model), padding)
         hidden = model(attention_mask=None, **packed._asdict()).last_hidden_state[0].unflatten(0, (6, 7))
     assert len(packed.input_ids[0]) == (3 * 9 + 3 * 15 if padding else 17 + 34)
     for row, states in enumerate(expected):

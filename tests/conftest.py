@@ -9,6 +9,8 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordPiece
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, set_seed
 
+from lightning_ita.demo import DemoConfig, write
+
 # The same examples every time, however slow the machine.
 settings.register_profile(
     "suite",
@@ -25,6 +27,14 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder with a two-layer BERT of random weights, whose tokenizer knows letters and digits."""
     return write_tiny_encoder(tmp_path_factory.mktemp("tiny-bert"))
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small demo corpus on disk."""
+    folder = tmp_path_factory.mktemp("data") / "demo"
+    write(DemoConfig(train=24, valid=12, test=12), folder)
+    return folder
 
 
 def write_tiny_encoder(folder: Path) -> str:

@@ -9,19 +9,19 @@ from __future__ import annotations
 import sys
 
 from lightning_ita.errors import UserError
+from lightning_ita.invocation import PROGRAM
 from lightning_ita.registry import Registry
 
-COMMANDS = Registry(
-    "command",
-    {
-        "ablate": "lightning_ita.commands.ablate:main",
-        "train": "lightning_ita.commands.train:main",
-        "report": "lightning_ita.commands.report:main",
-        "align": "lightning_ita.commands.align:main",
-        "sweep": "lightning_ita.commands.sweep:main",
-        "corpus": "lightning_ita.commands.corpus:main",
-    },
-)
+# What each command does, as `lightning-ita --help` lists it. A new command is a module of that name and a line here.
+SUMMARIES = {
+    "ablate": "train and test many systems on the same data, and print the ablation table",
+    "train": "train one model and test it with and without its images",
+    "report": "turn a finished study into tables, statistical tests, plots and examples",
+    "align": "turn images into text: object tags, captions, OCR",
+    "sweep": "search hyper-parameters with Optuna",
+    "corpus": "write the generated demo corpus, with its images if wished",
+}
+COMMANDS = Registry("command", {name: f"lightning_ita.commands.{name}:main" for name in SUMMARIES})
 
 
 def start(name: str) -> None:
@@ -33,14 +33,28 @@ def start(name: str) -> None:
 
 def main() -> None:
     """Runs ``lightning-ita NAME ...``."""
-    names = ", ".join(COMMANDS)
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(f"usage: lightning-ita COMMAND ...\n\ncommands: {names}\n`lightning-ita COMMAND --help` explains one.")
-        sys.exit(0 if len(sys.argv) > 1 else 2)
-    name = sys.argv.pop(1)
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in ("", "-h", "--help"):
+        print(overview(), file=sys.stdout if name else sys.stderr)
+        sys.exit(0 if name else 2)
+    if name == "--version":
+        from lightning_ita import __version__
+
+        print(f"{PROGRAM} {__version__}")
+        sys.exit(0)
     try:
         COMMANDS.check(name)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    del sys.argv[1]
     start(name)
+
+
+def overview() -> str:
+    """Returns what ``lightning-ita --help`` prints: every command with one line."""
+    width = max(map(len, SUMMARIES))
+    lines = [f"  {name:{width}}  {summary}" for name, summary in SUMMARIES.items()]
+    return "\n".join(
+        [f"usage: {PROGRAM} COMMAND ...", "", "commands:", *lines, "", f"`{PROGRAM} COMMAND --help` explains one."]
+    )

@@ -1,4 +1,4 @@
-"""``python -m experiments.ablate``: from tweets and contexts to the ablation table."""
+"""``lightning-ita ablate``: from tweets and contexts to the ablation table."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from lightning_ita.commands.cli import (
     add_source,
     make_console,
     make_parser,
+    parse,
     recipe_of,
     source_of,
     split_names,
 )
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import UserError
+from lightning_ita.invocation import spelled
 from lightning_ita.models.encoders import encoder_shape
 from lightning_ita.studies.cost import Cost, costs, flop_per_second
 from lightning_ita.studies.launch.local import default_jobs, run_jobs
@@ -45,21 +47,21 @@ beside the paper's numbers. What is finished is kept: the same command goes on w
 last checkpoint, and a finished study prints its table at once.
 
 examples:
-  python -m experiments.ablate --contexts tag,cap
+  lightning-ita ablate --contexts tag,cap
       the default study, on the generated demo corpus; needs no download
-  python -m experiments.ablate --dataset twitter15,twitter17 --data-dir DATA --contexts tag,cap,ocr --seeds 1,2,3
+  lightning-ita ablate --dataset twitter15,twitter17 --data-dir DATA --contexts tag,cap,ocr --seeds 1,2,3
       the paper's ablation; DATA/twitter15/train.txt ... and DATA/contexts/twitter15.cap.NAME.jsonl ... must be there
-  python -m experiments.ablate --dataset twitter17 --data-dir DATA --contexts cap --cva off,joint,token,sequence
+  lightning-ita ablate --dataset twitter17 --data-dir DATA --contexts cap --cva off,joint,token,sequence
       what alignment adds beyond a second view of the data
-  python -m experiments.ablate --dataset twitter17 --data-dir DATA --contexts cap --encoder xlm-roberta-large --dry-run
+  lightning-ita ablate --dataset twitter17 --data-dir DATA --contexts cap --encoder xlm-roberta-large --dry-run
       what a study would run and cost
 """
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns 1 where a cell failed, else 0."""
-    parser = make_parser("python -m experiments.ablate", DESCRIPTION)
-    parser.add_argument("--contexts", type=str, default="tag,cap", help="Any of tag, cap, ocr, parted by commas.")
+    parser = make_parser("ablate", DESCRIPTION)
+    parser.add_argument("--contexts", type=str, default="tag,cap", help="Any of tag, cap, ocr, separated by commas.")
     parser.add_argument(
         "--dataset", type=str, default="demo", help="demo, twitter15, twitter17, snap, custom; several with commas."
     )
@@ -71,8 +73,8 @@ def main(argv: Sequence[str]) -> int:
         help="Training modes of each ITA row: off (I+T alone), joint (both views, no alignment), token (alignment as "
         "in the official code), sequence (as in the paper).",
     )
-    parser.add_argument("--seeds", type=str, default="1,2", help="Seeds, parted by commas.")
-    add_recipe(parser, argv)
+    parser.add_argument("--seeds", type=str, default="1,2", help="Seeds, separated by commas.")
+    add_recipe(parser)
     parser.add_argument("--out", type=str | None, help="The study's folder; by default runs/DATASET-ENCODER-CONTEXTS.")
     parser.add_argument(
         "--jobs", type=int | None, help="Cells to run at once; by default as many as cores and memory hold."
@@ -88,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
         action="store_true",
         help="Print the plan, what of it is finished, and what the rest may cost; run nothing.",
     )
-    arguments = parser.parse_args(list(argv))
+    arguments = parse(parser, argv)
 
     if arguments.jobs is not None and arguments.jobs < 1:
         raise UserError(f"--jobs {arguments.jobs}: expected 1 or more")
@@ -139,9 +141,7 @@ def main(argv: Sequence[str]) -> int:
     for dataset in study.datasets:
         console.print(terminal([row for row in rows if row.cell.dataset == dataset]))
     console.print("written: " + ", ".join(map(str, write_tables(results, out))), soft_wrap=True, highlight=False)
-    console.print(
-        f"intervals, tests, plots and examples: python -m experiments.report {out}", soft_wrap=True, highlight=False
-    )
+    console.print(f"intervals, tests, plots and examples: {spelled('report', out)}", soft_wrap=True, highlight=False)
     stale = [result for result in results if result.stale]
     for result in stale:
         console.print(f"stale: {describe(result.cell)}", markup=False, soft_wrap=True)
@@ -157,7 +157,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Reads seeds parted by commas.
+    """Reads seeds separated by commas.
 
     Raises:
         UserError: One is not a whole number from 0 up.

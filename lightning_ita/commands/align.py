@@ -1,4 +1,4 @@
-"""``python -m experiments.align``: images to text, kept in a store that studies read."""
+"""``lightning-ita align``: images to text, kept in a store that studies read."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ it comes from; what is there is never done again: the same command, stopped at a
 and several may work on one store at once. An image that cannot be read is an error of its own, and the others go on.
 
 examples:
-  python -m experiments.align --images DIR --kinds ocr --store contexts.db
+  lightning-ita align --images DIR --kinds ocr --store contexts.db
       reads the text in all images of a folder; 123.jpg belongs to the tweets with the line IMGID:123
-  python -m experiments.align --images DIR --kinds tag,cap,ocr --engines tag=open_clip cap=blip:FOLDER ocr=tesseract
+  lightning-ita align --images DIR --kinds tag,cap,ocr --engines tag=open_clip cap=blip:FOLDER ocr=tesseract
       chooses engines, and their models after a colon: a name on the Hub or a folder
-  python -m experiments.align --images DIR --kinds ocr --tweets DATA/twitter17/*.txt --limit 100
+  lightning-ita align --images DIR --kinds ocr --tweets DATA/twitter17/*.txt --limit 100
       only images of these tweets, and of them the first 100, for a try
-  python -m experiments.align --store contexts.db --images DIR --report page.html
+  lightning-ita align --store contexts.db --images DIR --report page.html
       a page with pictures beside what was said of them, to judge it at a glance
-  python -m experiments.align --store contexts.db --stats
+  lightning-ita align --store contexts.db --stats
       what is in the store, by engine, with its errors
-  python -m experiments.align --store contexts.db --import captions.jsonl --export ocr=ocr.jsonl
+  lightning-ita align --store contexts.db --import captions.jsonl --export ocr=ocr.jsonl
       files of {"image": id, "texts": [...]} lines, into the store and out of it
 
 then:
-  python -m experiments.ablate --dataset twitter17 --data-dir DATA --contexts tag,ocr --context-store contexts.db
+  lightning-ita ablate --dataset twitter17 --data-dir DATA --contexts tag,ocr --context-store contexts.db
 """
 
 
@@ -108,9 +108,9 @@ def main(argv: Sequence[str]) -> int:
 
 def make_arguments() -> Any:
     """Returns the parser of the command's arguments."""
-    parser = make_parser("python -m experiments.align", DESCRIPTION)
+    parser = make_parser("align", DESCRIPTION)
     parser.add_argument("--images", type=str | None, help="The folder of images, named by id; with folders below it.")
-    parser.add_argument("--kinds", type=str, default="", help="What to make: any of tag, cap, ocr, parted by commas.")
+    parser.add_argument("--kinds", type=str, default="", help="What to make: tag, cap, ocr, separated by commas.")
     parser.add_argument("--store", type=str, default="contexts.db", help="The store; made if it does not exist.")
     parser.add_argument(
         "--engines",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import jsonargparse
 from rich.console import Console
 
+from lightning_ita.commands import COMMANDS
 from lightning_ita.contexts.kinds import KINDS
 from lightning_ita.errors import UserError, unknown
+from lightning_ita.invocation import PROGRAM, spelled
 
 if TYPE_CHECKING:  # commands that train nothing should not wait for what training imports
     from lightning_ita.models.recipes import Recipe
@@ -29,13 +32,24 @@ class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHe
     """Keeps the examples as they are written."""
 
 
-def make_parser(prog: str, description: str) -> jsonargparse.ArgumentParser:
-    """Returns a parser with ``--config`` and ``--print_config``."""
+def make_parser(command: str, description: str) -> jsonargparse.ArgumentParser:
+    """Returns a command's parser, with ``--config`` and ``--print_config``.
+
+    Args:
+        command: The command's name.
+        description: What ``--help`` says first. Its examples call our commands ``lightning-ita NAME``; they are shown
+            as they work where this process was started.
+    """
     parser = jsonargparse.ArgumentParser(
-        prog=prog, description=description, formatter_class=HelpFormatter, allow_abbrev=False
+        prog=spelled(command), description=as_typed(description), formatter_class=HelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--config", action="config", help="A YAML file with arguments; those given after it win.")
     return parser
+
+
+def as_typed(text: str) -> str:
+    """Writes the command lines ``lightning-ita NAME`` in a text as they work where this process was started."""
+    return re.sub(rf"\b{PROGRAM} ({'|'.join(COMMANDS)})\b", lambda match: spelled(match[1]), text)
 
 
 def add_source(parser: jsonargparse.ArgumentParser) -> None:
@@ -55,7 +69,7 @@ def add_source(parser: jsonargparse.ArgumentParser) -> None:
     parser.add_argument(
         "--context-store",
         type=str | None,
-        help="A store that `python -m experiments.align` made; kinds in --context-files are not read from it.",
+        help=f"A store that `{spelled('align')}` made; kinds in --context-files are not read from it.",
     )
     parser.add_argument(
         "--context-engines",
@@ -64,7 +78,7 @@ def add_source(parser: jsonargparse.ArgumentParser) -> None:
         default=[],
         metavar="KIND=ENGINE",
         help="Whose contexts to take where the store has several engines of a kind: a name, name:model, or a key as "
-        "`python -m experiments.align --stats` shows it.",
+        f"`{spelled('align')} --stats` shows it.",
     )
 
 
@@ -108,17 +122,10 @@ def by_kind(option: str, entries: Sequence[str], example: str) -> dict[str, str]
     return values
 
 
-def add_recipe(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> None:
-    """Adds ``--encoder``, ``--preset`` and ``--recipe.*``, whose defaults are those of the preset."""
-    from lightning_ita.models.recipes import RECIPES, Recipe, preset_for
+def add_recipe(parser: jsonargparse.ArgumentParser) -> None:
+    """Adds ``--encoder``, ``--preset`` and ``--recipe.*``, whose defaults `parse` chooses."""
+    from lightning_ita.models.recipes import RECIPES, Recipe
 
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--encoder", default="minilm")
-    first.add_argument("--dataset", default="demo")
-    first.add_argument("--preset")
-    chosen, _ = first.parse_known_args(argv)
-    if chosen.preset is not None and chosen.preset not in RECIPES:
-        raise unknown("preset", chosen.preset, RECIPES)
     parser.add_argument(
         "--encoder", type=str, default="minilm", help="minilm (bundled, 22.7 M parameters), a folder, or a Hub id."
     )
@@ -127,9 +134,43 @@ def add_recipe(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> None
         type=str | None,
         help=f"Hyper-parameters to start from: {', '.join(RECIPES)}; by default by encoder and data.",
     )
-    recipe = RECIPES[chosen.preset or preset_for(chosen.encoder, chosen.dataset)]
     parser.add_class_arguments(Recipe, "recipe")
-    parser.set_defaults({f"recipe.{name}": value for name, value in vars(recipe).items()})
+
+
+def given_arguments(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> jsonargparse.Namespace:
+    """Returns only those arguments that stand on the command line or in a ``--config`` file of it, without defaults.
+
+    What cannot be read gives an empty namespace: the error is the parser's to report.
+    """
+    without_exits = [word for word in argv if word not in ("-h", "--help") and not word.startswith("--print_config")]
+    exits, parser.exit_on_error = parser.exit_on_error, False
+    try:
+        return parser.parse_args(without_exits, defaults=False)
+    except argparse.ArgumentError:
+        return jsonargparse.Namespace()
+    finally:
+        parser.exit_on_error = exits
+
+
+def parse(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> jsonargparse.Namespace:
+    """Parses a command's arguments, where the hyper-parameters start from a preset (see `add_recipe`).
+
+    The preset, or the encoder and the data set that choose it, may stand on the command line or in a ``--config`` file.
+
+    Raises:
+        UserError: The preset is unknown.
+    """
+    from lightning_ita.models.recipes import RECIPES, preset_for
+
+    given = given_arguments(parser, argv)
+    preset = given.get("preset")
+    if preset is None:
+        names = {name: given.get(name) or parser.get_defaults()[name] for name in ("encoder", "dataset")}
+        preset = preset_for(names["encoder"], names["dataset"])
+    elif preset not in RECIPES:
+        raise unknown("preset", preset, RECIPES)
+    parser.set_defaults({f"recipe.{name}": value for name, value in vars(RECIPES[preset]).items()})
+    return parser.parse_args(list(argv))
 
 
 def recipe_of(arguments: Any) -> Recipe:
@@ -152,7 +193,7 @@ def make_console() -> Console:
 
 
 def split_names(text: str | Sequence[str]) -> tuple[str, ...]:
-    """Reads names parted by commas."""
+    """Reads names separated by commas."""
     names = text.split(",") if isinstance(text, str) else text
     return tuple(name.strip() for name in names if name.strip())
 

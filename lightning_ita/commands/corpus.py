@@ -1,15 +1,15 @@
-"""Writes the demo corpus: ``python -m experiments.corpus --out DIR``."""
+"""Writes the demo corpus: ``lightning-ita corpus --out DIR``."""
 
 from __future__ import annotations
 
 import dataclasses
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from jsonargparse import ArgumentParser
 from rich.progress import track
 
+from lightning_ita.commands.cli import make_parser
 from lightning_ita.demo.config import SPLITS, DemoConfig
 from lightning_ita.demo.corpus import DemoTweet, generate
 from lightning_ita.demo.sheet import contact_sheet
@@ -21,20 +21,16 @@ Generate a corpus for multimodal named entity recognition whose truth is known: 
 that resolve them, mislead or have nothing to do with them, and what an object detector, a captioner and OCR would say.
 
   the default corpus, texts and contexts only (all that training needs):
-      python -m experiments.corpus --out demo
+      lightning-ita corpus --out demo
   with its pictures, and a sheet to look at:
-      python -m experiments.corpus --out demo --images --contact-sheet sheet.png
+      lightning-ita corpus --out demo --images --contact-sheet sheet.png
   another one: more ambiguity, perfect engines:
-      python -m experiments.corpus --out hard --rate_ambiguous 0.8 --tag_dropped 0 --caption_vague 0
+      lightning-ita corpus --out hard --rate_ambiguous 0.8 --tag_dropped 0 --caption_vague 0
 """
 
 
-class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
-    """Keeps the examples' lines."""
-
-
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="python -m experiments.corpus", description=ABOUT, formatter_class=_HelpFormatter)
+    parser = make_parser("corpus", ABOUT)
     parser.add_argument("--out", type=str, required=True, help="Folder to write; appears whole or not at all.")
     parser.add_argument("--images", action="store_true", help="Draw the pictures too.")
     parser.add_argument("--overwrite", action="store_true", help="Replace another demo corpus that is there.")
@@ -62,6 +58,6 @@ def main(argv: Sequence[str]) -> int:
             corpus, path = generate(config), Path(options["contact_sheet"])
             contact_sheet(corpus, corpus.splits[options["sheet_split"]][: options["sheet_tweets"]]).save(path)
             print(f"{path}: contact sheet")
-    except ValueError as error:
+    except (FileExistsError, ValueError) as error:
         raise UserError(str(error)) from None
     return 0

@@ -1,4 +1,4 @@
-"""``python -m experiments.report``: a study folder becomes tables, plots, tests and examples."""
+"""``lightning-ita report``: a study folder becomes tables, plots, tests and examples."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ trains nothing. Prints the ablation and its tests; writes report.html, report.md
 comparisons.csv and types.csv.
 
 examples:
-  python -m experiments.report runs/demo-minilm-cap+tag
+  lightning-ita report runs/demo-minilm-cap+tag
       the default study
-  python -m experiments.report runs/twitter --data-dir DATA
+  lightning-ita report runs/twitter --data-dir DATA
       a study of an earlier version, whose predictions hold no words: they are read from the corpus, after its digests
-  python -m experiments.report runs/twitter --examples false
+  lightning-ita report runs/twitter --examples false
       a page to publish, without tweets
 """
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns 0."""
-    parser = make_parser("python -m experiments.report", DESCRIPTION)
+    parser = make_parser("report", DESCRIPTION)
     parser.add_argument("study", type=str, help="The folder an ablation was written to.")
     parser.add_argument("--out", type=str | None, help="Where to write; by default report/ in the study's folder.")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""``python -m sweeps.optuna``: hyper-parameters searched on valid, winners confirmed with other seeds."""
+"""``lightning-ita sweep``: hyper-parameters searched on valid, winners confirmed with other seeds."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from lightning_ita.commands.ablate import parse_seeds
 from lightning_ita.commands.cli import (
     add_recipe,
     add_source,
+    given_arguments,
     make_console,
     make_parser,
+    parse,
     recipe_of,
     source_of,
 )
@@ -28,19 +30,19 @@ it on valid, and bad trials are pruned. No trial looks at test. The best trials 
 the one with the greatest mean on valid is chosen, and test is scored for these winners alone.
 
 What is searched stands in a YAML file, in the format of Weights & Biases, so that one file serves both. An argument
-that names something the file searches fixes it instead. What is finished is kept: the same command goes on where it
-stopped, and takes up trials that were killed.
+that names something the file searches fixes it instead, and so does a --config file. What is finished is kept: the
+same command goes on where it stopped, and takes up trials that were killed.
 
 examples:
-  python -m sweeps.optuna
+  lightning-ita sweep
       12 trials over sweeps/cva.yaml on the demo corpus, the best 2 with 3 seeds; needs no download
-  python -m sweeps.optuna --trials 40
+  lightning-ita sweep --trials 40
       go on with it: 40 trials in all
-  python -m sweeps.optuna --dataset twitter17 --data-dir DATA --contexts cap --recipe.epochs 5 --trials 30
+  lightning-ita sweep --dataset twitter17 --data-dir DATA --contexts cap --recipe.epochs 5 --trials 30
       on real data, contexts and epochs fixed
-  python -m sweeps.optuna --storage postgresql://user:password@host/sweeps --name cva --trials 200
+  lightning-ita sweep --storage postgresql://user:password@host/sweeps --name cva --trials 200
       several machines share one sweep: the same command on each; the same with a file in a folder they share
-  python -m sweeps.optuna --space mine.yaml --pruner none --top 0 --out runs/mine
+  lightning-ita sweep --space mine.yaml --pruner none --top 0 --out runs/mine
       another space; no pruning; no winners
 """
 # The same as sweeps/cva.yaml, which W&B reads.
@@ -50,7 +52,7 @@ PRUNERS = ("median", "halving", "none")
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns 1 where a winner's run failed, else 0."""
-    parser = make_parser("python -m sweeps.optuna", DESCRIPTION)
+    parser = make_parser("sweep", DESCRIPTION)
     parser.add_argument(
         "--space",
         type=str | None,
@@ -69,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--contexts", type=str, default="tag,cap", help="Where they are not searched.")
     parser.add_argument("--cva", type=str, default="token", help="Where it is not searched.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of the search and of every trial.")
-    add_recipe(parser, argv)
+    add_recipe(parser)
     parser.add_argument("--top", type=int, default=2, help="How many of the best trials are confirmed; 0 for none.")
     parser.add_argument("--seeds", type=str, default="1,2,3", help="Seeds of the winners; not that of the trials.")
     parser.add_argument("--out", type=str | None, help="The sweep's folder; by default runs/sweep-DATASET-ENCODER.")
@@ -84,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--jobs", type=int | None, help="Trials to run at once; by default as many as cores and memory hold."
     )
-    arguments = parser.parse_args(list(argv))
+    arguments = parse(parser, argv)
 
     for name, least in (("trials", 1), ("top", 0), ("jobs", 1)):
         value = getattr(arguments, name)
@@ -106,8 +108,7 @@ def main(argv: Sequence[str]) -> int:
         ) from None
 
     source = source_of(arguments)
-    given = {argument.partition("=")[0].removeprefix("--") for argument in argv}
-    space = read_space(Path(arguments.space or SPACE), given)
+    space = read_space(Path(arguments.space or SPACE), given_arguments(parser, argv).keys())
     recipe = recipe_of(arguments)
     base = Cell(
         dataset=arguments.dataset,

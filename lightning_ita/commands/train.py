@@ -1,4 +1,4 @@
-"""``python -m experiments.train``: one cell, trained and tested in both views."""
+"""``lightning-ita train``: one cell, trained and tested in both views."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from lightning_ita.commands.cli import add_recipe, add_source, make_console, make_parser, recipe_of, source_of
+from lightning_ita.commands.cli import add_recipe, add_source, make_console, make_parser, parse, recipe_of, source_of
 from lightning_ita.data import DATASETS
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.loggers import LOGGERS, tracking
@@ -20,30 +20,33 @@ DESCRIPTION = """\
 Trains one model and tests it in both views. A finished run is not run again.
 
 examples:
-  python -m experiments.train
+  lightning-ita train
       ITA-Tag+Cap with token CVA, on the generated demo corpus
-  python -m experiments.train --dataset twitter17 --data-dir DATA --contexts cap --cva sequence --seed 3
+  lightning-ita train --dataset twitter17 --data-dir DATA --contexts cap --cva sequence --seed 3
       a run on real data; DATA/twitter17/train.txt ... and DATA/contexts/twitter17.cap.NAME.jsonl must be there
-  python -m experiments.train --contexts none --cva off --recipe.epochs 8
+  lightning-ita train --contexts none --cva off --recipe.epochs 8
       BERT-CRF; every hyper-parameter is an argument
-  python -m experiments.train --print_config > run.yaml && python -m experiments.train --config run.yaml
+  lightning-ita train --print_config > run.yaml && lightning-ita train --config run.yaml
       the same run from a file; the config.yaml in a run's folder is such a file
-  python -m experiments.train --logger wandb
+  lightning-ita train --logger wandb
       tell Weights & Biases of it; WANDB_MODE=offline keeps it on disk, and so does a server that cannot be reached
 """
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns 0."""
-    parser = make_parser("python -m experiments.train", DESCRIPTION)
+    parser = make_parser("train", DESCRIPTION)
     parser.add_argument("--dataset", type=str, default="demo", help=f"One of {', '.join(DATASETS)}.")
     add_source(parser)
     parser.add_argument(
-        "--contexts", type=str | list[str], default="tag,cap", help="Any of tag, cap, ocr, parted by commas, or none."
+        "--contexts",
+        type=str | list[str],
+        default="tag,cap",
+        help="tag, cap, ocr, separated by commas, or none.",
     )
     parser.add_argument("--cva", type=str, default="token", help="off, joint, token or sequence.")
     parser.add_argument("--seed", type=int, default=1, help="Seed of everything random.")
-    add_recipe(parser, argv)
+    add_recipe(parser)
     parser.add_argument(
         "--data",
         type=dict[str, str],
@@ -55,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--logger", type=str, default="none", help=f"Where the run is told as it goes: {' or '.join(LOGGERS)}."
     )
-    arguments = parser.parse_args(list(argv))
+    arguments = parse(parser, argv)
 
     source = source_of(arguments)
     cell = Cell(

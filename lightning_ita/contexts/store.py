@@ -22,6 +22,7 @@ from lightning_ita.contexts.engine import Engine, Reading
 from lightning_ita.contexts.jsonl import Contexts, jsonl_of
 from lightning_ita.errors import UserError
 from lightning_ita.images.files import FileState
+from lightning_ita.invocation import spelled
 
 # "ITA1", in the header of the file: tells a store from any other database.
 APPLICATION_ID = 0x49544131
@@ -152,9 +153,8 @@ class ContextStore:
         self.path = path
         self._version = -1
         if readonly and not path.is_file():
-            raise UserError(
-                f"{path}: no such store; `python -m experiments.align --images DIR --store {path}` makes it"
-            )
+            command = spelled("align", "--images", "DIR", "--store", path)
+            raise UserError(f"{path}: no such store; `{command}` makes it")
         with self._explained():
             mode = "mode=ro" if readonly else "mode=rwc"
             if readonly and not os.access(path.parent, os.W_OK):
@@ -248,7 +248,7 @@ class ContextStore:
             others = ", ".join(sorted({each.kind for each in self.engines()})) or "nothing yet"
             raise UserError(
                 f"{self.path} has no {kind} contexts (it has {others}); "
-                f"`python -m experiments.align --kinds {kind}` or `--import {kind}=FILE` adds them"
+                f"`{spelled('align', '--kinds', kind)}` or `--import {kind}=FILE` adds them"
             )
         if found:
             raise UserError(f"{self.path} has {kind} contexts of several engines; choose one:{listed}")

@@ -11,16 +11,17 @@ from lightning_ita.data.corpus import SPLITS, Corpus, corpus_warnings, stored_co
 from lightning_ita.data.datamodule import MNERDataModule
 from lightning_ita.demo import DemoConfig, generate
 from lightning_ita.demo.writing import text_files
+from lightning_ita.invocation import spelled
 
 
 class DemoDataModule(MNERDataModule):
     """The demo corpus with its default sizes and rates; with `data_dir`, one that was written to disk.
 
-    `python -m experiments.corpus --out DIR` writes one, with other rates and its pictures if wished.
+    `lightning-ita corpus --out DIR` writes one, with other rates and its pictures if wished.
     """
 
     dataset = "demo"
-    how_to_get = "`python -m experiments.corpus --out DIR` writes it; without --data-dir it is generated."
+    how_to_get = f"`{spelled('corpus', '--out', 'DIR')}` writes it; without --data-dir it is generated."
 
     def read(self) -> Corpus:
         """Generates the corpus, or reads it from `data_dir`; contexts come from the store if there is one."""

@@ -151,7 +151,7 @@ class Cell:
         return replace(self, data=data, recipe=recipe)
 
     def to_config(self) -> dict[str, Any]:
-        """Returns the cell as plain values; `python -m experiments.train --config` reads them back."""
+        """Returns the cell as plain values; `lightning-ita train --config` reads them back."""
         config = asdict(self)
         config["contexts"] = list(self.contexts)
         return config

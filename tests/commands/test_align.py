@@ -172,7 +172,7 @@ def test_what_a_user_gets_wrong_is_said(
 def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         align.main(["--help"])
-    assert "python -m experiments.align --images DIR --kinds ocr --store contexts.db" in capsys.readouterr().out
+    assert "lightning-ita align --images DIR --kinds ocr --store contexts.db" in capsys.readouterr().out
 
 
 def test_a_study_reads_the_store_and_says_whose_contexts_it_had(

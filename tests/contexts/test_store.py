@@ -109,7 +109,7 @@ def test_a_write_that_fails_leaves_nothing(path: Path) -> None:
 
 
 def test_other_files_are_not_taken_for_stores(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no such store; `python -m experiments.align --images DIR"):
+    with pytest.raises(UserError, match=r"no such store; `lightning-ita align --images DIR"):
         ContextStore(tmp_path / "none.db", readonly=True)
     (tmp_path / "text.db").write_text("not a database, but long enough to be looked at" * 9)
     other = sqlite3.connect(tmp_path / "other.db")

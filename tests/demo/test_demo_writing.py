@@ -211,5 +211,5 @@ def test_help_teaches(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
-    assert "python -m experiments.corpus --out demo --images" in text
+    assert "lightning-ita corpus --out demo --images" in text
     assert "Share of tweets whose image file is cut short" in " ".join(text.split())

@@ -146,7 +146,7 @@ def provenance(study: StudyFolder, evidence: Evidence) -> Grid:
         ),
         rows=tuple(rows),
         caption=(
-            "The identity is a digest of everything the run’s result depends on. Any run is repeated by python -m "
-            "experiments.train --config with the config.yaml in its folder under cells/."
+            "The identity is a digest of everything the run’s result depends on. Any run is repeated by "
+            "lightning-ita train --config with the config.yaml in its folder under cells/."
         ),
     )

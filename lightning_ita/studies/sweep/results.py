@@ -163,7 +163,7 @@ def markdown(sweep: Sweep, trials: Sequence[FrozenTrial], winners: Sequence[Winn
             for result in winner.results
             if result.failure is not None
         ]
-        lines += [f"`python -m experiments.train --config {sweep.out / BEST}` runs the chosen one.", ""]
+        lines += [f"`lightning-ita train --config {sweep.out / BEST}` runs the chosen one.", ""]
     lines += ["## Trials", "", *markdown_table(of_trials, _trial_rows(trials, parameters)), ""]
     for plot in plots:
         lines += [f"![{plot.stem}]({plot.name})", ""]

@@ -88,7 +88,9 @@ def read_space(path: Path, fixed: Iterable[str] = ()) -> tuple[Parameter, ...]:
     fixed = set(fixed)
     space = tuple(_parameter(str(name), spec, path) for name, spec in parameters.items() if name not in fixed)
     if not any(len(parameter.values) != 1 for parameter in space):
-        raise DataError("nothing is left to search: every parameter has one value, or is given as an argument", path)
+        raise DataError(
+            "nothing is left to search: every parameter has one value, or is fixed by an argument or by --config", path
+        )
     return space
 
 

@@ -1,0 +1,101 @@
+"""What all commands share: the list of them, their help, their defaults."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lightning_ita import __version__, commands
+from lightning_ita.models.recipes import RECIPES
+
+
+def stopped(argv: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Runs ``lightning-ita ARGV``; returns its exit status and what it printed."""
+    monkeypatch.setattr(sys, "argv", ["lightning-ita", *argv])
+    with pytest.raises(SystemExit) as ended:
+        commands.main()
+    assert isinstance(ended.value.code, int)
+    shown = capsys.readouterr()
+    return ended.value.code, shown.out + shown.err
+
+
+def test_help_lists_every_command_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, text = stopped(["--help"], monkeypatch, capsys)
+    listed = {line.split()[0]: line.split(maxsplit=1)[1] for line in text.splitlines() if line.startswith("  ")}
+    assert status == 0
+    assert listed == commands.SUMMARIES
+    assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "expected"),
+    [
+        ([], 2, "usage: lightning-ita COMMAND"),
+        (["--version"], 0, f"lightning-ita {__version__}"),
+        (["abblate"], 2, "error: unknown command 'abblate'. Did you mean 'ablate'?"),
+        (["report", "/nowhere"], 2, "error: /nowhere"),
+    ],
+)
+def test_the_program_without_a_command(
+    argv: list[str], status: int, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert stopped(argv, monkeypatch, capsys)[0] == status
+    assert expected in stopped(argv, monkeypatch, capsys)[1]
+
+
+@pytest.mark.parametrize("command", list(commands.COMMANDS))
+@pytest.mark.parametrize("program", ["lightning-ita", "/checkout/experiments/x.py"])
+def test_help_names_commands_as_they_were_started(
+    command: str, program: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
+    monkeypatch.setattr(sys, "argv", [program])
+    with pytest.raises(SystemExit):
+        commands.COMMANDS[command](["--help"])
+    text = capsys.readouterr().out
+    module = "sweeps.optuna" if command == "sweep" else f"experiments.{command}"
+    as_program, as_module = f"lightning-ita {command}", f"-m {module}"
+    here, elsewhere = (as_program, as_module) if program == "lightning-ita" else (as_module, as_program)
+    assert text.count(here) > 1  # in the usage and in examples
+    assert elsewhere not in text
+
+
+@pytest.mark.parametrize("command", ["ablate", "train", "sweep"])
+@pytest.mark.parametrize(
+    ("content", "options", "preset", "changed"),
+    [
+        ({}, [], "demo", {}),
+        ({"preset": "paper"}, [], "paper", {}),
+        (
+            {"preset": "paper", "recipe": {"epochs": 7}},
+            ["--recipe.batch_size=3"],
+            "paper",
+            {"epochs": 7, "batch_size": 3},
+        ),
+        ({"preset": "paper"}, ["--preset=small"], "small", {}),
+        ({"dataset": "twitter17"}, [], "small", {}),
+        ({"dataset": "twitter17"}, ["--dataset", "demo"], "demo", {}),
+    ],
+)
+def test_the_recipe_is_that_of_the_preset_that_a_config_file_names(
+    command: str,
+    content: dict[str, object],
+    options: list[str],
+    preset: str,
+    changed: dict[str, object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(content))
+    main = importlib.import_module(f"lightning_ita.commands.{command}").main
+    with pytest.raises(SystemExit):
+        main(["--config", str(path), *options, "--print_config"])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["recipe"] == vars(RECIPES[preset]) | changed

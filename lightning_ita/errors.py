@@ -6,12 +6,21 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+from lightning_ita.text import MAX_MESSAGE_LINE, MAX_VALUE, message_lines, printable, quoted
+
+# Most known names that a message lists.
+MOST_NAMES = 100
+
 
 class UserError(Exception):
     """Something the user asked for or provided is wrong.
 
-    The message names the file, the line, the value and the remedy; commands print it without a traceback.
+    The message names the file, the line, the value and the remedy; commands print it without a traceback. Control
+    characters in it, which may come from a file, are shown as escapes, and very long lines are cut.
     """
+
+    def __init__(self, message: object = ""):
+        super().__init__(message_lines(message))
 
 
 class DataError(UserError):
@@ -24,7 +33,9 @@ class DataError(UserError):
     """
 
     def __init__(self, message: str, path: Path | None = None, line: int | None = None):
-        place = "" if path is None else f"{path}: " if line is None else f"{path}, line {line}: "
+        place = "" if path is None else f"{printable(path, MAX_MESSAGE_LINE)}: "
+        if path is not None and line is not None:
+            place = f"{place[:-2]}, line {line}: "
         super().__init__(place + message)
 
 
@@ -40,7 +51,9 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
         name: The name given.
         known: The names there are.
     """
-    names = {each.casefold(): each for each in known}
-    near = get_close_matches(name.casefold(), names, n=1, cutoff=0.5)
+    names = {each.casefold(): printable(each, MAX_VALUE) for each in known}
+    near = get_close_matches(name.casefold(), names, n=1, cutoff=0.5) if len(name) <= MAX_VALUE else []
     hint = f" Did you mean {names[near[0]]!r}?" if near else ""
-    return UserError(f"unknown {what} {name!r}.{hint} Known: {', '.join(names.values())}.")
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    listed = ", ".join(list(names.values())[:MOST_NAMES])
+    return UserError(f"unknown {what} {quoted(name)}.{hint} Known: {listed}{more}.")

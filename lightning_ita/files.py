@@ -1,18 +1,50 @@
-"""Text files that are read with an eye on their encoding, files that appear whole or not at all, and their digests."""
+"""Reading text and JSON that anyone may have written, and writing files that appear whole or not at all."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import json
 import os
+import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from lightning_ita.errors import DataError
+from lightning_ita.errors import DataError, UserError
+
+# Largest file that is read whole, and longest line: a tweet, or all that was said about one image. Real corpora have
+# files of a few MiB and lines of a few KiB; without bounds one damaged file takes all memory.
+MAX_TEXT_BYTES, MAX_LINE_BYTES = 2**30, 2**20
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a regular file for reading its bytes.
+
+    Raises:
+        OSError: It cannot be opened, or is something else: a pipe waits for a writer, a device may never end.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):  # asked before opening, which already acts on some devices
+        raise _not_regular(path)
+    # Without O_NONBLOCK, a pipe that took the file's place meanwhile would wait for its writer.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _not_regular(path)
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _not_regular(path: Path) -> OSError:
+    return OSError(errno.EINVAL, "not a regular file but a folder, a pipe or a device", str(path))
 
 
 def sha256_of(path: Path) -> str:
     """Returns the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -20,26 +52,130 @@ def read_text(path: Path) -> str:
     """Reads a UTF-8 file, with or without a byte-order mark.
 
     Raises:
-        DataError: A line is not UTF-8; names it.
+        DataError: A line is not UTF-8 (names it), or this is no regular file or larger than `MAX_TEXT_BYTES`.
     """
-    raw = path.read_bytes()
+    raw = _read(path)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"not UTF-8 (byte 0x{raw[error.start]:02x}); convert the file, for example with `iconv -t UTF-8`",
-            path,
-            line,
-        ) from None
+        raise _not_utf8(raw[error.start], path, line) from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open_regular(path) as file:
+            raw = file.read(MAX_TEXT_BYTES + 1)
+    except OSError as error:
+        raise DataError(error.strerror or str(error), path) from None
+    if len(raw) > MAX_TEXT_BYTES:
+        raise DataError(f"larger than {MAX_TEXT_BYTES // 2**20} MiB, the most that is read", path)
+    return raw
+
+
+def _not_utf8(byte: int, path: Path, line: int) -> DataError:
+    return DataError(f"not UTF-8 (byte 0x{byte:02x}); convert the file, for example with `iconv -t UTF-8`", path, line)
+
+
+class Lines:
+    """The lines of a UTF-8 file, read one by one, and the digest of exactly the bytes that were read.
+
+    Only a line feed ends a line, with or without a carriage return before it: words and texts hold U+0085 and U+2028.
+
+    Args:
+        path: The file, with or without a byte-order mark.
+
+    Attributes:
+        sha256: Digest of the file, in hexadecimal, once all lines were read.
+
+    Raises:
+        DataError: While reading: the file cannot be read or is no regular one, or a line is not UTF-8 or longer than
+            `MAX_LINE_BYTES`.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.sha256 = ""
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        """Yields the lines without their ends, and their numbers from 1."""
+        digest = hashlib.sha256()
+        try:
+            with open_regular(self.path) as file:
+                number = 0
+                while raw := file.readline(MAX_LINE_BYTES + 1):
+                    number += 1
+                    if len(raw) > MAX_LINE_BYTES:
+                        raise DataError(f"longer than {MAX_LINE_BYTES // 2**20} MiB", self.path, number)
+                    digest.update(raw)
+                    yield number, self._decode(raw, number)
+        except OSError as error:
+            raise DataError(error.strerror or str(error), self.path) from None
+        self.sha256 = digest.hexdigest()
+
+    def _decode(self, raw: bytes, number: int) -> str:
+        try:
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise _not_utf8(raw[error.start], self.path, number) from None
+        return line.removesuffix("\n").removesuffix("\r")
+
+
+def parse_json(text: str) -> Any:
+    """Reads JSON that anyone may have written.
+
+    Raises:
+        ValueError: It is not JSON, is nested too deeply, names a key twice, or holds a number or half a character
+            (lone surrogate) that Python or UTF-8 cannot hold; says which, in one line.
+    """
+    try:
+        value = _DECODER.decode(text)
+        if "\\u" in text:  # the only way to write a lone surrogate
+            json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg} (column {error.colno})") from None
+    except UnicodeEncodeError:
+        raise ValueError("half a character (a lone surrogate, as programs leave that cut texts by bytes)") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except ValueError as error:
+        # Python refuses to convert numbers of more than 4,300 digits.
+        raise ValueError("a number has too many digits" if "digits" in str(error) else str(error)) from None
+    return value
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return values
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_no_constant)
+
+
+def check_output(path: Path) -> None:
+    """Checks, before any work, that a file can be written here: `write_text` replaces what stands at its path.
+
+    Raises:
+        UserError: A folder, a device or a pipe stands there.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is not a regular file but a folder, a pipe or a device; name another file to write")
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a UTF-8 text file in one step: a reader sees the old content or the new, never a part.
 
     Raises:
+        UserError: Something else than a regular file stands at `path`, for example ``/dev/null``.
         OSError: The folder cannot be written; what stood at `path` is untouched.
     """
+    check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -6,15 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from lightning_ita.errors import DataError
-from lightning_ita.files import read_text, sha256_of
+from lightning_ita.files import Lines, parse_json
+from lightning_ita.images.ids import image_id
+from lightning_ita.text import quoted
 
 # Images of a corpus that share one text more often than this are probably one broken image.
 REPEATED_SHARE = 0.01
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True)
@@ -62,22 +63,25 @@ def read_contexts(path: Path, kind: str) -> Contexts:
         DataError: A line is not UTF-8, not JSON, or not of the expected form, or an image stands twice.
     """
     texts: dict[str, tuple[str, ...]] = {}
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    first_line: dict[str, int] = {}
+    lines = Lines(path)
+    for number, line in lines:
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"not JSON: {error.msg}", path, number) from None
-        if not isinstance(entry, dict) or not _well_formed(entry):
-            raise DataError(f'expected {{"image": id, "texts": [text, ...]}}, found {line[:80]}', path, number)
+            entry = parse_json(line)
+        except ValueError as error:
+            raise DataError(str(error), path, number) from None
+        if not _well_formed(entry):
+            raise DataError(f'expected {{"image": id, "texts": [text, ...]}}, found {quoted(line)}', path, number)
         image = image_id(entry["image"])
         if image in texts:
-            raise DataError(f"image {image!r} stands twice", path, number)
+            raise DataError(f"image {quoted(image)} stands twice, first in line {first_line[image]}", path, number)
+        first_line[image] = number
         texts[image] = tuple(text for text in entry["texts"] if text.strip())
     parts = path.name.split(".")
     source = ".".join(parts[2:-1]) if len(parts) > 3 else path.stem
-    return Contexts(kind, source, texts, sha256_of(path))
+    return Contexts(kind, source, texts, lines.sha256)
 
 
 def jsonl_of(texts: Mapping[str, Sequence[str]]) -> str:
@@ -86,12 +90,9 @@ def jsonl_of(texts: Mapping[str, Sequence[str]]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _well_formed(entry: dict[str, object]) -> bool:
-    texts = entry.get("texts")
-    return isinstance(entry.get("image"), str) and isinstance(texts, list) and all(isinstance(t, str) for t in texts)
-
-
-def image_id(name: str) -> str:
-    """Strips a picture's extension: files name images both ways."""
-    path = PurePath(name)
-    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name
+def _well_formed(entry: object) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    image, texts = entry.get("image"), entry.get("texts")
+    named = isinstance(image, str) and image.strip() != ""
+    return named and isinstance(texts, list) and all(isinstance(text, str) for text in texts)

@@ -62,7 +62,7 @@ def report(
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return environment.get_template("align_report.html").render(
+    return environment.get_template("page.html").render(
         title=store.path.name,
         kinds=KIND_NAMES,
         engines=[_summary(engine, counts[engine.key], list(entries[engine.key].values())) for engine in engines],

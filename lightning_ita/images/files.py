@@ -5,33 +5,23 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import stat
-import unicodedata
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lightning_ita.contexts.jsonl import IMAGE_SUFFIXES
 from lightning_ita.errors import UserError
+from lightning_ita.files import open_regular
+from lightning_ita.images.ids import IMAGE_SUFFIXES, image_id
 
 # Told by content, not by name. Formats that run programs (EPS) or that no tweet has stay closed.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 # Twitter serves at most 4096 × 4096. A small file can unpack to far more: a decompression bomb.
 MAX_PIXELS = 8192 * 8192
 MAX_BYTES = 2**28
-# What turns an image upright, by its EXIF orientation; 1 is upright.
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 Image.init()  # formats are known by name only after their plugins are loaded
 
@@ -61,19 +51,19 @@ def find_images(folder: Path) -> dict[str, tuple[Path, ...]]:
     Corpora name an image by its tweet: ``IMGID:123`` is ``123.jpg``.
 
     Args:
-        folder: Where to look. Linked folders are followed, each once; names that start with a dot are passed over.
+        folder: Where to look. Links to folders are followed, each folder once; names that start with a dot are skipped.
 
     Returns:
-        Files by image id, sorted by id. An id should have one file.
+        Files by image id (see `image_id`), sorted by id. An id should have one file.
 
     Raises:
-        UserError: The folder does not exist or holds no image.
+        UserError: The folder does not exist or holds no image, or it or a folder below it cannot be read.
     """
     if not folder.is_dir():
         raise UserError(f"--images {folder}: {'not a folder' if folder.exists() else 'no such folder'}")
     found: dict[str, list[Path]] = {}
     seen: set[tuple[int, int]] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_unreadable):
         status = os.stat(place)
         if (status.st_dev, status.st_ino) in seen:  # a link back to where we were
             folders.clear()
@@ -90,27 +80,28 @@ def find_images(folder: Path) -> dict[str, tuple[Path, ...]]:
     return {image: tuple(found[image]) for image in sorted(found)}
 
 
+def _unreadable(error: OSError) -> None:
+    """Refuses a folder that cannot be listed: its images would be reported as missing."""
+    raise UserError(f"--images: the folder {error.filename} cannot be read: {error.strerror}") from error
+
+
 def _id_of(path: Path) -> str:
-    """Returns a file's image id: composed as keyboards write it (macOS decomposes), bytes outside UTF-8 escaped."""
-    return unicodedata.normalize("NFC", os.fsencode(path.stem).decode("utf-8", "backslashreplace"))
+    """Returns the image id of a file; bytes of its name that are not UTF-8 are escaped."""
+    return image_id(os.fsencode(path.name).decode("utf-8", "backslashreplace"))
 
 
 def read_file(path: Path) -> tuple[bytes, FileState]:
     """Reads an image's file whole.
 
     Raises:
-        ImageError: It is missing, empty, too large, a link loop or not a regular file.
+        ImageError: It is missing, too large, a link to itself or not a regular file.
     """
     try:
-        # A pipe named x.jpg would otherwise wait for a writer for ever.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageError("not a regular file")
+        with open_regular(path) as file:
+            status = os.fstat(file.fileno())
             if status.st_size > MAX_BYTES:
                 raise ImageError(f"{status.st_size / 2**20:.0f} MiB: more than {MAX_BYTES // 2**20} MiB")
-            data = file.read()
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ImageError(error.strerror or str(error)) from None
     return data, FileState(status.st_size, status.st_mtime_ns, hashlib.sha256(data).hexdigest())
@@ -131,7 +122,9 @@ def decode(data: bytes) -> Image.Image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(f"{image.width} × {image.height}")
             image.load()
-            return _upright(_to_rgb(image), _orientation(image))
+            with suppress(Exception):  # damaged metadata around a sound image, which then stays as it was stored
+                ImageOps.exif_transpose(image, in_place=True)  # turns the pixels first, then rewrites the metadata
+            return _to_rgb(image)
         except ImageError:
             raise
         except UnidentifiedImageError:
@@ -159,17 +152,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         on_white.alpha_composite(image.convert("RGBA"))
         image = on_white
     return image.convert("RGB")
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # damaged metadata around a sound image, which then stays as it was stored
-        return 1
-
-
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
 def _what_it_is(data: bytes) -> str:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-import torch
-
+from lightning_ita.devices import Precision, available_precision
 from lightning_ita.errors import UserError
 from lightning_ita.tags import LabelConvention, TagScheme
 
-# auto: bfloat16 where the processor multiplies matrices in it, else float32.
-Precision = Literal["auto", "float32", "bfloat16"]
+__all__ = ["RECIPES", "Precision", "Recipe", "available_precision", "preset_for"]
 
 
 @dataclass(frozen=True)
@@ -122,16 +119,3 @@ def preset_for(encoder: str, datasets: str) -> str:
     if encoder != "minilm":
         return "paper"
     return "demo" if datasets == "demo" else "small"
-
-
-def available_precision(precision: Precision) -> Precision:
-    """Decides ``auto``: bfloat16 where this machine multiplies matrices in it, else float32."""
-    if precision != "auto":
-        return precision
-    if torch.cuda.is_available():
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        # torch does not publish this yet; without it float32 is right everywhere.
-        supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-        fast = supported is not None and supported()
-    return "bfloat16" if fast else "float32"

@@ -11,8 +11,8 @@ import inspect
 
 from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.kinds import KINDS
+from lightning_ita.devices import Precision
 from lightning_ita.errors import UserError, unknown
-from lightning_ita.models.recipes import Precision
 from lightning_ita.registry import Registry
 
 ENGINES = {

@@ -16,8 +16,8 @@ from lightning_ita.contexts.engines.decoding import beam_search, best_first, sam
 from lightning_ita.contexts.engines.hub import HubModel
 from lightning_ita.contexts.engines.loading import as_json, autocast
 from lightning_ita.contexts.engines.zero_shot import check_count, check_share
+from lightning_ita.devices import Precision
 from lightning_ita.errors import UserError, unknown
-from lightning_ita.models.recipes import Precision
 
 Decoding = Literal["beam", "sample"]
 

@@ -24,8 +24,8 @@ from lightning_ita.contexts.engines.loading import (
     require,
 )
 from lightning_ita.contexts.engines.regions import not_too_long
+from lightning_ita.devices import Precision
 from lightning_ita.errors import UserError, unknown
-from lightning_ita.models.recipes import Precision
 
 # Prompts are short; a text tower that reads 32 instead of 77 sub-tokens is more than twice as fast.
 PROMPT_LENGTH = 32

@@ -24,7 +24,7 @@ from lightning_ita.contexts.engines.zero_shot import (
     check_share,
     check_templates,
 )
-from lightning_ita.models.recipes import Precision
+from lightning_ita.devices import Precision
 
 # What is around an object tells its attributes too: crops are this part of the box larger on every side.
 MARGIN = 0.1

@@ -21,7 +21,7 @@ from lightning_ita.contexts.engines.loading import (
     package_versions,
 )
 from lightning_ita.contexts.engines.regions import not_too_long
-from lightning_ita.models.recipes import Precision
+from lightning_ita.devices import Precision
 
 NEEDS = "config.json, preprocessor_config.json, model.safetensors (pickled weights are not read) and any tokenizer"
 

@@ -17,9 +17,9 @@ import torch
 from huggingface_hub import constants, try_to_load_from_cache
 from safetensors import SafetensorError
 
+from lightning_ita.devices import Precision, available_precision
 from lightning_ita.errors import UserError
 from lightning_ita.files import sha256_of
-from lightning_ita.models.recipes import Precision, available_precision
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_ita.contexts.engines.loading import digest
-from lightning_ita.data.conll import read_text
 from lightning_ita.errors import DataError, unknown
+from lightning_ita.files import read_text
 
 SHIPPED = Path(__file__).parents[1] / "vocabularies"
 

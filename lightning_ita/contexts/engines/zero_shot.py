@@ -15,8 +15,8 @@ from lightning_ita.contexts.engines.clip import OpenClip, Resize
 from lightning_ita.contexts.engines.loading import as_json
 from lightning_ita.contexts.engines.regions import Box, check_grids, crop, grid_boxes
 from lightning_ita.contexts.engines.vocabulary import read_vocabulary
+from lightning_ita.devices import Precision
 from lightning_ita.errors import UserError
-from lightning_ita.models.recipes import Precision
 
 TEMPLATES = ("a photo of a {}.", "a picture of the {}.")
 # Regions that a model reads at once, however many images a batch has.

@@ -1,4 +1,4 @@
-"""Reading text and JSON that anyone may have written, and writing files that appear whole or not at all."""
+"""Reading text, JSON and YAML that anyone may have written, and writing files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import yaml
 
 from lightning_ita.errors import DataError, UserError
 
@@ -54,7 +56,7 @@ def read_text(path: Path) -> str:
     Raises:
         DataError: A line is not UTF-8 (names it), or this is no regular file or larger than `MAX_TEXT_BYTES`.
     """
-    raw = _read(path)
+    raw = read_bytes(path, MAX_TEXT_BYTES)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -62,14 +64,23 @@ def read_text(path: Path) -> str:
         raise _not_utf8(raw[error.start], path, line) from None
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path, most: int) -> bytes:
+    """Reads a regular file whole.
+
+    Args:
+        path: The file.
+        most: Largest file that is read, in bytes.
+
+    Raises:
+        DataError: It cannot be opened, is no regular file, or is larger than `most`.
+    """
     try:
         with open_regular(path) as file:
-            raw = file.read(MAX_TEXT_BYTES + 1)
-    except OSError as error:
-        raise DataError(error.strerror or str(error), path) from None
-    if len(raw) > MAX_TEXT_BYTES:
-        raise DataError(f"larger than {MAX_TEXT_BYTES // 2**20} MiB, the most that is read", path)
+            raw = file.read(most + 1)
+    except (OSError, ValueError) as error:  # a ValueError: a null character in the path
+        raise DataError(getattr(error, "strerror", None) or str(error), path) from None
+    if len(raw) > most:
+        raise DataError(f"larger than {most / 2**20:g} MiB, the most that is read", path)
     return raw
 
 
@@ -156,6 +167,36 @@ def _no_constant(name: str) -> None:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_no_constant)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Loads YAML without aliases: a few lines of nested ones stand for more values than any memory holds."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Composes a node.
+
+        Raises:
+            yaml.YAMLError: It is an alias.
+        """
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not read")
+        return super().compose_node(parent, index)
+
+
+def parse_yaml(text: str | bytes) -> Any:
+    """Reads YAML that anyone may have written: plain values, no aliases.
+
+    Raises:
+        ValueError: It is not YAML, is nested too deeply, or holds aliases, objects, or a number of too many digits;
+            says which, in one line.
+    """
+    try:
+        return yaml.load(text, _PlainLoader)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    # A value that is not of the type named before it ends in any of these.
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"not YAML: {' '.join(str(error).split())}") from None
 
 
 def check_output(path: Path) -> None:

@@ -1,0 +1,208 @@
+"""The fields of the files of a study. `lightning_ita.studies.schema` reads them, ``docs/schema.md`` lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import AfterValidator, ConfigDict, Field
+from typing_extensions import TypedDict  # pydantic reads the standard library's from Python 3.12 on
+
+# Of every file; its history is at the end of `docs/schema.md`. A file that does not name its version is of version 1.
+VERSION = 2
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Name = Annotated[str, Field(min_length=1, max_length=300)]
+Text = Annotated[str, Field(max_length=10_000)]
+View = Literal["T", "I+T"]
+Split = Literal["train", "valid", "test"]
+OPEN = ConfigDict(extra="allow")
+MEASURES = ("precision", "recall", "f1")
+
+
+def says(text: str) -> Any:
+    """Returns the description of a field, for the documentation."""
+    return Field(description=text)
+
+
+def types_of(scores: Mapping[str, float]) -> list[str]:
+    """Returns the entity types that scores name, in their order."""
+    return [name.removesuffix("/f1") for name in scores if name.endswith("/f1")]
+
+
+def _complete(scores: dict[str, float]) -> dict[str, float]:
+    names = [f"{type_}/{measure}" for type_ in types_of(scores) for measure in MEASURES]
+    if missing := sorted({*MEASURES, *names} - set(scores)):
+        raise ValueError(f"{', '.join(missing)} missing")
+    return scores
+
+
+Scores = Annotated[dict[Name, Percent], AfterValidator(_complete)]
+
+
+class SplitCounts(TypedDict):
+    """``splits`` in ``metrics.json``; further counts are a system's own."""
+
+    __pydantic_config__ = OPEN  # type: ignore[misc]
+
+    tweets: NotRequired[Annotated[Count, says("Tweets.")]]
+    mentions: Annotated[Count, says("Gold mentions, as counted under the label convention of the run.")]
+    text_subtokens: NotRequired[Annotated[Count, says("Sub-tokens of all text views.")]]
+    cross_modal_subtokens: NotRequired[Annotated[Count, says("Sub-tokens of all cross-modal views.")]]
+    without_context: NotRequired[Annotated[Count, says("Tweets whose cross-modal view has no context.")]]
+    context_cut: NotRequired[Annotated[Count, says("Tweets whose context was cut to the encoder's length.")]]
+    words_cut: NotRequired[Annotated[Count, says("Tweets whose own words were cut.")]]
+
+
+class Metrics(TypedDict):
+    """``metrics.json``: what a finished cell reached."""
+
+    version: Annotated[Count, says("2")]
+    system: Annotated[Name, says("Name of the system: `bert-crf`, `ita` ...")]
+    label: NotRequired[Annotated[Name, says("Name of its row in tables: `ITA-Cap+CVA (token)` ...")]]
+    options: NotRequired[Annotated[dict[Name, Any], says("Options of the system, as `config.yaml` has them.")]]
+    types: Annotated[list[Name], says("Entity types, in the order of the model's tags.")]
+    tag_scheme: NotRequired[Annotated[Literal["BIO", "BIOES"], says("Tags inside the model.")]]
+    tokenizer: NotRequired[Annotated[Name, says("Encoder whose tokenizer splits words into sub-tokens.")]]
+    test: Annotated[
+        dict[View, Scores],
+        says(
+            "By tested view (`T`, `I+T`): `precision`, `recall`, `f1`, and `TYPE/precision` ... of each entity type; "
+            "micro-averaged, in percent. Empty for trials of a sweep."
+        ),
+    ]
+    valid: Annotated[dict[View, Scores], says("The same on valid, with the weights of the best epoch.")]
+    best_epoch: Annotated[Count, says("Epoch whose weights were tested, counted from 1.")]
+    history: Annotated[
+        list[dict[Name, Number]],
+        says(
+            "Per epoch: `valid/VIEW/f1`; `valid/f1`, the mean over the trained views, by which the best epoch is "
+            "chosen; `valid/agreement`, F1 of the text view's mentions against the other's; all in percent; and "
+            "`train/...`, the mean of each loss term."
+        ),
+    ]
+    splits: Annotated[dict[Split, SplitCounts], says("What each split holds.")]
+    contexts: Annotated[dict[Name, Text], says("Where each kind of context comes from.")]
+    context_engines: NotRequired[
+        Annotated[dict[Name, dict[Name, Any]], says("The engine and its parameters, for contexts from a store.")]
+    ]
+    release: Annotated[Text, says("Known release of the data set, by its digests.")]
+    warnings: Annotated[list[Text], says("What a reader of the result should know of the data.")]
+    training_seconds: Annotated[Seconds, says("Time of training, validation included.")]
+    seconds: Annotated[Seconds, says("Time of the whole run.")]
+
+
+class Environment(TypedDict):
+    """``environment.json``: what a finished cell was produced with."""
+
+    version: Annotated[Count, says("2")]
+    lightning_ita: Annotated[Name, says("Version of this package.")]
+    code: NotRequired[Annotated[Name, says("Digest of the code that decides the result.")]]
+    python: NotRequired[Annotated[Name, says("Version of Python.")]]
+    packages: Annotated[dict[Name, Name], says("Versions of the packages that the result depends on.")]
+    system: NotRequired[Annotated[Name, says("Operating system.")]]
+    processor: Annotated[Text, says("Processor, and its number of cores.")]
+    threads: Annotated[Count, says("Threads used.")]
+    accelerator: Annotated[Text | None, says("GPU, if one was used.")]
+    trained_on: NotRequired[
+        Annotated[list[dict[Name, Any]], says("Device by the optimiser step from which on it was used.")]
+    ]
+    peak_memory_mib: NotRequired[Annotated[Count, says("Greatest resident memory of the process, in MiB.")]]
+    started: NotRequired[Annotated[Name, says("When the process started that finished the run (UTC, ISO 8601).")]]
+    finished: Annotated[Name, says("When it ended (UTC, ISO 8601).")]
+
+
+class Config(TypedDict):
+    """``config.yaml``: the cell; `lightning-ita train --config` runs it again. Of the version of `metrics.json`."""
+
+    __pydantic_config__ = OPEN  # type: ignore[misc]  # of a system, or of version 1
+
+    dataset: Annotated[Name, says("Name of the data set.")]
+    system: NotRequired[Annotated[Name, says("Name of the system. Version 1: told by `contexts`.")]]
+    options: NotRequired[Annotated[dict[Name, Any], says("Its options. Version 1: `contexts` and `cva` instead.")]]
+    encoder: Annotated[Text, says("`minilm`, a folder, or an id on the Hugging Face Hub.")]
+    seed: Annotated[int, Field(ge=0, lt=2**32), says("Seed of everything random.")]
+    recipe: Annotated[
+        dict[Name, str | float | bool | None], says("Hyper-parameters, see `lightning-ita train --help`.")
+    ]
+    data: Annotated[dict[Name, Name], says("SHA-256 of all that the cell reads, by split, kind of context ...")]
+
+
+# A field whose name is no identifier.
+CrossModalTags = TypedDict(
+    "CrossModalTags", {"I+T": NotRequired[Annotated[list[Name], says("The same of the cross-modal view.")]]}
+)
+
+
+class Prediction(CrossModalTags):
+    """A line of ``predictions.valid.jsonl`` and ``predictions.test.jsonl``: one tweet, in the order of the corpus."""
+
+    version: NotRequired[Annotated[Count, says("Not written so far: lines are of version 1.")]]
+    tweet: Annotated[Text, says("Id of the tweet.")]
+    words: NotRequired[Annotated[list[Text], says("Its words.")]]
+    gold: Annotated[list[Name], says("Gold tags (BIO), as they are in the corpus.")]
+    contexts: NotRequired[Annotated[dict[Name, list[str]], says("What was said of its image, by kind of context.")]]
+    T: NotRequired[Annotated[list[Name], says("Tags (BIO) that the model predicts from the text view.")]]
+
+
+class Settings(TypedDict):
+    """``settings`` in ``study.json``."""
+
+    __pydantic_config__ = OPEN  # type: ignore[misc]  # further hyper-parameters
+
+    encoder: Annotated[Text, says("Encoder of every cell.")]
+    labels: Annotated[Literal["repair", "strict"], says("How stray `I-` tags are counted.")]
+    precision: Annotated[Name, says("Arithmetic of the encoder.")]
+
+
+class StudyFile(TypedDict):
+    """``study.json``: what all cells of a study share."""
+
+    version: Annotated[Count, says("2")]
+    settings: Annotated[Settings, says("Encoder and hyper-parameters.")]
+    data: Annotated[dict[Name, dict[Name, Name]], says("SHA-256 by data set, and by split and kind of context.")]
+
+
+class Cost(TypedDict):
+    """``cost`` in ``plan.jsonl``."""
+
+    tweets: Annotated[Count, says("Tweets trained on, all epochs together.")]
+    subtokens: Annotated[Count, says("Sub-tokens trained on, all epochs and views together.")]
+    flop: Annotated[Number, Field(ge=0), says("Floating-point operations of training and evaluation.")]
+
+
+class PlanLine(TypedDict):
+    """A line of ``plan.jsonl``: one cell, in the order in which they are run."""
+
+    version: Annotated[Count, says("2")]
+    name: Annotated[Name, says("Name of the cell: its folder is `cells/NAME`, its failure log `failed/NAME.log`.")]
+    identity: Annotated[Name, says("Digest of everything the result depends on.")]
+    config: Annotated[Config, says("What its `config.yaml` will hold.")]
+    cost: NotRequired[Annotated[Cost | None, says("What it will take, if that was counted.")]]
+
+
+class CellRecord(TypedDict):
+    """A line of ``cells.csv``: one finished cell."""
+
+    dataset: Annotated[Name, says("Name of the data set.")]
+    system: Annotated[Name, says("Name of the system as papers write it, without its training mode.")]
+    contexts: Annotated[str, says("Kinds of context, joined by `+`.")]
+    cva: Annotated[Name, says("Training mode: `off`, `joint`, `token` or `sequence`.")]
+    encoder: Annotated[Text, says("Encoder.")]
+    seed: Annotated[Count, says("Seed.")]
+    identity: Annotated[Name, says("Digest of everything the result depends on.")]
+    code: Annotated[str, says("First 16 digits of the digest of the code it was measured with.")]
+    stale: Annotated[bool, says("1 if that is not the code of the version that wrote the table, else 0.")]
+    best_epoch: Annotated[Count, says("Epoch whose weights were tested, counted from 1.")]
+    training_seconds: Annotated[Seconds, says("Time of training, validation included.")]
+    seconds: Annotated[Seconds, says("Time of the whole run.")]
+    scores: Annotated[
+        dict[Name, Percent],
+        says(
+            "In the file a column per score: `SPLIT/VIEW/MEASURE` and `SPLIT/VIEW/TYPE/MEASURE`, for example "
+            "`valid/I+T/PER/f1`; in percent. Version 1 calls the split `dev`."
+        ),
+    ]

@@ -25,6 +25,7 @@ from lightning_ita.data.batching import EncodedTweet
 from lightning_ita.data.datamodule import MNERDataModule
 from lightning_ita.files import write_text
 from lightning_ita.models.recipes import Recipe
+from lightning_ita.models.tagging import to_bio
 from lightning_ita.studies.cell import Cell, Source
 from lightning_ita.studies.run import METRICS, keep_freed_memory, run_cell, score
 from lightning_ita.tags import bio_tags
@@ -67,7 +68,7 @@ def evaluate(
         paths = tagger.tag(naive.collate(part, 0, *views))
         for index, (predicted, truth) in enumerate(rows.values()):
             for tweet, path in zip(part, paths[index * len(part) :], strict=False):
-                bio = datamodule.tag_set.to_bio(torch.tensor([path]))[0].tolist()
+                bio = to_bio(datamodule.tag_set, torch.tensor([path]))[0].tolist()
                 truth.append(gold[tweet.id])
                 predicted.append(bio + [0] * (len(truth[-1]) - len(bio)))
     types, labels = datamodule.corpus.types, datamodule.labels

@@ -1,4 +1,4 @@
-"""The tags of named entity recognition: BIO on disk and in every output, BIOES or BIO inside the model.
+"""The tags of named entity recognition: BIO in corpora and in every output, BIOES or BIO inside the model.
 
 BIO tag ids are laid out as ``O, B-type₀, I-type₀, B-type₁, I-type₁, ...``; functions on tensors rely on it.
 """
@@ -6,12 +6,12 @@ BIO tag ids are laid out as ``O, B-type₀, I-type₀, B-type₁, I-type₁, ...
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple, get_args
 
-import torch
-from torch import Tensor
-
-from lightning_ita.crf import ForbiddenTransitions
+from lightning_ita.errors import UserError, unknown
+from lightning_ita.text import quoted
 
 TagScheme = Literal["BIO", "BIOES"]
 LabelConvention = Literal["repair", "strict"]
@@ -33,24 +33,64 @@ def repair(tags: Sequence[str]) -> list[str]:
     return repaired
 
 
+class Forbidden(NamedTuple):
+    """What no well-formed tag sequence has; every table is indexed by the model's tag ids.
+
+    Attributes:
+        start: Whether no sequence starts with a tag.
+        transition: Whether a tag (first index) is never followed by another (second index).
+        end: Whether no sequence ends with a tag.
+    """
+
+    start: tuple[bool, ...]
+    transition: tuple[tuple[bool, ...], ...]
+    end: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
 class TagSet:
-    """The tags a model uses inside, and their way to and from BIO.
+    """The tags that a model uses inside, and how they map to and from BIO.
 
     Args:
         types: Entity types, for example ``("PER", "LOC", "ORG", "OTHER")``.
         scheme: ``BIOES``, as the official ITA code, or ``BIO``.
+
+    Raises:
+        UserError: The scheme is unknown, or a type is empty or stands twice.
     """
 
-    def __init__(self, types: Sequence[str], scheme: TagScheme = "BIOES"):
-        self.types = tuple(types)
-        self.scheme = scheme
-        self.bio = bio_tags(types)
-        prefixes = "BI" if scheme == "BIO" else "BIES"
-        self.tags = ["O"] + [f"{prefix}-{type_}" for type_ in types for prefix in prefixes]
-        self._id = {tag: index for index, tag in enumerate(self.tags)}
+    types: tuple[str, ...]
+    scheme: TagScheme = "BIOES"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "types", tuple(self.types))
+        if self.scheme not in get_args(TagScheme):
+            raise unknown("tag scheme", self.scheme, get_args(TagScheme))
+        for index, type_ in enumerate(self.types):
+            if not type_ or type_ in self.types[:index]:
+                raise UserError(f"entity types: {quoted(type_)} {'stands twice' if type_ else 'is empty'}")
+
+    @cached_property
+    def tags(self) -> list[str]:
+        """The model's tags in the order of their ids."""
+        prefixes = "BI" if self.scheme == "BIO" else "BIES"
+        return ["O"] + [f"{prefix}-{type_}" for type_ in self.types for prefix in prefixes]
+
+    @cached_property
+    def bio(self) -> list[str]:
+        """The BIO tags in the order of their ids."""
+        return bio_tags(self.types)
+
+    @cached_property
+    def bio_ids(self) -> list[int]:
+        """The BIO tag id of each of the model's tags: ``S-`` becomes ``B-``, ``E-`` becomes ``I-``."""
         bio_id = {tag: index for index, tag in enumerate(self.bio)}
         to_bio = {"S": "B", "E": "I"}
-        self._bio_id_of = torch.tensor([bio_id[to_bio.get(tag[0], tag[0]) + tag[1:]] for tag in self.tags])
+        return [bio_id[to_bio.get(tag[0], tag[0]) + tag[1:]] for tag in self.tags]
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {tag: index for index, tag in enumerate(self.tags)}
 
     def __len__(self) -> int:
         return len(self.tags)
@@ -66,15 +106,10 @@ class TagSet:
             ends = following != "I-" + tag[2:]
             if self.scheme == "BIOES" and tag != "O" and ends:
                 tag = ("S" if tag[0] == "B" else "E") + tag[1:]
-            ids.append(self._id[tag])
+            ids.append(self._ids[tag])
         return ids
 
-    def to_bio(self, ids: Tensor) -> Tensor:
-        """Maps the model's tag ids to BIO tag ids, of any shape; negative ids (padding) stay -1."""
-        bio = self._bio_id_of.to(ids.device)[ids.clamp_min(0)]
-        return bio.masked_fill(ids < 0, -1)
-
-    def forbidden(self) -> ForbiddenTransitions:
+    def forbidden(self) -> Forbidden:
         """Returns the starts, transitions and ends that no well-formed sequence of this scheme has."""
 
         def opens(tag: str) -> bool:
@@ -87,8 +122,8 @@ class TagSet:
             continues = tag[0] in "BI" and following[0] in "IE" and tag[2:] == following[2:]
             return continues or (closes(tag) and opens(following))
 
-        return ForbiddenTransitions(
-            start=torch.tensor([not opens(tag) for tag in self.tags]),
-            transition=torch.tensor([[not follows(tag, following) for following in self.tags] for tag in self.tags]),
-            end=torch.tensor([not closes(tag) for tag in self.tags]),
+        return Forbidden(
+            start=tuple(not opens(tag) for tag in self.tags),
+            transition=tuple(tuple(not follows(tag, following) for following in self.tags) for tag in self.tags),
+            end=tuple(not closes(tag) for tag in self.tags),
         )

@@ -3,8 +3,8 @@ from __future__ import annotations
 from itertools import pairwise, product
 
 import pytest
-import torch
 
+from lightning_ita.errors import UserError
 from lightning_ita.tags import TagSet, bio_tags, repair
 
 TYPES = ("PER", "LOC")
@@ -18,8 +18,7 @@ def well_formed(tags: tuple[str, ...]) -> bool:
 def test_every_bio_sequence_comes_back_from_the_models_tags(scheme: str) -> None:
     tag_set = TagSet(TYPES, scheme)  # type: ignore[arg-type]
     for tags in product(bio_tags(TYPES), repeat=4):
-        ids = torch.tensor([tag_set.encode(tags)])
-        assert [tag_set.bio[index] for index in tag_set.to_bio(ids)[0]] == list(tags)
+        assert [tag_set.bio[tag_set.bio_ids[index]] for index in tag_set.encode(tags)] == list(tags)
 
 
 @pytest.mark.parametrize("scheme", ["BIO", "BIOES"])
@@ -28,7 +27,7 @@ def test_exactly_the_well_formed_sequences_are_allowed(scheme: str) -> None:
     start, transition, end = tag_set.forbidden()
 
     def allowed(ids: tuple[int, ...]) -> bool:
-        moves = not any(transition[a, b] for a, b in pairwise(ids))
+        moves = not any(transition[a][b] for a, b in pairwise(ids))
         return bool(moves and not start[ids[0]] and not end[ids[-1]])
 
     found = {ids for ids in product(range(len(tag_set)), repeat=3) if allowed(ids)}
@@ -42,5 +41,18 @@ def test_bioes_marks_ends_and_single_words() -> None:
     assert [tag_set.tags[index] for index in tag_set.encode(tags)] == expected
 
 
-def test_padding_stays_padding() -> None:
-    assert TagSet(TYPES).to_bio(torch.tensor([[0, -1]])).tolist() == [[0, -1]]
+@pytest.mark.parametrize(
+    ("types", "scheme", "expected"),
+    [
+        (("PER",), "bio", "unknown tag scheme 'bio'. Did you mean 'BIO'"),
+        (("PER", "LOC", "PER"), "BIO", "'PER' stands twice"),
+        (("PER", ""), "BIO", "'' is empty"),
+    ],
+)
+def test_tag_sets_that_say_nothing_true_are_refused(types: tuple[str, ...], scheme: str, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        TagSet(types, scheme)  # type: ignore[arg-type]
+
+
+def test_tag_sets_of_the_same_types_and_scheme_are_equal() -> None:
+    assert TagSet(["PER"], "BIO") == TagSet(("PER",), "BIO") != TagSet(("PER",), "BIOES")  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from lightning_ita.errors import NonFiniteLossError
 from lightning_ita.metrics import EntityF1
 from lightning_ita.models.packing import use_packed_attention, word_states
 from lightning_ita.models.recipes import Recipe
+from lightning_ita.models.tagging import forbidden_transitions, to_bio
 from lightning_ita.tags import TagSet
 
 # off: one view is trained. joint: both views' likelihoods, no alignment. token, sequence: both, and alignment.
@@ -77,7 +78,7 @@ class ITA(pl.LightningModule):
         # Of the text view against the cross-modal view in the place of gold: how far alignment has come.
         self.agreement = EntityF1(tag_set.types, recipe.labels)
         self._scores = nn.ModuleList(self.scores.values())  # so that their states move with the model
-        self._forbidden = tag_set.forbidden()
+        self._forbidden = forbidden_transitions(tag_set)
         if recipe.freeze_word_embeddings:
             encoder.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
 
@@ -137,7 +138,7 @@ class ITA(pl.LightningModule):
         """Returns the best well-formed tags of each tested view as BIO tag ids, (batch, words), -1 at padding."""
         chains = self(batch, self.tested_views)
         forbidden = ForbiddenTransitions(*(moves.to(batch.mask.device) for moves in self._forbidden))
-        return {view: self.tag_set.to_bio(chain.argmax(forbidden)) for view, chain in chains.items()}
+        return {view: to_bio(self.tag_set, chain.argmax(forbidden)) for view, chain in chains.items()}
 
     def training_step(self, batch: TwoViewBatch, batch_idx: int) -> Tensor:
         """Returns the loss of a batch.
@@ -160,7 +161,7 @@ class ITA(pl.LightningModule):
 
     def validation_step(self, batch: TwoViewBatch, batch_idx: int) -> None:
         """Counts the mentions of a batch."""
-        gold = self.tag_set.to_bio(batch.tags.masked_fill(~batch.mask, -1))
+        gold = to_bio(self.tag_set, batch.tags.masked_fill(~batch.mask, -1))
         predicted = self.decode(batch)
         for view, tags in predicted.items():
             self.scores[view].update(tags, gold)

@@ -29,10 +29,10 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks import naive
-from lightning_ita.commands.cli import bound_kernel_cache
 from lightning_ita.data import DATASETS
 from lightning_ita.data.batching import Collate, EncodedTweet, TwoViewBatch
 from lightning_ita.data.datamodule import MNERDataModule
+from lightning_ita.devices import bound_kernel_cache
 from lightning_ita.models.encoders import encoder_shape, load_encoder
 from lightning_ita.models.ita import ITA
 from lightning_ita.models.recipes import Precision, Recipe, available_precision

@@ -1,7 +1,11 @@
-"""The arithmetic a model runs in, decided by what this machine is fast at; torch is imported only to decide."""
+"""What this machine computes with: the arithmetic it is fast at, the memory its kernels may keep.
+
+torch is imported only where it is asked.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 # auto: bfloat16 where the processor multiplies matrices in it, else float32.
@@ -21,3 +25,11 @@ def available_precision(precision: Precision) -> Precision:
         supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
         fast = supported is not None and supported()
     return "bfloat16" if fast else "float32"
+
+
+def bound_kernel_cache() -> None:
+    """Lets oneDNN keep 64 compiled kernels, in this process (before its first product) and in those it starts.
+
+    Batches of many lengths fill its cache: within its own bound, 1024 kernels, it grows to half a GiB and is no faster.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")

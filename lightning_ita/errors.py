@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
 from lightning_ita.text import MAX_MESSAGE_LINE, MAX_VALUE, message_lines, printable, quoted
 
+# Exit statuses of the commands: something the user gave is wrong; the user pressed Ctrl-C.
+USER_ERROR, INTERRUPTED = 2, 130
+# The system's numbers for a full disk and for a full quota, which not every system knows.
+FULL = {number for name in ("ENOSPC", "EDQUOT") if (number := getattr(errno, name, None))}
 # Most known names that a message lists.
 MOST_NAMES = 100
 
@@ -57,3 +62,15 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     listed = ", ".join(list(names.values())[:MOST_NAMES])
     return UserError(f"unknown {what} {quoted(name)}.{hint} Known: {listed}{more}.")
+
+
+def what_happened(error: OSError, place: object = "") -> str:
+    """Says what the operating system refused and where, and the remedy where a disk is full.
+
+    Args:
+        error: What was raised.
+        place: Where it was, if the error does not tell.
+    """
+    path = error.filename or place
+    remedy = "; free some space: the same command goes on where it stopped" if error.errno in FULL else ""
+    return f"{path}{': ' if path else ''}{error.strerror or error}{remedy}"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -15,17 +13,13 @@ from rich.console import Console
 
 from lightning_ita.commands import COMMANDS
 from lightning_ita.contexts.kinds import KINDS
-from lightning_ita.errors import UserError, unknown
+from lightning_ita.devices import bound_kernel_cache
+from lightning_ita.errors import INTERRUPTED, USER_ERROR, UserError, unknown, what_happened
 from lightning_ita.invocation import PROGRAM, spelled
 
 if TYPE_CHECKING:  # commands that train nothing should not wait for what training imports
     from lightning_ita.models.recipes import Recipe
     from lightning_ita.studies.cell import Source
-
-# Exit status: something the user gave is wrong; interrupted.
-USER_ERROR, INTERRUPTED = 2, 130
-# A full disk; a full quota.
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -196,26 +190,6 @@ def split_names(text: str | Sequence[str]) -> tuple[str, ...]:
     """Reads names separated by commas."""
     names = text.split(",") if isinstance(text, str) else text
     return tuple(name.strip() for name in names if name.strip())
-
-
-def what_happened(error: OSError, place: object = "") -> str:
-    """Says what the system refused, where, and the remedy where a disk is full.
-
-    Args:
-        error: What was raised.
-        place: Where it was, if the error does not tell.
-    """
-    path = error.filename or place
-    remedy = "; free some space: the same command goes on where it stopped" if error.errno in FULL else ""
-    return f"{path}{': ' if path else ''}{error.strerror or error}{remedy}"
-
-
-def bound_kernel_cache() -> None:
-    """Lets oneDNN keep 64 compiled kernels, in this process (before its first product) and those it starts.
-
-    Batches of any length fill its cache: with its own bound, 1024, half a GiB, for no speed.
-    """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 
 def guard(main: Callable[[Sequence[str]], int]) -> None:

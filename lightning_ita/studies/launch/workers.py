@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from lightning_ita.commands.cli import bound_kernel_cache, what_happened
-from lightning_ita.errors import UserError
+from lightning_ita.devices import bound_kernel_cache
+from lightning_ita.errors import UserError, what_happened
 
 Report = Callable[..., None]
 

@@ -28,8 +28,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from pytorch_lightning.callbacks import Callback
 
-from lightning_ita.commands.cli import INTERRUPTED
-from lightning_ita.errors import NonFiniteLossError, UserError
+from lightning_ita.errors import INTERRUPTED, NonFiniteLossError, UserError
 from lightning_ita.files import write_text
 from lightning_ita.studies.cell import Cell, Source
 from lightning_ita.studies.loggers import OBJECTIVE, first_line

@@ -14,6 +14,7 @@ from typing import Any
 
 from lightning_ita.contexts.kinds import KINDS
 from lightning_ita.data.word_cache import WordCache
+from lightning_ita.models.encoders.words import subtokens_of
 
 _URL = re.compile(r"https?://\S*|www\.\S+", re.IGNORECASE)
 # What a normalised URL is read as: its first sub-token.
@@ -75,11 +76,7 @@ class ViewBuilder:
         new = sorted(word for word in {*words, _URL_WORD} if word not in self._subtokens)
         if not new:
             return
-        encoded = self.tokenizer([[word] for word in new], is_split_into_words=True, add_special_tokens=False)
-        # A word with no sub-token (U+FE0F and friends) is fed as the unknown token, so that it has an emission.
-        self._subtokens.update(
-            (word, ids or [self.tokenizer.unk_token_id]) for word, ids in zip(new, encoded["input_ids"], strict=True)
-        )
+        self._subtokens.update(zip(new, subtokens_of(self.tokenizer, new), strict=True))
         if self.cache:
             self.cache.write(self._subtokens)
 

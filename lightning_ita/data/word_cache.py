@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from lightning_ita.files import write_text
+from lightning_ita.models.encoders.words import tokenizer_digest
 
 
 class WordCache:
@@ -22,11 +22,8 @@ class WordCache:
     """
 
     def __init__(self, folder: Path, tokenizer: Any):
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        self.path: Path | None = None
-        if backend is not None:
-            digest = hashlib.sha256(backend.to_str().encode()).hexdigest()
-            self.path = folder / f"subtokens-{digest[:16]}.json"
+        digest = tokenizer_digest(tokenizer)
+        self.path = None if digest is None else folder / f"subtokens-{digest[:16]}.json"
 
     def read(self) -> dict[str, list[int]]:
         """Returns what is known so far."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,7 +13,20 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from lightning_ita.errors import UserError
 from lightning_ita.models.dropout import use_fast_dropout
-from lightning_ita.models.encoders.locating import EncoderShape, encoder_errors, locate_encoder
+from lightning_ita.models.encoders.checking import check_family, check_reading, check_weights
+from lightning_ita.models.encoders.locating import (
+    OFFSET_FAMILIES,
+    EncoderShape,
+    encoder_errors,
+    encoder_shape,
+    folder_digest,
+    locate_encoder,
+    read_config,
+)
+from lightning_ita.text import quoted
+
+# Encoders that were tried in this process, with their digests and the longest views: a study loads one per cell.
+_TRIED: set[tuple[str, str | None, int]] = set()
 
 # Sub-tokens evaluated at once: on CPUs, and where more would not be faster on any accelerator.
 CPU_EVALUATION_BUDGET, LARGEST_EVALUATION_BUDGET = 2048, 131072
@@ -30,44 +46,96 @@ def evaluation_budget(shape: EncoderShape) -> int:
 
 
 def load_tokenizer(name: str) -> Any:
-    """Loads an encoder's tokenizer.
+    """Loads an encoder's tokenizer, which reads special tokens that are spelled in a text as text.
 
     Raises:
-        UserError: There is no such encoder, it cannot be read, or its tokenizer lacks the special tokens needed.
+        UserError: There is no such encoder, its tokenizer cannot be read, lacks special tokens or words, or knows more
+            sub-tokens than the encoder.
     """
-    with encoder_errors(name):
+    shape = encoder_shape(name)
+    with encoder_errors(name, "tokenizer", "It needs the files that its tokenizer's save_pretrained writes."):
         # add_prefix_space: words are given one by one; byte-level tokenizers read them as the start of a word.
-        tokenizer = AutoTokenizer.from_pretrained(locate_encoder(name), add_prefix_space=True)
-    for token in ("cls_token_id", "sep_token_id", "unk_token_id", "pad_token_id"):
+        tokenizer = AutoTokenizer.from_pretrained(
+            locate_encoder(name), add_prefix_space=True, split_special_tokens=True, trust_remote_code=False
+        )
+        ids = tokenizer.get_vocab().values()
+    for token in ("cls_token", "sep_token", "unk_token", "pad_token"):
         if getattr(tokenizer, token) is None:
             raise UserError(
-                f"the tokenizer of encoder {name!r} has no {token.removesuffix('_id')}; use an encoder model"
+                f"the tokenizer of encoder {quoted(name)} has no {token}. Views are written with all four of cls, sep, "
+                f"unk and pad, as BERT and XLM-R read them; encoders of other kinds cannot be used"
             )
+    if set(ids) <= set(tokenizer.all_special_ids):
+        raise UserError(f"the tokenizer of encoder {quoted(name)} knows no words; its vocabulary's file is missing")
+    if max(ids) >= shape.vocabulary:
+        raise UserError(
+            f"the tokenizer of encoder {quoted(name)} has sub-tokens up to id {max(ids)}, but the encoder only "
+            f"{shape.vocabulary} (vocab_size in config.json); they do not belong together"
+        )
+    config = read_config(name)
+    padding = config.get("pad_token_id")
+    if config.get("model_type") in OFFSET_FAMILIES and padding not in (None, tokenizer.pad_token_id):
+        raise UserError(
+            f"the tokenizer of encoder {quoted(name)} pads with id {tokenizer.pad_token_id}, but pad_token_id in "
+            f"config.json is {padding}, by which the encoder counts positions; they do not belong together"
+        )
     return tokenizer
 
 
-def load_encoder(name: str, pretrained: bool = True) -> nn.Module:
-    """Loads an encoder, its weights from safetensors only.
+def load_encoder(name: str, pretrained: bool = True, max_length: int | None = None) -> nn.Module:
+    """Loads an encoder in float32, its weights from safetensors only, and tries it (`check_reading`).
 
     Args:
         name: ``minilm``, a folder, or a Hub id.
         pretrained: Whether its weights are read; if not, it is built from its configuration alone, with random weights,
             for a state dict that follows.
+        max_length: Longest view that it will be given, in sub-tokens; the limit that its configuration names if not
+            given.
 
     Raises:
-        UserError: There is no such encoder, or it cannot be read.
+        UserError: There is no such encoder, it cannot be read, its weights are not those its configuration describes,
+            or it does not read views as it should.
     """
+    shape = encoder_shape(name)
     place = locate_encoder(name)
-    with encoder_errors(name):
-        encoder: nn.Module = (
-            AutoModel.from_pretrained(place, use_safetensors=True)
-            if pretrained
-            else AutoModel.from_config(AutoConfig.from_pretrained(place))
-        )
+    with encoder_errors(name, "configuration", "It needs a config.json of a family that transformers knows."):
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False)
+        check_family(name, config)
+    # In float32 whatever the file holds: mixed precision is autocast's, and small steps are lost in bfloat16 weights.
+    options = {"config": config, "dtype": torch.float32, "trust_remote_code": False}
+    with (
+        _without_report(),
+        encoder_errors(name, "weights", "They are read from safetensors; pickled weights are not read."),
+    ):
+        if pretrained:
+            # Tensors of another shape are an error of ours, which names them.
+            encoder, info = AutoModel.from_pretrained(
+                place, **options, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
+            )
+            check_weights(name, encoder, info)
+        else:
+            encoder = AutoModel.from_config(**options)
     if getattr(encoder, "pooler", None) is not None:
-        encoder.register_module("pooler", None)  # sentence vectors play no part in tagging
+        encoder.pooler = nn.Identity()  # sentence vectors play no part in tagging; SqueezeBERT and LayoutLM call it
     use_fast_dropout(encoder)
-    return encoder.train()  # from_pretrained leaves dropout off, and Lightning keeps what it finds
+    tried = (place, folder_digest(name), min(max_length or shape.max_length, shape.max_length))
+    if pretrained and tried not in _TRIED:
+        check_reading(name, encoder, shape, tried[-1])
+        _TRIED.add(tried)
+    trained: nn.Module = encoder.train()  # from_pretrained leaves dropout off, and Lightning keeps what it finds
+    return trained
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Silences transformers' table of tensors that are missing or left over: `check_weights` decides on them."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def checkpoint_activations(encoder: nn.Module) -> None:

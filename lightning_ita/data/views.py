@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning_ita.contexts.kinds import KINDS
+from lightning_ita.data.subtokens import subtokens_of
 from lightning_ita.data.word_cache import WordCache
-from lightning_ita.models.encoders.words import subtokens_of
 
 _URL = re.compile(r"https?://\S*|www\.\S+", re.IGNORECASE)
 # What a normalised URL is read as: its first sub-token.

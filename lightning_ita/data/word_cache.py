@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lightning_ita.data.subtokens import tokenizer_digest
 from lightning_ita.files import write_text
-from lightning_ita.models.encoders.words import tokenizer_digest
 
 
 class WordCache:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import string
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,9 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from lightning_ita.data.subtokens import subtokens_of, tokenizer_digest
 from lightning_ita.data.views import ViewBuilder
 from lightning_ita.models.encoders import load_tokenizer
-from lightning_ita.models.encoders.words import subtokens_of, tokenizer_digest
 
 CHARACTERS = string.ascii_letters + string.digits + string.punctuation
 BERT = ("[CLS]", "[SEP]", "[UNK]", "[PAD]", "[MASK]")
@@ -46,14 +47,14 @@ KINDS = {"WordPiece": wordpiece, "SentencePiece": unigram, "byte-level BPE": byt
 
 
 @pytest.fixture(params=KINDS)
-def tokenizer(request: pytest.FixtureRequest, edited: Any) -> Any:
-    folder = edited(vocab_size=1000)
+def tokenizer(request: pytest.FixtureRequest, tiny_encoder: str, tmp_path: Path) -> Any:
+    folder = tmp_path
+    config = json.loads((Path(tiny_encoder) / "config.json").read_text()) | {"vocab_size": 1000}
+    (folder / "config.json").write_text(json.dumps(config))
     backend, names = KINDS[request.param]()
     special = dict(zip(("cls_token", "sep_token", "unk_token", "pad_token", "mask_token"), names, strict=True))
-    for file in Path(folder).glob("tokenizer*"):
-        file.unlink()
     PreTrainedTokenizerFast(tokenizer_object=backend, **special).save_pretrained(folder)
-    return load_tokenizer(folder)
+    return load_tokenizer(str(folder))
 
 
 @pytest.mark.parametrize("spelled", [*BERT, *ROBERTA, "x</s>y", "[SEP][SEP]", "<s>>", "[sep]", "<MASK>"])

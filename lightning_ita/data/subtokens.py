@@ -15,10 +15,10 @@ def subtokens_of(tokenizer: Any, words: Sequence[str]) -> list[list[int]]:
     """Cuts words into sub-tokens, one list of ids per word.
 
     A word like ``[SEP]`` or ``</s>`` is read as its characters, not as the special token. Most tokenizers do so if told
-    (`load_tokenizer` tells them); SentencePiece models know special tokens as words, too, and get such a word in parts.
+    (`lightning_ita.models.encoders.load_tokenizer` tells them); SentencePiece models know special tokens as words, too, and get such a word in parts.
 
     Args:
-        tokenizer: A tokenizer from `load_tokenizer`.
+        tokenizer: A Hugging Face tokenizer that splits special tokens.
         words: Words as a corpus or a context has them.
 
     Returns:

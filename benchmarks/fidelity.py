@@ -1,11 +1,11 @@
 """Whether the fast settings harm F1: ``python -m benchmarks.fidelity --data-dir DATA``.
 
 Method. BERT-CRF and ITA-Cap+CVA (token) are trained on Twitter-17 with equal hyper-parameters, in two ways: by
-`lightning_ita.studies.run.run_cell` as it comes (bfloat16 where the processor has it, both views in one pass, batches of
-like length, cheap dropout, fused AdamW), and by the plain loop of `benchmarks.naive` (float32, views padded together, random
-batches, torch's dropout and AdamW). The best epoch is chosen on the valid split in both. Every run is kept in ``--out``
-and not run again. Unharmed means: the mean over seeds lies within one standard deviation, the larger of the two, or
-above.
+`lightning_ita.studies.run.run_cell` as it comes (bfloat16 where the processor has it, both views in one pass, batches
+of like length, cheap dropout, fused AdamW), and by the plain loop of `benchmarks.naive` (float32, views padded
+together, random batches, torch's dropout and AdamW). The best epoch is chosen on the valid split in both. Every run is
+kept in ``--out`` and not run again. Unharmed means: the mean over seeds lies within one standard deviation, the larger
+of the two, or above.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ import torch
 from benchmarks import naive
 from lightning_ita.data.batching import EncodedTweet
 from lightning_ita.data.datamodule import MNERDataModule
+from lightning_ita.data.source import Source
 from lightning_ita.files import write_text
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.models.tagging import to_bio
-from lightning_ita.studies.cell import Cell, Source
-from lightning_ita.studies.run import METRICS, keep_freed_memory, run_cell, score
+from lightning_ita.studies.cell import Cell, short_form
+from lightning_ita.studies.run import keep_freed_memory, make_datamodule, run_cell, score
+from lightning_ita.studies.study import METRICS
 from lightning_ita.tags import bio_tags
 
 ROWS: tuple[tuple[tuple[str, ...], str], ...] = (((), "off"), (("cap",), "token"))
@@ -35,12 +37,13 @@ ROWS: tuple[tuple[tuple[str, ...], str], ...] = (((), "off"), (("cap",), "token"
 
 def plain_f1(cell: Cell, source: Source) -> dict[str, float]:
     """Trains a cell by the plain loop in float32; returns test F1 by view, at the best epoch on valid."""
-    datamodule = cell.datamodule(source)
-    cell = cell.resolve(datamodule.corpus.digests)
+    corpus = cell.read(source)
+    cell = cell.resolve(corpus.digests)
+    datamodule = make_datamodule(cell, corpus)
     datamodule.setup()
     torch.manual_seed(cell.seed)
-    views = (True, bool(cell.contexts))
-    tagger = naive.NaiveTagger(cell.encoder, len(datamodule.tag_set), cell.recipe, alignment=views[1])
+    views = (True, len(cell.tested_views) > 1)
+    tagger = naive.NaiveTagger(cell.encoder, len(datamodule.inputs.tag_set), cell.recipe, alignment=views[1])
     optimizer = tagger.optimizer()
     train = datamodule.encoded["train"]
     schedule = naive.linear_schedule(optimizer, cell.recipe, len(train))
@@ -68,7 +71,7 @@ def evaluate(
         paths = tagger.tag(naive.collate(part, 0, *views))
         for index, (predicted, truth) in enumerate(rows.values()):
             for tweet, path in zip(part, paths[index * len(part) :], strict=False):
-                bio = to_bio(datamodule.tag_set, torch.tensor([path]))[0].tolist()
+                bio = to_bio(datamodule.inputs.tag_set, torch.tensor([path]))[0].tolist()
                 truth.append(gold[tweet.id])
                 predicted.append(bio + [0] * (len(truth[-1]) - len(bio)))
     types, labels = datamodule.corpus.types, datamodule.labels
@@ -93,7 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
     lines = ["| row | view | plain loop, float32 | fast settings | difference | |", "|---|---|---|---|---|---|"]
     for contexts, cva in ROWS:
         cells = [
-            Cell(options.dataset, contexts, cva, seed=seed, recipe=replace(Recipe(), precision="auto"))  # type: ignore[arg-type]
+            Cell(options.dataset, short_form(contexts, cva), seed=seed, recipe=replace(Recipe(), precision="auto"))
             for seed in options.seeds
         ]
         results: list[list[dict[str, float]]] = [[], []]
@@ -119,7 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
                 "within" if abs(difference) <= spread else f"{'above' if difference > 0 else '**below**'} by more than"
             )
             lines.append(
-                f"| {cells[0].system}{'+CVA' if contexts else ''} | {view} | {' | '.join(cells_of)} | "
+                f"| {cells[0].title}{'+CVA' if contexts else ''} | {view} | {' | '.join(cells_of)} | "
                 f"{difference:+.2f} | {verdict} one standard deviation ({spread:.2f}) |"
             )
     table = "\n".join(lines)

@@ -31,13 +31,14 @@ from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaMode
 
 from lightning_ita.data.batching import Collate, EncodedTweet, LengthBatchSampler, TwoViewBatch
 from lightning_ita.data.views import View
+from lightning_ita.devices import Precision, available_precision
 from lightning_ita.models.dropout import use_fast_dropout
+from lightning_ita.models.encoder_tagger import EncoderTagger
 from lightning_ita.models.encoders import EncoderShape, checkpoint_activations
-from lightning_ita.models.ita import ITA
+from lightning_ita.models.ita import ITAOptions
 from lightning_ita.models.packing import word_states
-from lightning_ita.models.recipes import Precision, Recipe, available_precision
+from lightning_ita.models.recipes import Recipe
 from lightning_ita.studies.run import keep_freed_memory
-from lightning_ita.tags import TagSet
 
 TYPES = ("PER", "LOC", "ORG", "MISC")
 
@@ -129,13 +130,13 @@ class Speed:
 
 def measure(case: Case, device: str, precision: Precision, steps: int, warm_up: int) -> Speed:
     """Times training steps of a case."""
-    tag_set = TagSet(TYPES, "BIOES")
     encoder = build_encoder(case.encoder)
     if case.gradient_checkpointing:
         checkpoint_activations(encoder)
     if case.compile:
         encoder.compile(dynamic=True)
-    model = ITA(encoder, tag_set, Recipe(temperature=4.0), True, "token").train().to(device)
+    options = ITAOptions(cva="token", contexts=("cap",))
+    model = EncoderTagger(TYPES, options, Recipe(temperature=4.0), encoder).train().to(device)
     optimizer = model.make_optimizer()
     tweets = draw_tweets(case, 4096 if case.token_budget else max(512, 4 * case.batch_size))
     sampler = LengthBatchSampler([tweet.lengths for tweet in tweets], case.batch_size, 1, case.token_budget)

@@ -32,10 +32,11 @@ from benchmarks import naive
 from lightning_ita.data import DATASETS
 from lightning_ita.data.batching import Collate, EncodedTweet, TwoViewBatch
 from lightning_ita.data.datamodule import MNERDataModule
-from lightning_ita.devices import bound_kernel_cache
-from lightning_ita.models.encoders import encoder_shape, load_encoder
-from lightning_ita.models.ita import ITA
-from lightning_ita.models.recipes import Precision, Recipe, available_precision
+from lightning_ita.data.source import Source
+from lightning_ita.devices import Precision, available_precision, bound_kernel_cache
+from lightning_ita.models.encoders import encoder_shape
+from lightning_ita.models.ita import ITAOptions
+from lightning_ita.models.recipes import Recipe
 from lightning_ita.studies.run import keep_freed_memory
 
 # Ours over the plain loop: what is asked for.
@@ -63,15 +64,15 @@ class Workload:
 
     def datamodule(self, normalise_urls: bool = False) -> MNERDataModule:
         """Returns the tweets with captions, in both views."""
-        module: MNERDataModule = DATASETS[self.dataset](
-            contexts=("cap",),
-            data_dir=self.data_dir,
-            encoder=self.encoder,
-            batch_size=self.batch_size,
-            normalise_urls=normalise_urls,
-        )
+        corpus = DATASETS[self.dataset]().read(Source(self.data_dir), ("cap",))
+        inputs = OPTIONS.make_inputs(corpus.types, Recipe(normalise_urls=normalise_urls), self.encoder)
+        module = MNERDataModule(self.dataset, batch_size=self.batch_size, inputs=inputs, corpus=corpus)
         module.setup()
         return module
+
+
+# What both sides train.
+OPTIONS, TEMPERATURE = ITAOptions(cva="token", contexts=("cap",)), 4.0
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,9 @@ def ours(seed: int, workload: Workload, precision: Precision, normalise_urls: bo
     bound_kernel_cache()
     keep_freed_memory()
     datamodule = workload.datamodule(normalise_urls)
-    recipe = Recipe(temperature=datamodule.temperature, batch_size=workload.batch_size, precision=precision)
+    recipe = Recipe(temperature=TEMPERATURE, batch_size=workload.batch_size, precision=precision)
     torch.manual_seed(0)
-    model = ITA(load_encoder(workload.encoder), datamodule.tag_set, recipe, True, "token").train()
+    model = OPTIONS.make_tagger(datamodule.types, recipe, workload.encoder).train()
     optimizer = model.make_optimizer()
     loader = datamodule.train_dataloader()
 
@@ -155,9 +156,9 @@ def ours(seed: int, workload: Workload, precision: Precision, normalise_urls: bo
 def plain(seed: int, workload: Workload) -> Contender:
     """The plain loop's step."""
     datamodule = workload.datamodule()
-    recipe = Recipe(temperature=datamodule.temperature, batch_size=workload.batch_size)
+    recipe = Recipe(temperature=TEMPERATURE, batch_size=workload.batch_size)
     torch.manual_seed(0)
-    model = naive.NaiveTagger(workload.encoder, len(datamodule.tag_set), recipe, alignment=True)
+    model = naive.NaiveTagger(workload.encoder, len(datamodule.inputs.tag_set), recipe, alignment=True)
     optimizer = model.optimizer()
     draw = random.Random(seed)
 
@@ -182,10 +183,10 @@ def plain(seed: int, workload: Workload) -> Contender:
 def check(workload: Workload) -> None:
     """Raises AssertionError unless both sides compute the same from the same weights in float32."""
     datamodule = workload.datamodule()
-    recipe = Recipe(temperature=datamodule.temperature)
+    recipe = Recipe(temperature=TEMPERATURE)
     torch.manual_seed(0)
-    theirs = naive.NaiveTagger(workload.encoder, len(datamodule.tag_set), recipe, alignment=True).eval()
-    model = ITA(load_encoder(workload.encoder), datamodule.tag_set, recipe, True, "token").eval()
+    theirs = naive.NaiveTagger(workload.encoder, len(datamodule.inputs.tag_set), recipe, alignment=True).eval()
+    model = OPTIONS.make_tagger(datamodule.types, recipe, workload.encoder).eval()
     model.emission.load_state_dict(theirs.emission.state_dict())
     torch.nn.init.normal_(theirs.crf.transitions)
     model.crf.load_state_dict(theirs.crf.state_dict())

@@ -44,6 +44,10 @@ class DataError(UserError):
         super().__init__(place + message)
 
 
+class Terminated(BaseException):
+    """This process was told to end, by SIGTERM; what it had in hand is saved. Not an `Exception`: nothing goes on."""
+
+
 class NonFiniteLossError(UserError):
     """The loss of a run became NaN or infinite; its weights are worthless from there on."""
 

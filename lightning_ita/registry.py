@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Any
 
-from lightning_ita.errors import unknown
+from lightning_ita.errors import UserError, unknown
 
 
 class Registry:
-    """Maps documented names to ``module:attribute``, importing on first use.
+    """Maps names to ``module:attribute``, and imports the module on first use.
 
     Args:
         what: The kind of thing named, for error messages.
         entries: Import path by name.
+        group: Entry points of this group, in any installed package, add names; none if not given.
     """
 
-    def __init__(self, what: str, entries: dict[str, str]):
+    def __init__(self, what: str, entries: dict[str, str], group: str | None = None):
         self.what = what
-        self.entries = entries
+        self.own = dict(entries)
+        self.group = group
+
+    @cached_property
+    def entries(self) -> dict[str, str]:
+        """Import path by name: this project's, and those of other packages, which replace none of them."""
+        others = entry_points(group=self.group) if self.group else ()
+        return {entry.name: entry.value for entry in others} | self.own
+
+    def add(self, name: str, path: str) -> None:
+        """Adds a name for as long as this process runs.
+
+        Args:
+            name: The name, as users type it.
+            path: ``module:attribute``.
+        """
+        self.entries[name] = path
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
@@ -33,15 +52,36 @@ class Registry:
         Raises:
             UserError: None has; the nearest is suggested.
         """
-        if name not in self.entries:
+        if name not in self.own and name not in self.entries:
             raise unknown(self.what, name, self.entries)
 
-    def __getitem__(self, name: str) -> Any:
-        """Imports and returns the entry.
+    def path(self, name: str) -> str:
+        """Returns the import path of an entry, ``module:attribute``.
 
         Raises:
             UserError: No entry has this name; the nearest is suggested.
         """
         self.check(name)
-        module, _, attribute = self.entries[name].partition(":")
-        return getattr(import_module(module), attribute)
+        return self.own.get(name) or self.entries[name]
+
+    def __getitem__(self, name: str) -> Any:
+        """Imports and returns the entry.
+
+        Raises:
+            UserError: No entry has this name (the nearest is suggested), or another package's cannot be imported.
+        """
+        path = self.path(name)
+        try:
+            return resolve(path)
+        except (ImportError, AttributeError) as error:
+            if name in self.own:
+                raise
+            raise UserError(
+                f"{self.what} {name!r} is registered as {path}, which cannot be imported: {error}"
+            ) from error
+
+
+def resolve(path: str) -> Any:
+    """Imports what an import path ``module:attribute`` names."""
+    module, _, attribute = path.partition(":")
+    return getattr(import_module(module), attribute)

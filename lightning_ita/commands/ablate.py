@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.table import Table
 
 from lightning_ita.commands.cli import (
+    add_logger,
     add_recipe,
     add_source,
     make_console,
@@ -18,27 +21,17 @@ from lightning_ita.commands.cli import (
     source_of,
     split_names,
 )
+from lightning_ita.commands.systems import add_options, options_given
 from lightning_ita.contexts.kinds import parse_contexts
+from lightning_ita.data import DATASETS
 from lightning_ita.errors import UserError
 from lightning_ita.invocation import spelled
-from lightning_ita.models.encoders import encoder_shape
-from lightning_ita.studies.cost import Cost, costs, flop_per_second
-from lightning_ita.studies.launch.local import default_jobs, run_jobs
-from lightning_ita.studies.progress import StudyProgress, describe
-from lightning_ita.studies.study import (
-    CACHE,
-    Result,
-    Study,
-    collect,
-    failure_log,
-    forget_failures,
-    open_folder,
-    plan,
-    read_corpora,
-    set_aside,
-    tidy,
-)
-from lightning_ita.studies.tables.ablation import rows_of, terminal, write_tables
+from lightning_ita.models import MODELS
+
+if TYPE_CHECKING:  # --help and wrong arguments are answered before these are imported
+    from lightning_ita.studies.cost import Cost
+    from lightning_ita.studies.plan import Study
+    from lightning_ita.studies.study import Result
 
 DESCRIPTION = """\
 Ablates visual contexts and cross-view alignment: trains BERT-CRF, ITA with each context alone and with all of them
@@ -61,24 +54,32 @@ examples:
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns 1 where a cell failed, else 0."""
     parser = make_parser("ablate", DESCRIPTION)
-    parser.add_argument("--contexts", type=str, default="tag,cap", help="Any of tag, cap, ocr, separated by commas.")
     parser.add_argument(
-        "--dataset", type=str, default="demo", help="demo, twitter15, twitter17, snap, custom; several with commas."
+        "--systems", type=str, default="bert-crf,ita", help=f"Any of {', '.join(MODELS)}, separated by commas."
     )
+    parser.add_argument(
+        "--contexts",
+        type=str,
+        default="tag,cap",
+        help="Any of tag, cap, ocr, separated by commas: ITA has a row with each alone and one with all of them.",
+    )
+    parser.add_argument("--dataset", type=str, default="demo", help=f"{', '.join(DATASETS)}; several with commas.")
     add_source(parser)
     parser.add_argument(
         "--cva",
         type=str,
         default="off,token",
-        help="Training modes of each ITA row: off (I+T alone), joint (both views, no alignment), token (alignment as "
-        "in the official code), sequence (as in the paper).",
+        help="Training modes of each row with two views: off (I+T alone), joint (both views, no alignment), token "
+        "(alignment as in the official code), sequence (as in the paper).",
     )
     parser.add_argument("--seeds", type=str, default="1,2", help="Seeds, separated by commas.")
     add_recipe(parser)
+    add_options(parser)
     parser.add_argument("--out", type=str | None, help="The study's folder; by default runs/DATASET-ENCODER-CONTEXTS.")
     parser.add_argument(
         "--jobs", type=int | None, help="Cells to run at once; by default as many as cores and memory hold."
     )
+    add_logger(parser)
     parser.add_argument("--retry-failed", action="store_true", help="Run cells again that failed.")
     parser.add_argument(
         "--rerun-stale",
@@ -94,54 +95,75 @@ def main(argv: Sequence[str]) -> int:
 
     if arguments.jobs is not None and arguments.jobs < 1:
         raise UserError(f"--jobs {arguments.jobs}: expected 1 or more")
+    from lightning_ita.studies.plan import (
+        CACHE,
+        Study,
+        ablation_rows,
+        open_folder,
+        plan,
+        read_corpora,
+        with_precision_of,
+    )
+    from lightning_ita.studies.study import collect, forget_failures, set_aside, tidy
+
     source = source_of(arguments)
+    systems, contexts = split_names(arguments.systems), parse_contexts(arguments.contexts)
     study = Study(
         datasets=split_names(arguments.dataset),
-        contexts=parse_contexts(arguments.contexts),
-        cva=split_names(arguments.cva),  # type: ignore[arg-type]
+        rows=ablation_rows(systems, contexts, split_names(arguments.cva), options_given(arguments)),
         encoder=arguments.encoder,
         seeds=parse_seeds(arguments.seeds),
         recipe=recipe_of(arguments),
     )
+    out = Path(arguments.out or default_folder(study, systems))
+    study = with_precision_of(study, out)
     console = make_console()
-    shape = encoder_shape(study.encoder)
     corpora = read_corpora(study, source)
     cells = plan(study, corpora)
     for corpus in corpora.values():
         for warning in corpus.warnings:
             console.print(f"note: {warning}", markup=False, highlight=False)
-    out = Path(arguments.out or default_folder(study))
     if arguments.dry_run:
-        rate = flop_per_second(shape, study.recipe.precision)
-        console.print(plan_table(collect(cells, out), costs(cells, source), rate))
+        from lightning_ita.models.encoders.locating import encoder_shape
+        from lightning_ita.studies.cost import costs, flop_per_second
+
+        rate = flop_per_second(encoder_shape(study.encoder), study.recipe.precision)
+        console.print(plan_table(collect(cells, out), costs(cells, corpora), rate))
         return 0
 
-    open_folder(out, study, corpora)
-    source = replace(source, cache_dir=str(out / CACHE))
+    open_folder(out, study, corpora, cells, source)
     for part in tidy(cells, out):
-        console.print(f"note: {part} holds a stopped run that is not in this plan", soft_wrap=True, highlight=False)
+        console.print(f"note: {part} holds a stopped run that is not in this plan", soft_wrap=True, markup=False)
     if arguments.rerun_stale:
         set_aside([result.cell for result in collect(cells, out) if result.stale], out)
     if arguments.retry_failed:
         forget_failures(cells, out)
     results = collect(cells, out)
-    unfinished = [result.cell for result in results if result.metrics is None and result.failure is None]
-    if unfinished:
-        # By all cells, not by those left: threads decide the last bits of a sum.
-        jobs = arguments.jobs or default_jobs(shape, len(cells))
+    if any(result.metrics is None and result.failure is None for result in results):
+        from lightning_ita.studies.cost import costs
+        from lightning_ita.studies.launch.local import launch
+
+        cache = out / CACHE
         with console.status("counting sub-tokens"):
-            weights = [cost.flop for cost in costs(cells, source)]
-        with StudyProgress(cells, weights, console) as progress:
-            for result in results:
-                if result.metrics is not None or result.failure is not None:
-                    progress.finished(result)
-            run_jobs(unfinished, out, source, jobs, progress)
+            weights = [cost.flop for cost in costs(cells, corpora, str(cache))]
+        launch(results, weights, out, replace(source, cache_dir=str(cache)), arguments.jobs, arguments.logger, console)
         results = collect(cells, out)
+    return show(results, out, console)
+
+
+def show(results: Sequence[Result], out: Path, console: Console) -> int:
+    """Prints and writes the tables of a study, and what is stale or failed; returns 1 where a cell failed, else 0."""
+    from lightning_ita.studies.progress import describe
+    from lightning_ita.studies.study import failure_log
+    from lightning_ita.studies.tables.ablation import rows_of, terminal, write_tables
+
     rows = rows_of(results)
-    for dataset in study.datasets:
+    for dataset in dict.fromkeys(row.cell.dataset for row in rows):
         console.print(terminal([row for row in rows if row.cell.dataset == dataset]))
-    console.print("written: " + ", ".join(map(str, write_tables(results, out))), soft_wrap=True, highlight=False)
-    console.print(f"intervals, tests, plots and examples: {spelled('report', out)}", soft_wrap=True, highlight=False)
+    written = ", ".join(map(str, write_tables(results, out)))
+    console.print(f"written: {written}", soft_wrap=True, highlight=False, markup=False)
+    hint = f"intervals, tests, plots and examples: {spelled('report', out)}"
+    console.print(hint, soft_wrap=True, highlight=False, markup=False)
     stale = [result for result in results if result.stale]
     for result in stale:
         console.print(f"stale: {describe(result.cell)}", markup=False, soft_wrap=True)
@@ -150,7 +172,7 @@ def main(argv: Sequence[str]) -> int:
     gaps = [result for result in results if result.metrics is None]
     for result in gaps:
         console.print(f"failed: {describe(result.cell)}: {result.failure}", markup=False, soft_wrap=True)
-        console.print(f"  {failure_log(result.cell, out)}", soft_wrap=True, highlight=False)
+        console.print(f"  {failure_log(result.cell, out)}", soft_wrap=True, highlight=False, markup=False)
     if gaps:
         console.print(f"{len(gaps)} cells failed; --retry-failed runs them again")
     return 1 if gaps else 0
@@ -171,10 +193,11 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return seeds
 
 
-def default_folder(study: Study) -> str:
+def default_folder(study: Study, systems: Sequence[str]) -> str:
     """Names a study's folder by what it compares."""
     encoder = Path(study.encoder).name
-    return f"runs/{'+'.join(study.datasets)}-{encoder}-{'+'.join(study.contexts) or 'none'}"
+    others = [] if set(systems) <= {"bert-crf", "ita"} else ["+".join(systems)]
+    return "runs/" + "-".join(["+".join(study.datasets), *others, encoder, "+".join(study.contexts) or "none"])
 
 
 def plan_table(results: Sequence[Result], cell_costs: Sequence[Cost], rate: float) -> Table:
@@ -183,8 +206,10 @@ def plan_table(results: Sequence[Result], cell_costs: Sequence[Cost], rate: floa
     Args:
         results: What there is of each cell.
         cell_costs: What each cell takes.
-        rate: Floating-point operations a second that training may reach here.
+        rate: Floating-point operations per second that training may reach here.
     """
+    from lightning_ita.studies.progress import describe
+
     states = ["finished" if result.metrics is not None else "failed" if result.failure else "" for result in results]
     left = sum(cost.flop for cost, state in zip(cell_costs, states, strict=True) if not state)
     counts = "".join(f", {states.count(state)} {state}" for state in ("finished", "failed") if state in states)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,12 +16,13 @@ from rich.console import Console
 from lightning_ita.commands import COMMANDS
 from lightning_ita.contexts.kinds import KINDS
 from lightning_ita.devices import bound_kernel_cache
-from lightning_ita.errors import INTERRUPTED, USER_ERROR, UserError, unknown, what_happened
+from lightning_ita.errors import INTERRUPTED, USER_ERROR, Terminated, UserError, unknown, what_happened
 from lightning_ita.invocation import PROGRAM, spelled
+from lightning_ita.studies.names import LOGGERS
 
 if TYPE_CHECKING:  # commands that train nothing should not wait for what training imports
+    from lightning_ita.data.source import Source
     from lightning_ita.models.recipes import Recipe
-    from lightning_ita.studies.cell import Source
 
 
 class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -82,7 +85,7 @@ def source_of(arguments: Any) -> Source:
     Raises:
         UserError: An entry of ``--context-files`` or ``--context-engines`` is not KIND=VALUE, or a kind is unknown.
     """
-    from lightning_ita.studies.cell import Source
+    from lightning_ita.data.source import Source
 
     return Source(
         data_dir=arguments.data_dir,
@@ -118,7 +121,8 @@ def by_kind(option: str, entries: Sequence[str], example: str) -> dict[str, str]
 
 def add_recipe(parser: jsonargparse.ArgumentParser) -> None:
     """Adds ``--encoder``, ``--preset`` and ``--recipe.*``, whose defaults `parse` chooses."""
-    from lightning_ita.models.recipes import RECIPES, Recipe
+    from lightning_ita.models.presets import RECIPES
+    from lightning_ita.models.recipes import Recipe
 
     parser.add_argument(
         "--encoder", type=str, default="minilm", help="minilm (bundled, 22.7 M parameters), a folder, or a Hub id."
@@ -129,6 +133,13 @@ def add_recipe(parser: jsonargparse.ArgumentParser) -> None:
         help=f"Hyper-parameters to start from: {', '.join(RECIPES)}; by default by encoder and data.",
     )
     parser.add_class_arguments(Recipe, "recipe")
+
+
+def add_logger(parser: jsonargparse.ArgumentParser) -> None:
+    """Adds ``--logger``."""
+    parser.add_argument(
+        "--logger", type=str, default="none", help=f"Where runs are told as they go: {', '.join(LOGGERS)}."
+    )
 
 
 def given_arguments(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> jsonargparse.Namespace:
@@ -154,7 +165,7 @@ def parse(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> jsonargpa
     Raises:
         UserError: The preset is unknown.
     """
-    from lightning_ita.models.recipes import RECIPES, preset_for
+    from lightning_ita.models.presets import RECIPES, preset_for
 
     given = given_arguments(parser, argv)
     preset = given.get("preset")
@@ -192,9 +203,14 @@ def split_names(text: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(name.strip() for name in names if name.strip())
 
 
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
 def guard(main: Callable[[Sequence[str]], int]) -> None:
     """Runs a command; what a user can cause ends it with a message, not with a traceback."""
     bound_kernel_cache()
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         status = main(sys.argv[1:])
     except UserError as error:
@@ -203,6 +219,11 @@ def guard(main: Callable[[Sequence[str]], int]) -> None:
     except OSError as error:
         print(f"error: {what_happened(error)}", file=sys.stderr)
         status = USER_ERROR
+    except Terminated:
+        print("ended by SIGTERM; the same command goes on where it stopped", file=sys.stderr)
+        sys.stderr.flush()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)  # so that the shell, or Slurm, sees how it ended
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         status = INTERRUPTED

@@ -17,9 +17,12 @@ from lightning_ita.commands.cli import (
     recipe_of,
     source_of,
 )
+from lightning_ita.commands.systems import add_options, one_system
+from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data import DATASETS
+from lightning_ita.devices import available_precision
 from lightning_ita.errors import UserError, unknown
-from lightning_ita.models.recipes import available_precision
+from lightning_ita.models import MODELS
 from lightning_ita.studies import sweep
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.sweep.space import corners, read_space, with_values
@@ -68,10 +71,12 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--dataset", type=str, default="demo", help=f"One of {', '.join(DATASETS)}.")
     add_source(parser)
+    parser.add_argument("--system", type=str | None, help=f"One of {', '.join(MODELS)}; by default ita.")
     parser.add_argument("--contexts", type=str, default="tag,cap", help="Where they are not searched.")
     parser.add_argument("--cva", type=str, default="token", help="Where it is not searched.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of the search and of every trial.")
     add_recipe(parser)
+    add_options(parser)
     parser.add_argument("--top", type=int, default=2, help="How many of the best trials are confirmed; 0 for none.")
     parser.add_argument("--seeds", type=str, default="1,2,3", help="Seeds of the winners; not that of the trials.")
     parser.add_argument("--out", type=str | None, help="The sweep's folder; by default runs/sweep-DATASET-ENCODER.")
@@ -110,24 +115,23 @@ def main(argv: Sequence[str]) -> int:
     source = source_of(arguments)
     space = read_space(Path(arguments.space or SPACE), given_arguments(parser, argv).keys())
     recipe = recipe_of(arguments)
+    searched = {parameter.name for parameter in space}
+    contexts = parse_contexts(arguments.contexts)
     base = Cell(
         dataset=arguments.dataset,
-        contexts=arguments.contexts,
-        cva="off",
+        options=one_system(arguments, contexts, "off" if "cva" in searched else arguments.cva),
         encoder=arguments.encoder,
         seed=arguments.seed,
         recipe=replace(recipe, precision=available_precision(recipe.precision)),
     )
-    if not any(parameter.name == "cva" for parameter in space):
-        base = replace(base, cva=arguments.cva)
     console = make_console()
     cells = [with_values(base, values) for values in corners(space)]
     kinds = {kind for cell in cells for kind in cell.contexts}
-    corpus = replace(base, contexts=tuple(kinds), cva="off").datamodule(source).corpus
+    corpus = DATASETS[base.dataset]().read(source, parse_contexts(kinds), base.recipe.labels)
     for warning in corpus.warnings:
         console.print(f"note: {warning}", markup=False, highlight=False)
     if len({cell.trained_views for cell in cells}) > 1:
-        console.print("note: dev F1 is the mean over the trained views, which differ between these trials")
+        console.print("note: F1 on valid is the mean over the trained views, which differ between these trials")
 
     out = Path(arguments.out or f"runs/sweep-{base.dataset}-{Path(base.encoder).name}")
     sweep = Sweep(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from lightning_ita.commands.cli import add_recipe, add_source, make_console, make_parser, parse, recipe_of, source_of
+from lightning_ita.commands.cli import (
+    add_logger,
+    add_recipe,
+    add_source,
+    make_console,
+    make_parser,
+    parse,
+    recipe_of,
+    source_of,
+)
+from lightning_ita.commands.systems import add_options, one_system
+from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data import DATASETS
-from lightning_ita.studies.cell import Cell
-from lightning_ita.studies.loggers import LOGGERS, tracking
-from lightning_ita.studies.progress import RunProgress, StudyProgress
-from lightning_ita.studies.run import METRICS, run_cell
-from lightning_ita.studies.study import Result
-from lightning_ita.studies.tables.ablation import rows_of, terminal
+from lightning_ita.models import MODELS
 
 DESCRIPTION = """\
 Trains one model and tests it in both views. A finished run is not run again.
@@ -28,6 +33,8 @@ examples:
       BERT-CRF; every hyper-parameter is an argument
   lightning-ita train --print_config > run.yaml && lightning-ita train --config run.yaml
       the same run from a file; the config.yaml in a run's folder is such a file
+  lightning-ita train --system ita --ita.contexts ocr --ita.cva joint
+      a system by name; --contexts and --cva are the short form of its options
   lightning-ita train --logger wandb
       tell Weights & Biases of it; WANDB_MODE=offline keeps it on disk, and so does a server that cannot be reached
 """
@@ -39,14 +46,17 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--dataset", type=str, default="demo", help=f"One of {', '.join(DATASETS)}.")
     add_source(parser)
     parser.add_argument(
-        "--contexts",
-        type=str | list[str],
-        default="tag,cap",
-        help="tag, cap, ocr, separated by commas, or none.",
+        "--system",
+        type=str | None,
+        help=f"One of {', '.join(MODELS)}; by default ita, or bert-crf where --contexts is none.",
+    )
+    parser.add_argument(
+        "--contexts", type=str | list[str], default="tag,cap", help="tag, cap, ocr, separated by commas, or none."
     )
     parser.add_argument("--cva", type=str, default="token", help="off, joint, token or sequence.")
     parser.add_argument("--seed", type=int, default=1, help="Seed of everything random.")
     add_recipe(parser)
+    add_options(parser)
     parser.add_argument(
         "--data",
         type=dict[str, str],
@@ -55,38 +65,47 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--out", type=str, default="runs/train", help="The run's folder is made in this one.")
     parser.add_argument("--keep-checkpoint", action="store_true", help="Keep the best epoch's weights, best.ckpt.")
-    parser.add_argument(
-        "--logger", type=str, default="none", help=f"Where the run is told as it goes: {' or '.join(LOGGERS)}."
-    )
+    add_logger(parser)
     arguments = parse(parser, argv)
+
+    from lightning_ita.studies.cell import Cell
+    from lightning_ita.studies.study import METRICS, Result, read_metrics
+    from lightning_ita.studies.tables.ablation import rows_of, terminal
 
     source = source_of(arguments)
     cell = Cell(
         dataset=arguments.dataset,
-        contexts=arguments.contexts,
-        cva=arguments.cva,
+        options=one_system(arguments, parse_contexts(arguments.contexts), arguments.cva),
         encoder=arguments.encoder,
         seed=arguments.seed,
         recipe=recipe_of(arguments),
         data=dict(arguments.data),
     )
-    datamodule = cell.datamodule(source)
-    cell = cell.resolve(datamodule.corpus.digests)
-    folder = Path(arguments.out) / cell.name
+    corpus = cell.read(source)
+    cell = cell.resolve(corpus.digests)
+    out = Path(arguments.out)
+    folder = out / cell.name
     console = make_console()
-    for warning in datamodule.corpus.warnings:
+    for warning in corpus.warnings:
         console.print(f"note: {warning}", markup=False, highlight=False)
     finished = (folder / METRICS).is_file()
-    with tracking(arguments.logger, cell, Path(arguments.out), console) as tracker:
-        if finished:
-            metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-        else:
-            with StudyProgress([cell], [1.0], console) as progress:
-                watch = RunProgress(partial(progress.within, cell))
-                metrics = run_cell(
-                    cell, folder, source, datamodule, [watch], arguments.keep_checkpoint, logger=tracker.logger
-                )
-        tracker.record(metrics, epochs=finished)
+    if finished and arguments.logger == "none":
+        metrics = read_metrics(folder)
+    else:
+        from lightning_ita.studies.loggers import tracking
+        from lightning_ita.studies.progress import RunProgress, StudyProgress
+        from lightning_ita.studies.run import run_cell
+
+        with tracking(arguments.logger, cell, out) as tracker:
+            if finished:
+                metrics = read_metrics(folder)
+            else:
+                with StudyProgress([cell], [1.0], console) as progress:
+                    watch = RunProgress(partial(progress.within, cell))
+                    metrics = run_cell(
+                        cell, folder, source, corpus, [watch], arguments.keep_checkpoint, logger=tracker.logger
+                    )
+            tracker.record(metrics, epochs=finished)
     console.print(terminal(rows_of([Result(cell, metrics)])))
-    console.print(f"written: {folder}", soft_wrap=True, highlight=False)
+    console.print(f"written: {folder}", soft_wrap=True, highlight=False, markup=False)
     return 0

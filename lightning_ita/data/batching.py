@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
+from lightning_ita.data.inputs import Batch
 from lightning_ita.data.views import View
 
 
@@ -85,27 +86,16 @@ class ViewBatch:
 
 
 @dataclass(slots=True)
-class TwoViewBatch:
+class TwoViewBatch(Batch):
     """A batch of tweets in both views, which share their words.
 
     Attributes:
-        ids: Tweet ids.
         text: The text views T.
         cross_modal: The cross-modal views I+T.
-        tags: int64 (batch, words), tag ids; 0 at padding.
-        mask: bool (batch, words), True where there is a word.
     """
 
-    ids: list[str]
     text: ViewBatch
     cross_modal: ViewBatch
-    tags: Tensor
-    mask: Tensor
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> TwoViewBatch:
-        """Returns the batch on another device."""
-        parts = (self.text, self.cross_modal, self.tags, self.mask)
-        return TwoViewBatch(self.ids, *(part.to(device, non_blocking=non_blocking) for part in parts))  # type: ignore[arg-type]
 
 
 class Collate:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_ita.data.corpus import Corpus, find_folder
-from lightning_ita.data.datamodule import MNERDataModule
+from lightning_ita.data.dataset import Dataset
+from lightning_ita.data.source import Source
 from lightning_ita.errors import DataError
 from lightning_ita.files import read_text
+from lightning_ita.tags import LabelConvention
 
 
-class CustomDataModule(MNERDataModule):
+class Custom(Dataset):
     """A corpus of one's own: `data_dir` holds train.txt, valid.txt and test.txt; types are those of train.txt."""
 
-    dataset = "custom"
+    name = "custom"
     how_to_get = "Each tweet is a line IMGID:<image>, then word<TAB>tag lines (BIO), then an empty line."
 
-    def read(self) -> Corpus:
-        """Reads the corpus from `data_dir`, its entity types first."""
-        self.types = types_of(find_folder(self.dataset, self.data_dir, self.how_to_get) / "train.txt")
-        return super().read()
+    def read(self, source: Source, kinds: Sequence[str] = (), labels: LabelConvention = "repair") -> Corpus:
+        """Reads the corpus, its entity types first."""
+        self.types = types_of(find_folder(self.name, source.data_dir, self.how_to_get) / "train.txt")
+        return super().read(source, kinds, labels)
 
 
 def types_of(path: Path) -> tuple[str, ...]:

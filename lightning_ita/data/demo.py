@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from lightning_ita.contexts.jsonl import Contexts
 from lightning_ita.data.conll import Tweet
 from lightning_ita.data.corpus import SPLITS, Corpus, corpus_warnings, stored_contexts
-from lightning_ita.data.datamodule import MNERDataModule
+from lightning_ita.data.dataset import Dataset
+from lightning_ita.data.source import Source
 from lightning_ita.demo import DemoConfig, generate
 from lightning_ita.demo.writing import text_files
 from lightning_ita.invocation import spelled
+from lightning_ita.tags import LabelConvention
 
 
-class DemoDataModule(MNERDataModule):
-    """The demo corpus with its default sizes and rates; with `data_dir`, one that was written to disk.
+class Demo(Dataset):
+    """The demo corpus with its default sizes and rates; with a data folder, one that was written to disk.
 
     `lightning-ita corpus --out DIR` writes one, with other rates and its pictures if wished.
     """
 
-    dataset = "demo"
+    name = "demo"
     how_to_get = f"`{spelled('corpus', '--out', 'DIR')}` writes it; without --data-dir it is generated."
 
-    def read(self) -> Corpus:
-        """Generates the corpus, or reads it from `data_dir`; contexts come from the store if there is one."""
-        if self.data_dir is not None:
-            return super().read()
-        corpus = generated(DemoConfig(), self.contexts)
-        if self.context_store is None:
+    def read(self, source: Source, kinds: Sequence[str] = (), labels: LabelConvention = "repair") -> Corpus:
+        """Generates the corpus, or reads it from its folder; contexts come from the store if there is one."""
+        if source.data_dir is not None:
+            return super().read(source, kinds, labels)
+        corpus = generated(DemoConfig(), tuple(kinds))
+        if source.context_store is None:
             return corpus
         contexts = {
-            kind: stored_contexts("demo", kind, self.context_store, corpus.splits, self.context_engines)
-            for kind in self.contexts
+            kind: stored_contexts("demo", kind, source.context_store, corpus.splits, source.context_engines)
+            for kind in kinds
         }
         digests = {**corpus.digests, **{kind: found.sha256 for kind, found in contexts.items()}}
         warnings = tuple(corpus_warnings("demo", corpus.splits, contexts, digests))
@@ -52,7 +55,7 @@ def generated(config: DemoConfig, kinds: tuple[str, ...]) -> Corpus:
     digests |= {kind: files[f"contexts/demo.{kind}.jsonl"] for kind in kinds}
     return Corpus(
         name="demo",
-        types=DemoDataModule.types,
+        types=Demo.types,
         splits={split: [Tweet(t.id, t.words, t.tags) for t in tweets] for split, tweets in demo.splits.items()},
         contexts={
             kind: Contexts(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from lightning_ita.data.datamodule import MNERDataModule
+from lightning_ita.data.dataset import Dataset
 
 
-class SNAPDataModule(MNERDataModule):
+class SNAP(Dataset):
     """SNAP: 4290/1432/1459 tweets, not openly released; files in the format of the other corpora are read."""
 
-    dataset = "snap"
+    name = "snap"
     expected_sizes = (4290, 1432, 1459)
     how_to_get = "It is not openly released; ask the authors of Lu et al., ACL 2018, and convert it to IMGID files."

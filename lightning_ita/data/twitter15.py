@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from lightning_ita.data.datamodule import MNERDataModule
+from lightning_ita.data.dataset import Dataset
 
 
-class Twitter15DataModule(MNERDataModule):
+class Twitter15(Dataset):
     """Twitter-15: 4000/1000/3257 tweets. Its stray ``I-`` tags count as ``B-`` unless `labels` is ``strict``."""
 
-    dataset = "twitter15"
+    name = "twitter15"
     types = ("PER", "LOC", "ORG", "OTHER")
     expected_sizes = (4000, 1000, 3257)
     how_to_get = "UMT's authors release it: github.com/jefferyYu/UMT; lay train.txt, valid.txt and test.txt there."

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from lightning_ita.data.datamodule import MNERDataModule
+from lightning_ita.data.dataset import Dataset
 
 
-class Twitter17DataModule(MNERDataModule):
+class Twitter17(Dataset):
     """Twitter-17: 3373/723/723 tweets."""
 
-    dataset = "twitter17"
+    name = "twitter17"
     expected_sizes = (3373, 723, 723)
     how_to_get = "UMT's authors release it: github.com/jefferyYu/UMT; lay train.txt, valid.txt and test.txt there."
-    temperature = 2.0

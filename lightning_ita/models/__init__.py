@@ -1,1 +1,13 @@
-"""Encoders and models."""
+"""Systems by name: what each can be told, what it reads, and the model that tags with it."""
+
+from lightning_ita.registry import Registry
+
+# The entries are subclasses of `lightning_ita.models.options.Options`; each names its model, which is imported later.
+MODELS = Registry(
+    "system",
+    {
+        "bert-crf": "lightning_ita.models.bert_crf:BertCRFOptions",
+        "ita": "lightning_ita.models.ita:ITAOptions",
+    },
+    group="lightning_ita.models",
+)

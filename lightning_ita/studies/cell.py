@@ -4,154 +4,208 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, get_args
+from functools import cached_property
+from typing import Any
 
-from lightning_ita.contexts.kinds import parse_contexts, system_name
+from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data import DATASETS
-from lightning_ita.data.datamodule import MNERDataModule
-from lightning_ita.errors import UserError, unknown
-from lightning_ita.models.encoders import folder_digest
-from lightning_ita.models.ita import CVA, trained_views
-from lightning_ita.models.recipes import Recipe, available_precision
+from lightning_ita.data.corpus import SPLITS, Corpus
+from lightning_ita.data.dataset import Dataset
+from lightning_ita.data.source import Source
+from lightning_ita.devices import available_precision
+from lightning_ita.errors import UserError
+from lightning_ita.models.bert_crf import BertCRFOptions
+from lightning_ita.models.encoders.locating import folder_digest
+from lightning_ita.models.ita import ITAOptions
+from lightning_ita.models.options import CVA, Options, from_values, to_values
+from lightning_ita.models.recipes import Recipe, published_temperature
 
 # Raised when the meaning of a cell's fields changes, so that results from before are not taken for results from after.
 FORMAT = 2
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where data lie on this machine; no part of a cell's identity, which holds digests of the data instead.
-
-    Attributes:
-        data_dir: The folder of the data set, or the folder above it.
-        context_files: Files of contexts by kind, where they are not found by their name.
-        context_store: A store of contexts; kinds in `context_files` are not read from it.
-        context_engines: Whose contexts to take from the store, by kind, where it has several engines of one kind.
-        cache_dir: Folder that keeps the sub-tokens of words from cell to cell.
-    """
-
-    data_dir: str | None = None
-    context_files: Mapping[str, str] = field(default_factory=dict)
-    context_store: str | None = None
-    context_engines: Mapping[str, str] = field(default_factory=dict)
-    cache_dir: str | None = None
-
-
-@dataclass(frozen=True)
 class Cell:
-    """One run: what is trained on what.
+    """One run: a system, trained on a data set with one seed.
 
     Attributes:
         dataset: A name of `lightning_ita.data.DATASETS`.
-        contexts: Visual contexts of the cross-modal view; none for BERT-CRF.
-        cva: Training mode: ``off`` (one view), ``joint`` (both, no alignment), ``token`` or ``sequence``.
+        options: The system, and what it is told; ITA with captions, tags and token CVA if not given.
         encoder: ``minilm``, a folder, or a Hub id.
         seed: Seed of everything random.
         recipe: Hyper-parameters.
-        data: SHA-256 by split and kind of context, and of an ``encoder`` that is a folder; filled by `resolve`.
+        data: SHA-256 by split and kind of context, of ``images``, and of an ``encoder`` that is a folder; filled by
+            `resolve`.
+
+    Raises:
+        UserError: The data set is unknown.
     """
 
     dataset: str = "demo"
-    contexts: tuple[str, ...] = ("cap", "tag")
-    cva: CVA = "token"
+    options: Options = field(default_factory=lambda: ITAOptions(cva="token"))
     encoder: str = "minilm"
     seed: int = 1
     recipe: Recipe = field(default_factory=Recipe)
     data: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Normalises the contexts and checks the names.
-
-        Raises:
-            UserError: A data set, context or training mode is unknown, or CVA is asked for without contexts.
-        """
-        object.__setattr__(self, "contexts", parse_contexts(self.contexts))
-        if self.dataset not in DATASETS:
-            raise unknown("dataset", self.dataset, DATASETS)
-        if self.cva not in get_args(CVA):
-            raise unknown("cva", self.cva, get_args(CVA))
-        if not self.contexts and self.cva != "off":
-            raise UserError(f"cva {self.cva!r} aligns two views, but there are no contexts; give some, or cva off")
+        """Checks the data set's name and the seed."""
+        DATASETS.check(self.dataset)
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or not 0 <= self.seed < 2**32:
+            raise UserError(f"seed {self.seed!r}: expected a whole number from 0 to 4294967295")
 
     @property
     def system(self) -> str:
-        """The system's name as in the paper: ``BERT-CRF``, ``ITA-Cap`` ..."""
-        return system_name(self.contexts)
+        """The system's name in `lightning_ita.models.MODELS`."""
+        return self.options.system
+
+    @property
+    def contexts(self) -> tuple[str, ...]:
+        """Kinds of context that the system reads."""
+        return self.options.kinds
+
+    @property
+    def cva(self) -> CVA:
+        """The training mode."""
+        return self.options.training
+
+    @property
+    def title(self) -> str:
+        """The system as its paper names it: ``BERT-CRF``, ``ITA-Cap`` ..."""
+        return self.options.title
+
+    @property
+    def label(self) -> str:
+        """The name of the row it belongs to: ``ITA-Cap+CVA (token)`` ..."""
+        return self.options.label
+
+    @property
+    def published_name(self) -> str | None:
+        """The name under which others may have published a score."""
+        return self.options.published_name
 
     @property
     def trained_views(self) -> tuple[str, ...]:
         """The views the model is trained on."""
-        return trained_views(bool(self.contexts), self.cva)
+        return self.options.trained_views
 
     @property
+    def tested_views(self) -> tuple[str, ...]:
+        """The views the model is tested in."""
+        return self.options.tested_views
+
+    @property
+    def row(self) -> Hashable:
+        """What the cells of one row share: all but the seed."""
+        return self.dataset, self.options
+
+    @cached_property
     def identity(self) -> str:
         """Sixteen hexadecimal digits that stand for everything the result depends on.
 
-        A hyper-parameter that plays no part (the temperature without token CVA ...) does not change it.
+        A hyper-parameter that plays no part (the temperature without token CVA ...) does not change it; neither does
+        the path of an encoder's folder, whose content does.
         """
-        values = asdict(self)
+        recipe, data = asdict(self.recipe), dict(self.data)
         if self.cva != "token":
-            values["recipe"].pop("temperature")
+            recipe.pop("temperature")
         if self.cva not in ("token", "sequence"):
-            values["recipe"].pop("cva_weight")
+            recipe.pop("cva_weight")
         if len(self.trained_views) == 1:
-            values["recipe"].pop("cross_modal_weight")
+            recipe.pop("cross_modal_weight")
         if not self.recipe.freeze_word_embeddings:
-            values["recipe"].pop("freeze_word_embeddings")
+            recipe.pop("freeze_word_embeddings")
+        values = {"dataset": self.dataset, "seed": self.seed, "recipe": recipe, "data": data, **self.options.deciding()}
+        if self.options.has_encoder:
+            values["encoder"] = "folder" if "encoder" in data else self.encoder
         text = json.dumps({"format": FORMAT, **values}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
         """A short name for people, unique by its identity: ``twitter15-ita-cap-token-seed1-0123456789abcdef``."""
-        mode = "" if not self.contexts else f"-{self.cva}"
-        return f"{self.dataset}-{self.system.lower()}{mode}-seed{self.seed}-{self.identity}"
+        return f"{self.dataset}-{self.options.slug}-seed{self.seed}-{self.identity}"
 
-    def datamodule(self, source: Source) -> MNERDataModule:
-        """Returns the data module of this cell."""
-        recipe = self.recipe
-        module: MNERDataModule = DATASETS[self.dataset](
-            contexts=self.contexts,
-            data_dir=source.data_dir,
-            context_files=source.context_files,
-            context_store=source.context_store,
-            context_engines=source.context_engines,
-            encoder=self.encoder,
-            batch_size=recipe.batch_size,
-            token_budget=recipe.token_budget,
-            labels=recipe.labels,
-            tag_scheme=recipe.tag_scheme,
-            max_length=recipe.max_length,
-            normalise_urls=recipe.normalise_urls,
-            seed=self.seed,
-            cache_dir=source.cache_dir,
-        )
-        return module
+    def read(self, source: Source) -> Corpus:
+        """Reads the data set with the contexts that the system reads.
+
+        Raises:
+            UserError: A file is missing or malformed.
+        """
+        dataset: Dataset = DATASETS[self.dataset]()
+        return dataset.read(source, self.contexts, self.recipe.labels)
 
     def resolve(self, digests: Mapping[str, str]) -> Cell:
         """Returns the cell with its data's digests, its precision and the published temperature filled in.
 
+        Args:
+            digests: SHA-256 by split, by kind of context, and of ``images``; what the system does not read is left out.
+
         Raises:
             UserError: The cell already names other data.
         """
-        data = {name: digest for name, digest in digests.items() if name in (*self.contexts, "train", "valid", "test")}
-        if digest := folder_digest(self.encoder):
+        wanted = {*SPLITS, *self.contexts, *(("images",) if "images" in self.options.needs else ())}
+        data = {name: digest for name, digest in digests.items() if name in wanted} | dict(self.options.digests())
+        if self.options.has_encoder and (digest := folder_digest(self.encoder)):
             data["encoder"] = digest
         changed = [name for name, digest in self.data.items() if data.get(name) != digest]
         if changed:
             raise UserError(
                 f"{self.dataset}: {', '.join(changed)} changed since this cell was planned (SHA-256 differs); "
-                f"restore the data, or plan anew without its `data` entry"
+                f"restore the data, or plan again without its `data` entry"
             )
         recipe = replace(self.recipe, precision=available_precision(self.recipe.precision))
         if self.cva == "token" and recipe.temperature is None:
-            recipe = replace(recipe, temperature=DATASETS[self.dataset].temperature)
+            recipe = replace(recipe, temperature=published_temperature(self.dataset))
         return replace(self, data=data, recipe=recipe)
 
     def to_config(self) -> dict[str, Any]:
         """Returns the cell as plain values; `lightning-ita train --config` reads them back."""
-        config = asdict(self)
-        config["contexts"] = list(self.contexts)
-        return config
+        options = to_values(self.options)
+        system = options.pop("system")
+        return {
+            "dataset": self.dataset,
+            "system": system,
+            **({system: options} if options else {}),
+            "encoder": self.encoder,
+            "seed": self.seed,
+            "recipe": asdict(self.recipe),
+            "data": dict(self.data),
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Cell:
+        """Makes a cell from `to_config`'s values, or from those of versions that knew BERT-CRF and ITA alone.
+
+        Raises:
+            UserError: A name is unknown, or a value is wrong.
+        """
+        values = dict(config)
+        if "system" in values:
+            system = values.pop("system")
+            options = from_values({"system": system, **values.pop(system, {})})
+        else:
+            options = short_form(values.pop("contexts"), values.pop("cva"))
+        known = {"dataset", "encoder", "seed", "recipe", "data"}
+        if values.keys() - known:
+            raise UserError(f"{', '.join(sorted(values.keys() - known))}: not known to this version")
+        try:
+            return cls(**{**values, "options": options, "recipe": Recipe(**values.get("recipe", {}))})
+        except TypeError as error:
+            raise UserError(f"not a cell of this version: {error}") from None
+
+
+def short_form(contexts: str | Sequence[str], cva: str) -> Options:
+    """Returns BERT-CRF where there are no contexts, else ITA with them.
+
+    Raises:
+        UserError: A context or the training mode is unknown, or CVA is asked for without contexts.
+    """
+    kinds = parse_contexts(contexts)
+    if kinds:
+        return ITAOptions(cva=cva, contexts=kinds)  # type: ignore[arg-type]
+    if cva != "off":
+        raise UserError(f"cva {cva!r} aligns two views, but there are no contexts; give some, or cva off")
+    return BertCRFOptions()

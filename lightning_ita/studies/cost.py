@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
-from lightning_ita.data.datamodule import SplitSummary
-from lightning_ita.models.encoders import EncoderShape, encoder_shape
-from lightning_ita.models.ita import CROSS_MODAL, TEXT
-from lightning_ita.models.recipes import Precision, available_precision
-from lightning_ita.studies.cell import Cell, Source
+from lightning_ita.data.corpus import SPLITS, Corpus
+from lightning_ita.devices import Precision, available_precision
+from lightning_ita.models.encoders.locating import EncoderShape, encoder_shape
+from lightning_ita.models.options import VIEWS
+from lightning_ita.studies.cell import Cell
 
 # Training reaches this share of the rate of a plain matrix product; measured with MiniLM on CPU.
 SHARE_OF_MATMUL = 0.5
@@ -35,40 +35,48 @@ class Cost:
     flop: float
 
 
-def costs(cells: Sequence[Cell], source: Source) -> list[Cost]:
-    """Counts what each cell takes; cells that differ in seed alone are counted once."""
-    known: dict[tuple[str, tuple[str, ...], str], Cost] = {}
-    shapes: dict[str, EncoderShape] = {}
+def costs(cells: Sequence[Cell], corpora: Mapping[str, Corpus], cache_dir: str | None = None) -> list[Cost]:
+    """Counts what each cell takes; cells that differ in seed alone are counted once.
+
+    Args:
+        cells: The plan.
+        corpora: Its data sets, with all contexts that its cells read.
+        cache_dir: Folder that keeps the sub-tokens of words.
+    """
+    known: dict[Hashable, Cost] = {}
     for cell in cells:
-        key = (cell.dataset, cell.contexts, cell.cva)
-        if key not in known:
-            shape = shapes.setdefault(cell.encoder, encoder_shape(cell.encoder))
-            known[key] = cost(cell, source, shape)
-    return [known[cell.dataset, cell.contexts, cell.cva] for cell in cells]
+        if cell.row not in known:
+            known[cell.row] = cost(cell, corpora[cell.dataset], cache_dir)
+    return [known[cell.row] for cell in cells]
 
 
-def cost(cell: Cell, source: Source, shape: EncoderShape) -> Cost:
-    """Counts what a cell takes, by building its views."""
-    datamodule = cell.datamodule(source)
-    datamodule.setup()
-    train, valid, test = (datamodule.summary(split) for split in ("train", "valid", "test"))
-    views = {TEXT: train.text_subtokens, CROSS_MODAL: train.cross_modal_subtokens}
-    trained = cell.recipe.epochs * sum(views[view] for view in cell.trained_views)
+def cost(cell: Cell, corpus: Corpus, cache_dir: str | None = None) -> Cost:
+    """Counts what a cell takes, by making its inputs."""
+    inputs = cell.options.make_inputs(corpus.types, cell.recipe, cell.encoder, cache_dir)
+    # Sub-tokens of each split by view: a system that is not tested in a view does not read it.
+    subtokens: dict[str, dict[str, int]] = {}
+    for split in SPLITS:
+        lengths = np.array([inputs.lengths(read) for read in inputs.read(corpus.splits[split], corpus)])
+        by_view = lengths.sum(0).tolist()
+        named = VIEWS if len(by_view) == len(VIEWS) else cell.tested_views
+        subtokens[split] = dict(zip(named, by_view, strict=False))
+    epochs, tweets = cell.recipe.epochs, len(corpus.splits["train"])
+    trained = epochs * sum(subtokens["train"].get(view, 0) for view in cell.trained_views)
 
-    def both(split: SplitSummary) -> int:
-        return split.text_subtokens + (split.cross_modal_subtokens if cell.contexts else 0)
+    def tested(split: str) -> int:
+        return sum(subtokens[split].get(view, 0) for view in cell.tested_views)
 
-    evaluated = both(valid) * (cell.recipe.epochs + 1) + both(test)
-    length = trained / max(train.tweets * cell.recipe.epochs * len(cell.trained_views), 1)
-    return Cost(
-        tweets=cell.recipe.epochs * train.tweets,
-        subtokens=trained,
-        flop=shape.training_flop(trained + round(FORWARD_SHARE * evaluated), length),
-    )
+    evaluated = tested("valid") * (epochs + 1) + tested("test")
+    length = trained / max(tweets * epochs * len(cell.trained_views), 1)
+    read = trained + round(FORWARD_SHARE * evaluated)
+    flop = encoder_shape(cell.encoder).training_flop(read, length) if cell.options.has_encoder else float(read)
+    return Cost(tweets=epochs * tweets, subtokens=trained, flop=flop)
 
 
 def flop_per_second(shape: EncoderShape, precision: Precision) -> float:
     """Measures matrix products of the encoder's shape for a moment, and returns the rate training may reach."""
+    import torch
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if available_precision(precision) == "bfloat16" else torch.float32
     left = torch.ones(1024, shape.hidden, device=device, dtype=dtype)

@@ -1,42 +1,51 @@
-"""Weights & Biases as a sink: what it is told of a run. No run depends on it: it may be absent, offline or down."""
+"""Where a run is told as it goes: Lightning's loggers by name. No run depends on W&B: it may be offline or down."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import WandbLogger
-from rich.console import Console
+from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from lightning_ita.errors import UserError, unknown
 from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.names import LOGGERS, OBJECTIVE
 
-LOGGERS = ("none", "wandb")
 # How long a run waits for a server that does not answer, in seconds, before it starts and after it ended. W&B's own
 # settings; those of the user's environment win.
 PATIENCE = {"WANDB_INIT_TIMEOUT": "30", "WANDB_FINISH_TIMEOUT": "60"}
-# What the best epoch is chosen by, and what a sweep must name.
-OBJECTIVE = "dev/f1"
+# What each logger needs, and the extra that brings it.
+PACKAGES = {
+    "wandb": ("wandb", "sweeps"),
+    "tensorboard": ("tensorboard", "loggers"),
+    "mlflow": ("mlflow", "loggers"),
+}
+Say = Callable[[str], None]
+
+
+def say(text: str) -> None:
+    """Prints a warning where it does not mix with tables."""
+    print(text, file=sys.stderr)
 
 
 class ForgivingLogger(WandbLogger):
     """A W&B logger that gives up, and says so, where W&B fails, instead of ending the run."""
 
     failed = False
-    console: Console
+    say: Say
 
     @contextmanager
     def forgiving(self) -> Iterator[None]:
-        """Where W&B fails in what stands below, says so once and tells it no more epochs."""
+        """Where W&B fails in the body, says so once and tells it no more epochs."""
         try:
             yield
         except Exception as error:
             if not self.failed:
-                text = f"warning: W&B failed ({first_line(error)}); the run goes on without it"
-                self.console.print(text, markup=False, soft_wrap=True)
+                self.say(f"warning: W&B failed ({first_line(error)}); the run goes on without it")
             self.failed = True
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -50,14 +59,14 @@ class Tracker:
     """What is told of one run; with no logger, nothing.
 
     Args:
-        logger: Lightning's logger for W&B; ``None`` where the run is not tracked.
+        logger: One of Lightning's loggers; ``None`` where the run is not tracked.
     """
 
-    def __init__(self, logger: ForgivingLogger | None = None):
+    def __init__(self, logger: Logger | None = None):
         self.logger = logger
 
     def record(self, metrics: Mapping[str, Any], epochs: bool = False) -> None:
-        """Tells the scores of a finished run: a table of every split and view, and test in the run's summary.
+        """Tells the scores of a finished run: test in every view, and the best epoch's score on valid.
 
         Args:
             metrics: What `run_cell` returned.
@@ -67,59 +76,96 @@ class Tracker:
             return
         if epochs:
             for epoch, values in enumerate(metrics["history"], start=1):
-                self.logger.log_metrics({**values, "epoch": epoch})
-        rows = [[split, view, *scores.values()] for split in ("dev", "test") for view, scores in metrics[split].items()]
+                self.logger.log_metrics({**values, "epoch": epoch}, step=None if self._wandb else epoch)
         test = {f"test/{view}/{name}": value for view, of in metrics["test"].items() for name, value in of.items()}
         # The chosen epoch's, not the last one's.
         best = {OBJECTIVE: max(epoch[OBJECTIVE] for epoch in metrics["history"]), "best_epoch": metrics["best_epoch"]}
-        with self.logger.forgiving():
+        if self._wandb is None:
+            self.logger.log_metrics(test | best, step=metrics["best_epoch"])
+            self.logger.save()
+            return
+        rows = [
+            [split, view, *scores.values()] for split in ("valid", "test") for view, scores in metrics[split].items()
+        ]
+        with self._wandb.forgiving():
             names = list(next(iter(metrics["test"].values())))
-            self.logger.log_table("scores", ["split", "view", *names], rows)
-            self.logger.experiment.summary.update(test | best)
+            self._wandb.log_table("scores", ["split", "view", *names], rows)
+            self._wandb.experiment.summary.update(test | best)
+
+    @property
+    def _wandb(self) -> ForgivingLogger | None:
+        return self.logger if isinstance(self.logger, ForgivingLogger) else None
 
 
 @contextmanager
-def tracking(name: str, cell: Cell, out: Path, console: Console) -> Iterator[Tracker]:
-    """Opens a run of W&B for a cell, and closes it: as failed where the body raises.
+def tracking(name: str, cell: Cell, out: Path, say: Say = say) -> Iterator[Tracker]:
+    """Opens a logger for a cell, and closes it: as failed where the body raises.
 
     Args:
         name: One of `LOGGERS`.
         cell: What is run, with its data and defaults resolved.
-        out: The folder in which W&B keeps its own, ``wandb/``.
-        console: Where to say that W&B cannot be reached.
+        out: The folder in which the logger keeps its files: ``wandb/``, ``logs/`` or ``mlruns/`` there.
+        say: Told that W&B cannot be reached.
 
     Raises:
-        UserError: The logger is unknown, or W&B is not installed.
+        UserError: The logger is unknown, or its package is not installed.
+    """
+    check_logger(name)
+    logger = None if name == "none" else _open(name, cell, out, say)
+    status = "failed"
+    try:
+        yield Tracker(logger)
+        status = "success"
+    finally:
+        if isinstance(logger, ForgivingLogger):
+            with logger.forgiving():
+                logger.experiment.finish(exit_code=status == "failed")
+        elif logger is not None:
+            logger.finalize(status)
+
+
+def check_logger(name: str) -> None:
+    """Checks that there is a logger of this name, and that its package is installed.
+
+    Raises:
+        UserError: There is none, or it is not; says how to get it.
     """
     if name not in LOGGERS:
         raise unknown("logger", name, LOGGERS)
-    if name == "none":
-        yield Tracker()
+    package, extra = PACKAGES.get(name, (None, None))
+    if package is None:
         return
-    logger = _open(cell, out, console)
-    if logger is None:
-        yield Tracker()
-        return
-    status = 1
     try:
-        yield Tracker(logger)
-        status = 0
-    finally:
-        with logger.forgiving():
-            logger.experiment.finish(exit_code=status)
-
-
-def _open(cell: Cell, out: Path, console: Console) -> ForgivingLogger | None:
-    try:
-        import wandb
+        __import__(package)
     except ImportError as error:
         raise UserError(
-            f"--logger wandb needs the package wandb, which cannot be imported ({error}); "
-            "`pip install lightning_ita[sweeps]` brings it"
+            f"--logger {name} needs the package {package}, which cannot be imported ({error}); "
+            f"`pip install lightning-ita[{extra}]` brings it"
         ) from None
+
+
+def _open(name: str, cell: Cell, out: Path, say: Say) -> Logger | None:
+    out.mkdir(parents=True, exist_ok=True)
+    if name == "wandb":
+        return _open_wandb(cell, out, say)
+    logger: Logger
+    if name == "csv":
+        logger = CSVLogger(out, "logs", cell.name)
+    elif name == "tensorboard":
+        logger = TensorBoardLogger(out, "logs", cell.name, default_hp_metric=False)
+    else:
+        address = os.environ.get("MLFLOW_TRACKING_URI", f"file:{out / 'mlruns'}")
+        experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "lightning_ita")
+        logger = MLFlowLogger(experiment, cell.name, address)
+    logger.log_hyperparams(arguments_of(cell))
+    return logger
+
+
+def _open_wandb(cell: Cell, out: Path, say: Say) -> ForgivingLogger | None:
+    import wandb
+
     for variable, seconds in PATIENCE.items():
         os.environ.setdefault(variable, seconds)
-    out.mkdir(parents=True, exist_ok=True)
     for mode in (None, "offline"):
         logger = ForgivingLogger(
             name=cell.name,
@@ -128,12 +174,12 @@ def _open(cell: Cell, out: Path, console: Console) -> ForgivingLogger | None:
             mode=mode,
             settings=wandb.Settings(console="off"),  # what is printed is for the terminal
         )
-        logger.console = console
+        logger.say = say
         try:
             config = logger.experiment.config
         except wandb.Error as error:
             then = "kept on disk; `wandb sync` sends it later" if mode is None else "not tracked"
-            console.print(f"warning: W&B: {first_line(error)}; this run is {then}", markup=False, soft_wrap=True)
+            say(f"warning: W&B: {first_line(error)}; this run is {then}")
             continue
         # What an agent has set is locked, and the same.
         config.update({key: value for key, value in arguments_of(cell).items() if key not in config})
@@ -145,7 +191,9 @@ def arguments_of(cell: Cell) -> dict[str, Any]:
     """Returns a cell's values under the names of the arguments of ``experiments.train``, as sweeps name them."""
     config = cell.to_config()
     recipe = {f"recipe.{name}": value for name, value in config.pop("recipe").items()}
-    return config | recipe | {"contexts": ",".join(cell.contexts) or "none", "system": cell.system}
+    own = {f"{cell.system}.{name}": value for name, value in config.pop(cell.system, {}).items()}
+    short = {"contexts": ",".join(cell.contexts) or "none", "cva": cell.cva}
+    return config | recipe | own | short | {"label": cell.label}
 
 
 def first_line(error: BaseException) -> str:

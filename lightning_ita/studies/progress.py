@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lightning_ita.models.ita import VIEWS
+from lightning_ita.models.options import VIEWS
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.study import Result
 
@@ -83,8 +83,8 @@ class StudyProgress:
 
 def describe(cell: Cell) -> str:
     """Names a cell for people."""
-    mode = "" if not cell.contexts or cell.cva == "off" else f", {cell.cva}"
-    return f"{cell.dataset} {cell.system}{mode}, seed {cell.seed}"
+    mode = "" if cell.cva == "off" else f", {cell.cva}"
+    return f"{cell.dataset} {cell.title}{mode}, seed {cell.seed}"
 
 
 def outcome(result: Result) -> str:

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
+from collections.abc import Collection
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from lightning_ita.data import DATASETS
+from lightning_ita.models import MODELS
 
 # The packages a result depends on.
 PACKAGES = ("torch", "pytorch-lightning", "transformers", "tokenizers", "torchmetrics", "numpy")
-# The packages of this project, and the folder they lie in.
-OWN, ROOT = ("lightning_ita",), Path(__file__).parents[2]
+# This project's package, and the folder it lies in.
+ROOT_PACKAGE, ROOT = "lightning_ita", Path(__file__).parents[2]
+# Modules that a run may import and that decide no result that its identity does not know of already.
+DECIDING_NOTHING = (
+    "lightning_ita.demo",  # makes data, whose digests are in the identity; so do ...
+    "lightning_ita.contexts.engines",
+    "lightning_ita.models.presets",  # hyper-parameters, whose values are in the identity
+    "lightning_ita.studies.loggers",
+    "lightning_ita.studies.progress",
+    "lightning_ita.commands",
+)
+# Packages whose module holds names alone: that a system or a data set was added changes no result of another.
+NAMES_ALONE = ("lightning_ita", "lightning_ita.data", "lightning_ita.models")
 
 
 def packages() -> dict[str, str]:
@@ -23,31 +37,40 @@ def packages() -> dict[str, str]:
 
 
 @cache
-def code_digest(dataset: str) -> str:
-    """Digests the code that decides the result of a cell: all modules of this project that its run imports.
+def code_digest(dataset: str, system: str) -> str:
+    """Digests the code that decides the result of a cell: the modules that its run imports, less `DECIDING_NOTHING`.
 
-    Comments, docstrings and layout do not count, and neither do modules that only make data (the engines behind the
-    contexts; the demo corpus, for other data sets), because a cell's identity holds the digests of its data.
+    Comments, docstrings and layout do not count.
 
     Args:
         dataset: The cell's data set, whose module is imported by name.
+        system: The cell's system, whose modules are imported by name; another package's are digested too.
 
     Returns:
         A SHA-256 in hexadecimal, the same for every Python version.
     """
-    modules = run_modules(dataset)
-    text = repr([(name, _essence(ast.parse(modules[name].read_bytes()))) for name in sorted(modules)])
+    modules = run_modules(dataset, system)
+    text = repr([(name, _essence_of(modules[name])) for name in sorted(modules)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def run_modules(dataset: str) -> dict[str, Path]:
-    """Returns the modules of this project, by name, that the run of a cell on `dataset` imports, directly or not."""
+def run_modules(dataset: str, system: str) -> dict[str, Path]:
+    """Returns the modules, by name, that decide the result of a system on a data set.
+
+    These are the modules of this project, and of the package that the system comes from, that the run imports,
+    directly or not.
+    """
+    options = MODELS[system]
+    named = [MODELS.path(system), DATASETS.path(dataset), options.tagger, options.inputs]
+    waiting = ["lightning_ita.studies.run", *(path.partition(":")[0] for path in named)]
+    roots = {ROOT_PACKAGE, *(name.partition(".")[0] for name in waiting)}
     found: dict[str, Path] = {}
-    waiting = ["lightning_ita.studies.run", DATASETS.entries[dataset].partition(":")[0]]
     while waiting:
         name = waiting.pop()
-        path = _source(name)
-        if path is None or name in found:
+        if name in found or any(name == left or name.startswith(f"{left}.") for left in DECIDING_NOTHING):
+            continue
+        path = _source(name, roots)
+        if path is None:
             continue
         found[name] = path
         waiting.append(name.rpartition(".")[0])  # importing a module runs its packages first
@@ -56,15 +79,28 @@ def run_modules(dataset: str) -> dict[str, Path]:
                 waiting += [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module:
                 waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return found
+    return {name: path for name, path in found.items() if name not in NAMES_ALONE}
 
 
-def _source(module: str) -> Path | None:
-    """Returns the file of a module of this project; ``None`` for other modules and for what is no module."""
-    if module.partition(".")[0] not in OWN:
+def _source(module: str, roots: Collection[str]) -> Path | None:
+    """Returns the file of a module of one of the `roots`; ``None`` for other modules and for what is no module."""
+    root = module.partition(".")[0]
+    if root not in roots:
         return None
-    path = ROOT / module.replace(".", "/")
+    if root == ROOT_PACKAGE:
+        place = ROOT
+    else:  # another package's; it has been imported, by the registry
+        file = getattr(sys.modules.get(root), "__file__", None)
+        if file is None:
+            return None
+        place = Path(file).parent if Path(file).name != "__init__.py" else Path(file).parents[1]
+    path = place / module.replace(".", "/")
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+@cache
+def _essence_of(path: Path) -> Any:
+    return _essence(ast.parse(path.read_bytes()))
 
 
 def _essence(node: Any) -> Any:

@@ -78,7 +78,7 @@ class Checkpoints(Callback):
         device: What it runs on, for the record.
 
     Attributes:
-        best_epoch: The epoch with the greatest ``dev/f1``, counted from 0.
+        best_epoch: The epoch with the greatest ``valid/f1``, counted from 0.
         devices: What each part of the run was run on: the step it began at, and the device.
     """
 
@@ -163,7 +163,7 @@ class Checkpoints(Callback):
         self._logged = {}
         # Gradients that are being accumulated are in no checkpoint; after the last step the epoch's end saves.
         whole = (step + 1) % trainer.accumulate_grad_batches == 0 and step + 1 < trainer.num_training_batches
-        if whole and self._due():
+        if whole and (self._due() or trainer.received_sigterm):
             self._batches = step + 1
             self._logged = {name: result.metric_state for name, result in results.items()}
             self._save(trainer)
@@ -171,13 +171,13 @@ class Checkpoints(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keeps the weights if the epoch is the best one; saves the state if it is time."""
-        f1 = trainer.callback_metrics["dev/f1"].item()
+        f1 = trainer.callback_metrics["valid/f1"].item()
         if f1 > self.best_f1:
             self.best_f1, self.best_epoch = f1, trainer.current_epoch
             trainer.save_checkpoint(self.best, weights_only=True)
             self._remove_weights()
         self._batches = 0
-        if self._due():
+        if self._due() or trainer.received_sigterm:
             self._save(trainer)
 
     def _due(self) -> bool:

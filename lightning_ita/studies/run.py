@@ -8,13 +8,13 @@ import json
 import logging
 import os
 import platform
-import resource
 import shutil
 import signal
+import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -25,31 +25,32 @@ import torch
 import yaml
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers.utils import logging as transformers_logging
 
 import lightning_ita
-from lightning_ita.data.corpus import SPLITS
+from lightning_ita.data.corpus import SPLITS, Corpus
 from lightning_ita.data.datamodule import MNERDataModule
+from lightning_ita.data.source import Source
+from lightning_ita.errors import Terminated
 from lightning_ita.files import write_text
 from lightning_ita.metrics import EntityF1
-from lightning_ita.models.encoders import checkpoint_activations, load_encoder
-from lightning_ita.models.ita import ITA, TEXT
-from lightning_ita.studies.cell import Cell, Source
+from lightning_ita.models.tagger import Tagger
+from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.provenance import code_digest, packages
 from lightning_ita.studies.resume import Checkpoints, History, StepSeeds, WholeFiles, read_checkpoint
+from lightning_ita.studies.study import CONFIG, ENVIRONMENT, METRICS, part_of
 from lightning_ita.tags import LabelConvention, bio_tags
-
-CONFIG, METRICS, ENVIRONMENT = "config.yaml", "metrics.json", "environment.json"
 
 
 def run_cell(
     cell: Cell,
     folder: Path,
     source: Source | None = None,
-    datamodule: MNERDataModule | None = None,
+    corpus: Corpus | None = None,
     callbacks: Sequence[Callback] = (),
     keep_checkpoint: bool = False,
     logger: Logger | None = None,
@@ -65,8 +66,8 @@ def run_cell(
         cell: What to run.
         folder: Where the results go; must not exist.
         source: Where the data lie.
-        datamodule: The cell's data module, where it is at hand already.
-        callbacks: Further Lightning callbacks: progress, pruning, loggers.
+        corpus: The cell's corpus, where it has been read already.
+        callbacks: Further Lightning callbacks: progress, pruning.
         keep_checkpoint: Whether the best epoch's weights stay, as ``best.ckpt``.
         logger: A Lightning logger that is told each epoch's losses and scores.
         test: Whether test is tagged and scored; not where hyper-parameters are still chosen.
@@ -77,28 +78,26 @@ def run_cell(
     Raises:
         UserError: The data changed since the cell was planned, the encoder cannot be read, or the loss became NaN.
         OSError: The folder cannot be written, or the disk is full; started again, the run goes on.
+        Terminated: The process was told to end (SIGTERM); a checkpoint was saved.
     """
     started = time.time()
     keep_freed_memory()
-    datamodule = datamodule or cell.datamodule(source or Source())
-    cell = cell.resolve(datamodule.corpus.digests)
+    source = source or Source()
+    corpus = corpus or cell.read(source)
+    cell = cell.resolve(corpus.digests)
     part, result = part_of(folder), part_of(folder) / "result"
     if result.exists():
         shutil.rmtree(result)
     result.mkdir(parents=True)
     write_text(result / CONFIG, yaml.safe_dump(cell.to_config(), sort_keys=False))
-    made_with = {"code": code_digest(cell.dataset), **packages()}
+    made_with = {"code": code_digest(cell.dataset, cell.system), **packages()}
     checkpoints = Checkpoints(part, made_with, device())
 
-    with quiet(), keyboard_interrupts():
+    with quiet(), signals():
         pl.seed_everything(cell.seed, verbose=False)
+        datamodule = make_datamodule(cell, corpus, source.cache_dir)
         datamodule.setup()
-        encoder = load_encoder(cell.encoder)
-        if cell.recipe.gradient_checkpointing:
-            checkpoint_activations(encoder)
-        if cell.recipe.compile:
-            encoder.compile(dynamic=True)
-        model = ITA(encoder, datamodule.tag_set, cell.recipe, bool(cell.contexts), cell.cva)
+        model = cell.options.make_tagger(corpus.types, cell.recipe, cell.encoder)
         history = History()
         trainer = make_trainer(cell, [history, StepSeeds(cell.seed), checkpoints, *callbacks], logger)
         trainer.fit(model, datamodule, ckpt_path=checkpoints.resumable(), weights_only=True)
@@ -108,20 +107,21 @@ def run_cell(
         scores = {split: evaluate(trainer, model, datamodule, split, result) for split in splits}
 
     metrics = {
-        "system": cell.system,
+        "version": 2,
+        "system": cell.title,
+        "label": cell.label,
+        "types": list(corpus.types),
         "test": scores.get("test", {}),
-        "dev": scores["valid"],
+        "valid": scores["valid"],
         "best_epoch": checkpoints.best_epoch + 1,
         "history": history.epochs,
-        "splits": {split: asdict(datamodule.summary(split)) for split in SPLITS},
-        "contexts": {kind: contexts.source for kind, contexts in datamodule.corpus.contexts.items()},
+        "splits": {split: split_summary(datamodule, split) for split in SPLITS},
+        "contexts": {kind: corpus.contexts[kind].source for kind in cell.contexts},
         "context_engines": {
-            kind: dict(contexts.provenance)
-            for kind, contexts in datamodule.corpus.contexts.items()
-            if contexts.provenance
+            kind: dict(corpus.contexts[kind].provenance) for kind in cell.contexts if corpus.contexts[kind].provenance
         },
-        "release": datamodule.corpus.release,
-        "warnings": list(datamodule.corpus.warnings),
+        "release": corpus.release,
+        "warnings": list(corpus.warnings),
         "training_seconds": round(training_seconds, 2),
         "seconds": round(checkpoints.seconds, 2),
     }
@@ -137,9 +137,30 @@ def run_cell(
     return metrics
 
 
-def part_of(folder: Path) -> Path:
-    """Returns where the run that will fill `folder` keeps its checkpoints until then."""
-    return folder.with_name(f".{folder.name}.part")
+def make_datamodule(cell: Cell, corpus: Corpus, cache_dir: str | None = None) -> MNERDataModule:
+    """Returns the data module of a cell.
+
+    Args:
+        cell: The cell.
+        corpus: Its corpus.
+        cache_dir: Folder that keeps the sub-tokens of words from cell to cell.
+    """
+    recipe = cell.recipe
+    return MNERDataModule(
+        cell.dataset,
+        batch_size=recipe.batch_size,
+        token_budget=recipe.token_budget,
+        labels=recipe.labels,
+        seed=cell.seed,
+        inputs=cell.options.make_inputs(corpus.types, recipe, cell.encoder, cache_dir),
+        corpus=corpus,
+    )
+
+
+def split_summary(datamodule: MNERDataModule, split: str) -> dict[str, Any]:
+    """Returns what became of a split on its way to batches, as one flat record."""
+    summary = asdict(datamodule.summary(split))
+    return summary | summary.pop("counts")
 
 
 def make_trainer(cell: Cell, callbacks: Sequence[Callback], logger: Logger | None = None) -> pl.Trainer:
@@ -152,7 +173,8 @@ def make_trainer(cell: Cell, callbacks: Sequence[Callback], logger: Logger | Non
         accelerator="auto",
         devices=1,
         callbacks=list(callbacks),
-        plugins=[WholeFiles()],
+        # Not Slurm's environment, even inside an allocation: a cell is one process, whatever --ntasks says.
+        plugins=[WholeFiles(), LightningEnvironment()],
         enable_checkpointing=False,
         logger=logger or False,
         log_every_n_steps=1 if logger else None,  # nothing is logged by step; more steps than an epoch has would warn
@@ -164,7 +186,7 @@ def make_trainer(cell: Cell, callbacks: Sequence[Callback], logger: Logger | Non
 
 
 def evaluate(
-    trainer: pl.Trainer, model: ITA, datamodule: MNERDataModule, split: str, folder: Path
+    trainer: pl.Trainer, model: Tagger, datamodule: MNERDataModule, split: str, folder: Path
 ) -> dict[str, dict[str, float]]:
     """Tags a split in every tested view, writes ``predictions.<split>.jsonl``, and scores it.
 
@@ -182,11 +204,13 @@ def evaluate(
             tagged[tweet_id] = {view: [tag for tag in tags[row].tolist() if tag >= 0] for view, tags in views.items()}
     lines, gold = [], []
     predicted: dict[str, list[list[int]]] = {view: [] for view in model.tested_views}
+    kinds = datamodule.inputs.kinds
     for tweet in datamodule.corpus.splits[split]:
         gold.append([names.index(tag) for tag in tweet.tags])
         line: dict[str, Any] = {"tweet": tweet.id, "words": tweet.words, "gold": tweet.tags}
-        if model.tested_views != (TEXT,):
-            line["contexts"] = datamodule.corpus.texts(tweet.id)
+        if kinds:
+            texts = datamodule.corpus.texts(tweet.id)
+            line["contexts"] = {kind: said for kind, said in texts.items() if kind in kinds}
         for view, tags in tagged[tweet.id].items():
             tags += [0] * (len(tweet.tags) - len(tags))  # words beyond the encoder's length are tagged O
             predicted[view].append(tags)
@@ -248,10 +272,20 @@ def environment(started: float, checkpoints: Checkpoints) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if cuda else None,
         "trained_on": checkpoints.devices,
-        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_memory_mib": peak_memory_mib(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def peak_memory_mib() -> int | None:
+    """Returns the most memory this process has held, in MiB; ``None`` on Windows, which does not say."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
 
 
 def device() -> str:
@@ -297,16 +331,26 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def keyboard_interrupts() -> Iterator[None]:
-    """Lets Ctrl-C through: Lightning turns it into a silent exit, and leaves the process deaf to the next one."""
+def signals() -> Iterator[None]:
+    """Lets Ctrl-C and SIGTERM through, which Lightning turns into silent exits.
+
+    On SIGTERM, as Slurm sends it, the step in hand ends, `Checkpoints` saves, and `Terminated` is raised.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
+        Terminated: SIGTERM came.
+    """
     in_main_thread = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
+    handlers: Mapping[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if in_main_thread:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # else Lightning calls ours in the middle of a step
     try:
         yield
     except SIGTERMException:
-        raise
+        raise Terminated from None
     except SystemExit:
         raise KeyboardInterrupt from None
     finally:
         if in_main_thread:
-            signal.signal(signal.SIGINT, handler)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)

@@ -7,15 +7,16 @@ import pytest
 from benchmarks import fidelity, scaling, train
 from lightning_ita.data import DATASETS
 from lightning_ita.data.demo import generated
+from lightning_ita.data.source import Source
 from lightning_ita.demo import DemoConfig
 from lightning_ita.models.recipes import Recipe
-from lightning_ita.studies.cell import Cell, Source
+from lightning_ita.studies.cell import Cell, short_form
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tiny_encoder: str) -> train.Workload:
     config = DemoConfig(train=24, valid=60, test=8)
-    monkeypatch.setattr(DATASETS["demo"], "read", lambda self: generated(config, self.contexts))
+    monkeypatch.setattr(DATASETS["demo"], "read", lambda self, source, kinds=(), labels="repair": generated(config, tuple(kinds)))
     return train.Workload(encoder=tiny_encoder, batch_size=4)
 
 
@@ -40,7 +41,7 @@ def test_growth_and_utilisation_run_on_a_cpu(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_the_plain_loop_learns_and_is_scored_in_both_views(small: train.Workload, tmp_path: Path) -> None:
-    cell = Cell("demo", ("cap",), "token", small.encoder, recipe=Recipe(epochs=1, batch_size=8))
+    cell = Cell("demo", short_form("cap", "token"), small.encoder, recipe=Recipe(epochs=1, batch_size=8))
     f1 = fidelity.plain_f1(cell, Source())
     assert set(f1) == {"T", "I+T"}
     assert all(0 <= value <= 100 for value in f1.values())

@@ -17,7 +17,7 @@ import yaml
 from lightning_ita.commands import ablate, train
 from lightning_ita.commands.cli import guard
 from lightning_ita.demo import DemoConfig, write
-from lightning_ita.models.ita import ITA
+from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies import run
 from lightning_ita.studies.published import counterpart, published
 
@@ -54,7 +54,7 @@ def test_a_study_is_planned_run_and_never_run_again(
     assert all(row in first for row in rows)
 
     tables = {name: (tmp_path / "out" / name).read_bytes() for name in ("table.md", "table.csv", "cells.csv")}
-    monkeypatch.setattr(ITA, "training_step", lambda *_: pytest.fail("a finished cell was trained again"))
+    monkeypatch.setattr(Tagger, "training_step", lambda *_: pytest.fail("a finished cell was trained again"))
     assert ablate.main(command) == 0
     again = capsys.readouterr().out
     assert again[again.index("demo") :] in first
@@ -141,12 +141,12 @@ def fail(argv: list[str]) -> None:
 def test_a_cell_whose_loss_is_no_number_leaves_a_gap(
     study: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    loss = ITA.loss
+    loss = Tagger.loss
 
-    def diverges(self: ITA, losses: object) -> object:
+    def diverges(self: Tagger, losses: object) -> object:
         return loss(self, losses) * (float("nan") if self.cva == "token" else 1.0)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ITA, "loss", diverges)
+    monkeypatch.setattr(Tagger, "loss", diverges)
     assert ablate.main([*study, "--contexts=cap", "--seeds=1"]) == 1
     shown = capsys.readouterr().out
     assert "failed: demo ITA-Cap, token, seed 1: the loss became nan in epoch 1, step 1" in shown
@@ -156,7 +156,7 @@ def test_a_cell_whose_loss_is_no_number_leaves_a_gap(
     assert "NonFiniteLossError" in log.read_text(encoding="utf-8")
     assert str(log) in shown
 
-    monkeypatch.setattr(ITA, "loss", loss)
+    monkeypatch.setattr(Tagger, "loss", loss)
     assert ablate.main([*study, "--contexts=cap", "--seeds=1"]) == 1
     assert "1 cells failed; --retry-failed runs them again" in capsys.readouterr().out
     assert ablate.main([*study, "--contexts=cap", "--seeds=1", "--retry-failed"]) == 0

@@ -14,10 +14,11 @@ from lightning_ita.commands import ablate, align, train
 from lightning_ita.commands.cli import guard
 from lightning_ita.contexts.jsonl import read_contexts
 from lightning_ita.contexts.store import ContextStore
-from lightning_ita.data.custom import CustomDataModule
-from lightning_ita.data.demo import DemoDataModule
+from lightning_ita.data.custom import Custom
+from lightning_ita.data.demo import Demo
+from lightning_ita.data.source import Source
 from lightning_ita.errors import UserError
-from lightning_ita.studies.cell import Cell, Source
+from lightning_ita.studies.cell import Cell, short_form
 from tests.conftest import write_corpus
 from tests.contexts.fakes import SizeAndColour, draw
 
@@ -200,8 +201,8 @@ def test_a_study_reads_the_store_and_says_whose_contexts_it_had(
     # The same texts out of a file are the same cell.
     exported = tmp_path / "exported.jsonl"
     run(store, "--export", f"ocr={exported}")
-    files = CustomDataModule(["ocr"], str(corpus), {"ocr": str(exported)}).corpus
-    stored = CustomDataModule(["ocr"], str(corpus), context_store=str(store)).corpus
+    files = Custom().read(Source(str(corpus), {"ocr": str(exported)}), ["ocr"])
+    stored = Custom().read(Source(str(corpus), context_store=str(store)), ["ocr"])
     with ContextStore(store, readonly=True) as opened:
         everything = opened.contexts("ocr").sha256
     assert everything == files.digests["ocr"]
@@ -214,8 +215,8 @@ def test_a_study_reads_the_store_and_says_whose_contexts_it_had(
         "--tweets",
         *(corpus / f"{split}.txt" for split in ("train", "valid", "test")),
     )
-    files = CustomDataModule(["ocr"], str(corpus), {"ocr": str(exported)}).corpus
-    cell = Cell("custom", ("ocr",), "off", tiny_encoder)
+    files = Custom().read(Source(str(corpus), {"ocr": str(exported)}), ["ocr"])
+    cell = Cell("custom", short_form("ocr", "off"), tiny_encoder)
     assert cell.resolve(files.digests).identity == cell.resolve(stored.digests).identity
 
     assert train.main([*common, "--contexts=tag", "--cva=off", f"--out={out}", f"--context-store={store}"]) == 0
@@ -226,7 +227,7 @@ def test_a_store_of_several_engines_asks_which(images: Path, store: Path, tmp_pa
     run(store, "--images", images, "--kinds=ocr")
     run(store, "--images", images, "--kinds=ocr", "--options", "ocr.words=2", "--limit=1")
     source = Source(str(corpus), context_store=str(store))
-    cell = Cell("custom", ("ocr",), "off")
+    cell = Cell("custom", short_form("ocr", "off"))
     with pytest.raises(UserError, match="several engines; choose one"):
         _ = cell.datamodule(source).corpus
     with ContextStore(store) as opened:
@@ -237,14 +238,14 @@ def test_a_store_of_several_engines_asks_which(images: Path, store: Path, tmp_pa
     with pytest.raises(UserError, match="has read none of the images of custom"):
         _ = cell.datamodule(other).corpus
     with pytest.raises(UserError, match=r"no cap contexts \(it has ocr\)"):
-        _ = Cell("custom", ("cap",), "off").datamodule(source).corpus
+        _ = Cell("custom", short_form("cap", "off")).read(source)
 
 
 def test_the_generated_demo_takes_a_store_too(store: Path, tmp_path: Path) -> None:
-    ids = [tweet.id for tweet in DemoDataModule().corpus.splits["train"][:3]]
+    ids = [tweet.id for tweet in Demo().read(Source()).splits["train"][:3]]
     for image in ids:
         draw(tmp_path / "images" / f"{image}.png")
     run(store, "--images", tmp_path / "images", "--kinds=ocr")
-    corpus = DemoDataModule(["ocr"], context_store=str(store)).corpus
+    corpus = Demo().read(Source(context_store=str(store)), ["ocr"])
     assert set(corpus.contexts["ocr"].texts) == set(ids)
     assert any("has not read" in warning for warning in corpus.warnings)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lightning_ita import __version__, commands
-from lightning_ita.models.recipes import RECIPES
+from lightning_ita.models.presets import RECIPES
 
 
 def stopped(argv: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

@@ -7,14 +7,19 @@ import pytest
 
 from lightning_ita.data import DATASETS
 from lightning_ita.data.corpus import SPLITS
-from lightning_ita.data.custom import CustomDataModule
-from lightning_ita.data.demo import DemoDataModule, generated
+from lightning_ita.data.custom import Custom
+from lightning_ita.data.datamodule import CustomDataModule, MNERDataModule
+from lightning_ita.data.demo import Demo, generated
 from lightning_ita.data.releases import KNOWN_SPLITS
-from lightning_ita.data.snap import SNAPDataModule
-from lightning_ita.data.twitter15 import Twitter15DataModule
-from lightning_ita.data.twitter17 import Twitter17DataModule
+from lightning_ita.data.snap import SNAP
+from lightning_ita.data.source import Source
+from lightning_ita.data.twitter15 import Twitter15
+from lightning_ita.data.twitter17 import Twitter17
 from lightning_ita.demo import DemoConfig, write
 from lightning_ita.errors import UserError
+from lightning_ita.models.bert_crf import BertCRFOptions
+from lightning_ita.models.ita import ITAOptions
+from lightning_ita.models.recipes import Recipe
 from tests.conftest import SHARED, write_corpus
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="development data is not beside the checkout")
@@ -33,7 +38,7 @@ def contexts_file(folder: Path, name: str, texts: dict[str, list[str]]) -> Path:
     ("labels", "mentions"), [("repair", (6352, 1594, 5207)), ("strict", None)], ids=["repair", "strict"]
 )
 def test_twitter15_counts_as_the_field_does(labels: str, mentions: tuple[int, ...] | None) -> None:
-    corpus = Twitter15DataModule(data_dir=str(SHARED), labels=labels).corpus  # type: ignore[arg-type]
+    corpus = Twitter15().read(Source(str(SHARED)), labels=labels)  # type: ignore[arg-type]
     assert [len(corpus.splits[split]) for split in SPLITS] == [4000, 1000, 3257]
     starts = tuple(sum(t[0] == "B" for tweet in corpus.splits[s] for t in tweet.tags) for s in SPLITS)
     if mentions:
@@ -51,7 +56,7 @@ def test_twitter15_counts_as_the_field_does(labels: str, mentions: tuple[int, ..
 
 @needs_shared
 def test_twitter17_is_recognised_and_its_broken_captions_are_reported() -> None:
-    corpus = Twitter17DataModule(contexts=["cap"], data_dir=str(SHARED)).corpus
+    corpus = Twitter17().read(Source(str(SHARED)), ["cap"])
     assert corpus.release == "UMT"
     starts = [sum(t[0] == "B" for tweet in corpus.splits[s] for t in tweet.tags) for s in SPLITS]
     assert starts == [6049, 1324, 1351]
@@ -67,7 +72,7 @@ def test_known_splits_are_three_a_corpus() -> None:
 def test_equal_and_unknown_splits_are_reported(tmp_path: Path) -> None:
     same = "IMGID:1\nKobe\tB-PER\n"
     folder = write_corpus(tmp_path / "twitter17", valid=same, test=same)
-    warnings = Twitter17DataModule(data_dir=str(folder)).corpus.warnings
+    warnings = Twitter17().read(Source(str(folder))).warnings
     assert any("valid and test are the same file" in warning for warning in warnings)
     assert any("not a release known here" in warning for warning in warnings)
     assert any("1/1/1 tweets" in warning and "3373/723/723" in warning for warning in warnings)
@@ -75,7 +80,7 @@ def test_equal_and_unknown_splits_are_reported(tmp_path: Path) -> None:
 
 def test_snap_reads_files_of_the_format_and_says_what_it_expected(tmp_path: Path) -> None:
     write_corpus(tmp_path / "snap")
-    assert any("4290/1432/1459" in warning for warning in SNAPDataModule(data_dir=str(tmp_path)).corpus.warnings)
+    assert any("4290/1432/1459" in warning for warning in SNAP().read(Source(str(tmp_path))).warnings)
 
 
 def test_a_corpus_of_ones_own_brings_its_types(tmp_path: Path) -> None:
@@ -83,21 +88,21 @@ def test_a_corpus_of_ones_own_brings_its_types(tmp_path: Path) -> None:
         tmp_path, train="IMGID:1\nacme\tB-brand\nX\tI-brand\nok\tO\nRome\tB-place\n", valid="IMGID:2\na\tO\n"
     )
     (folder / "test.txt").write_text("IMGID:3\nacme\tB-brand\n", encoding="utf-8")
-    assert CustomDataModule(data_dir=str(folder)).corpus.types == ("brand", "place")
+    assert Custom().read(Source(str(folder))).types == ("brand", "place")
     (folder / "test.txt").write_text("IMGID:3\nacme\tB-food\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"test.txt, line 2: unknown tag 'B-food'"):
-        _ = CustomDataModule(data_dir=str(folder)).corpus
+        _ = Custom().read(Source(str(folder)))
 
 
 def test_missing_data_says_what_was_looked_for_and_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"needs --data-dir.*github.com/jefferyYu/UMT"):
-        _ = Twitter15DataModule().corpus
+        _ = Twitter15().read(Source())
     with pytest.raises(UserError, match=r"does not exist.*nowhere/twitter15/.*UMT"):
-        _ = Twitter15DataModule(data_dir=str(tmp_path / "nowhere")).corpus
+        _ = Twitter15().read(Source(str(tmp_path / "nowhere")))
     folder = write_corpus(tmp_path / "twitter15")
     (folder / "valid.txt").unlink()
     with pytest.raises(UserError, match=r"has train.txt but not valid.txt"):
-        _ = Twitter15DataModule(data_dir=str(tmp_path)).corpus
+        _ = Twitter15().read(Source(str(tmp_path)))
 
 
 def test_contexts_are_found_by_name_or_given(tmp_path: Path) -> None:
@@ -105,17 +110,17 @@ def test_contexts_are_found_by_name_or_given(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"no cap contexts for custom: looked for .*name it with --context-files cap=FILE"
     ):
-        _ = CustomDataModule(["cap"], str(tmp_path)).corpus
+        _ = Custom().read(Source(str(tmp_path)), ["cap"])
     found = contexts_file(tmp_path / "contexts", "custom.cap.blip2.jsonl", {"train0.jpg": ["a man"]})
-    corpus = CustomDataModule(["cap"], str(folder)).corpus
+    corpus = Custom().read(Source(str(folder)), ["cap"])
     assert (corpus.contexts["cap"].source, corpus.texts("train0")) == ("blip2", {"cap": ("a man",)})
     contexts_file(tmp_path / "contexts", "custom.cap.other.jsonl", {"train0": ["a dog"]})
     with pytest.raises(UserError, match=r"several files of cap contexts"):
-        _ = CustomDataModule(["cap"], str(tmp_path)).corpus
-    given = CustomDataModule(["cap"], str(tmp_path), {"cap": str(found).replace("custom", "{dataset}")}).corpus
+        _ = Custom().read(Source(str(tmp_path)), ["cap"])
+    given = Custom().read(Source(str(tmp_path), {"cap": str(found).replace("custom", "{dataset}")}), ["cap"])
     assert given.digests["cap"] == corpus.digests["cap"]
     with pytest.raises(UserError, match="no such file"):
-        _ = CustomDataModule(["cap"], str(tmp_path), {"cap": "nowhere.jsonl"}).corpus
+        _ = Custom().read(Source(str(tmp_path), {"cap": "nowhere.jsonl"}), ["cap"])
 
 
 @pytest.mark.parametrize(
@@ -131,33 +136,37 @@ def test_malformed_contexts_are_errors(tmp_path: Path, content: str, expected: s
     write_corpus(tmp_path / "custom")
     (tmp_path / "custom" / "custom.ocr.x.jsonl").write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=expected):
-        _ = CustomDataModule(["ocr"], str(tmp_path)).corpus
+        _ = Custom().read(Source(str(tmp_path)), ["ocr"])
 
 
 @pytest.mark.parametrize("dataset", list(DATASETS))
 def test_every_dataset_makes_batches(tmp_path: Path, tiny_encoder: str, dataset: str) -> None:
     write_corpus(tmp_path / dataset)
     contexts_file(tmp_path / "contexts", f"{dataset}.cap.x.jsonl", {"train0": ["a man"], "valid1": ["a city"]})
-    module = DATASETS[dataset](["cap"], str(tmp_path), encoder=tiny_encoder, max_length=64)
+    types = DATASETS[dataset]().read(Source(str(tmp_path))).types
+    inputs = ITAOptions(contexts=("cap",)).make_inputs(types, Recipe(max_length=64), tiny_encoder)
+    module = MNERDataModule(dataset, str(tmp_path), inputs=inputs)
     module.setup()
     batch = next(iter(module.train_dataloader()))
     assert batch.ids == ["train0"]
     assert batch.cross_modal.input_ids.shape[1] > batch.text.input_ids.shape[1]
-    assert module.summary("test").without_context == 1
+    assert module.summary("test").counts["without_context"] == 1
     assert module.summary("train").mentions == 2
 
 
 @pytest.mark.parametrize("length", [3, 4096])
 def test_a_length_the_encoder_cannot_take_is_an_error(tmp_path: Path, tiny_encoder: str, length: int) -> None:
+    inputs = BertCRFOptions().make_inputs(("LOC", "PER"), Recipe(max_length=length), tiny_encoder)
+    module = CustomDataModule(str(write_corpus(tmp_path)), inputs=inputs)
     with pytest.raises(UserError, match=rf"max_length {length}: .* takes 8 to 128"):
-        CustomDataModule(data_dir=str(write_corpus(tmp_path)), encoder=tiny_encoder, max_length=length).setup()
+        module.setup()
 
 
 def test_the_generated_demo_equals_the_written_one(tmp_path: Path) -> None:
     config = DemoConfig(train=12, valid=6, test=6)
     write(config, tmp_path / "demo")
     memory = generated(config, ("cap", "tag", "ocr"))
-    disk = DemoDataModule(["tag", "cap", "ocr"], str(tmp_path)).corpus
+    disk = Demo().read(Source(str(tmp_path)), ["tag", "cap", "ocr"])
     assert memory.digests == disk.digests
     assert {split: list(tweets) for split, tweets in memory.splits.items()} == disk.splits
     for kind, contexts in memory.contexts.items():

@@ -29,7 +29,7 @@ import torch
 
 from lightning_ita.commands import ablate
 from lightning_ita.demo import DemoConfig, write
-from lightning_ita.models.ita import ITA
+from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies import resume, run, study
 from lightning_ita.studies.tables import ablation as table
 from tests.conftest import write_tiny_encoder
@@ -40,8 +40,8 @@ PLACES = [
     (ablate, "costs", "data"),
     (study, "run_cell", "set-up"),
     (run.pl.Trainer, "fit", "training loop"),
-    (ITA, "training_step", "training"),
-    (ITA, "validation_step", "validation"),
+    (Tagger, "training_step", "training"),
+    (Tagger, "validation_step", "validation"),
     (run, "evaluate", "evaluation"),
     (resume.WholeFiles, "save_checkpoint", "checkpoint"),
     (run, "write_text", "results"),

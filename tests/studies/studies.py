@@ -11,9 +11,9 @@ from pathlib import Path
 import yaml
 
 from lightning_ita.data import DATASETS
-from lightning_ita.models.ita import TEXT, VIEWS
 from lightning_ita.models.recipes import Recipe
-from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.cell import Cell, short_form
+from lightning_ita.studies.plan import write_plan
 from lightning_ita.studies.provenance import code_digest
 from lightning_ita.studies.run import score
 from lightning_ita.tags import bio_tags
@@ -44,7 +44,7 @@ def write_cell(out: Path, cell: Cell, rates: Rates = usual_rates, with_words: bo
     """Writes the folder of a finished cell."""
     types = DATASETS[cell.dataset].types
     names = bio_tags(types)
-    views = VIEWS if cell.contexts else (TEXT,)
+    views = cell.tested_views
     generator = random.Random(f"{cell.cva}{cell.contexts}{cell.seed}")
     gold = [gold_of(tweet, types) for tweet in range(TWEETS)]
     lines, predicted = [], {view: [] for view in views}
@@ -66,11 +66,11 @@ def write_cell(out: Path, cell: Cell, rates: Rates = usual_rates, with_words: bo
         lines.append(json.dumps(line))
     ids = [[names.index(tag) for tag in tags] for tags in gold]
     scores = {view: score(tags, ids, types, "repair") for view, tags in predicted.items()}
-    epochs = [{f"dev/{view}/f1": 60.0 + epoch for view in views} for epoch in range(3)]
+    epochs = [{f"valid/{view}/f1": 60.0 + epoch for view in views} for epoch in range(3)]
     metrics = {
-        "system": cell.system,
+        "system": cell.title,
         "test": scores,
-        "dev": scores,
+        "valid": scores,
         "best_epoch": 3,
         "history": epochs,
         "splits": {"test": {"mentions": 2 * TWEETS}},
@@ -82,7 +82,7 @@ def write_cell(out: Path, cell: Cell, rates: Rates = usual_rates, with_words: bo
     }
     environment = {
         "lightning_ita": "0.1.0",
-        "code": code_digest(cell.dataset),
+        "code": code_digest(cell.dataset, cell.system),
         "packages": {"torch": "2.15.0"},
         "processor": "a processor",
         "accelerator": None,
@@ -112,7 +112,7 @@ def write_study(
     digests = {name: name * 4 for name in ("train", "valid", "test", *kinds)}
     rows = [((), "off"), *(((kind,), mode) for kind in kinds for mode in modes)]
     cells = [
-        Cell(dataset, contexts, cva, "minilm", seed, RECIPE).resolve(digests)  # type: ignore[arg-type]
+        Cell(dataset, short_form(contexts, cva), "minilm", seed, RECIPE).resolve(digests)
         for dataset in datasets
         for contexts, cva in rows
         for seed in seeds
@@ -121,6 +121,7 @@ def write_study(
     for name in ("cells", "failed"):
         (out / name).mkdir(parents=True)
     (out / "study.json").write_text(json.dumps({"settings": settings, "data": dict.fromkeys(datasets, digests)}))
+    write_plan(out, cells)
     for cell in cells:
         if not cell.contexts or (cell.cva, cell.seed) not in missing:
             write_cell(out, cell, rates, with_words)

@@ -8,19 +8,20 @@ from pathlib import Path
 import pytest
 
 from lightning_ita.errors import UserError
-from lightning_ita.models.recipes import RECIPES, Recipe
-from lightning_ita.studies.cell import Cell
+from lightning_ita.models.presets import RECIPES
+from lightning_ita.models.recipes import Recipe
+from lightning_ita.studies.cell import Cell, short_form
 
 DIGESTS = {"train": "a", "valid": "b", "test": "c", "cap": "d", "tag": "e", "ocr": "f"}
 
 
 def test_identity_covers_what_the_result_depends_on() -> None:
-    cell = Cell("twitter17", ("cap",), "token").resolve(DIGESTS)
+    cell = Cell("twitter17", short_form("cap", "token")).resolve(DIGESTS)
     others = [
         replace(cell, seed=2),
         replace(cell, encoder="bert-base-cased"),
-        replace(cell, cva="sequence"),
-        replace(cell, contexts=("tag",)),
+        replace(cell, options=short_form("cap", "sequence")),
+        replace(cell, options=short_form("tag", "token")),
         replace(cell, recipe=replace(cell.recipe, temperature=3.0)),
         replace(cell, recipe=replace(cell.recipe, epochs=1)),
         replace(cell, data={**cell.data, "test": "other"}),
@@ -29,10 +30,12 @@ def test_identity_covers_what_the_result_depends_on() -> None:
 
 
 def test_identity_leaves_out_what_plays_no_part() -> None:
-    off = Cell("twitter17", ("cap",), "off")
+    off = Cell("twitter17", short_form("cap", "off"))
     for part in ({"temperature": 3.0}, {"cva_weight": 0.0}, {"cross_modal_weight": 1.0}):
         assert replace(off, recipe=replace(off.recipe, **part)).identity == off.identity
-    assert Cell(contexts=("tag", "cap")).identity == Cell(contexts=("cap", "tag")).identity
+    assert (
+        Cell(options=short_form("tag,cap", "token")).identity == Cell(options=short_form("cap,tag", "token")).identity
+    )
 
 
 def test_the_published_temperature_is_filled_in() -> None:
@@ -42,14 +45,14 @@ def test_the_published_temperature_is_filled_in() -> None:
 
 
 def test_changed_data_is_not_mixed_in() -> None:
-    cell = Cell("twitter17", ("cap",)).resolve(DIGESTS)
+    cell = Cell("twitter17", short_form("cap", "token")).resolve(DIGESTS)
     with pytest.raises(UserError, match="twitter17: cap changed since this cell was planned"):
         cell.resolve({**DIGESTS, "cap": "other"})
 
 
 def test_an_encoder_that_changed_under_its_name_is_another(tiny_encoder: str, tmp_path: Path) -> None:
     shutil.copytree(tiny_encoder, tmp_path / "bert")
-    cell = Cell("twitter17", ("cap",), encoder=str(tmp_path / "bert")).resolve(DIGESTS)
+    cell = Cell("twitter17", short_form("cap", "token"), encoder=str(tmp_path / "bert")).resolve(DIGESTS)
     config = json.loads((tmp_path / "bert" / "config.json").read_text(encoding="utf-8"))
     other = tmp_path / "other"
     shutil.copytree(tiny_encoder, other)
@@ -71,9 +74,7 @@ def test_the_papers_recipe() -> None:
     ("options", "expected"),
     [
         ({"dataset": "twiter15"}, "unknown dataset 'twiter15'. Did you mean 'twitter15'"),
-        ({"cva": "tokens"}, "unknown cva 'tokens'. Did you mean 'token'"),
-        ({"contexts": (), "cva": "token"}, "no contexts"),
-        ({"contexts": "tag,tag"}, "named twice"),
+        ({"seed": 2**32}, "seed 4294967296: expected a whole number from 0 to 4294967295"),
     ],
 )
 def test_mistakes_are_said(options: dict[str, object], expected: str) -> None:
@@ -81,7 +82,20 @@ def test_mistakes_are_said(options: dict[str, object], expected: str) -> None:
         Cell(**options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("contexts", "cva", "expected"),
+    [
+        ("cap", "tokens", "unknown cva 'tokens'. Did you mean 'token'"),
+        ("none", "token", "no contexts"),
+        ("tag,tag", "token", "named twice"),
+    ],
+)
+def test_mistakes_in_options_are_said(contexts: str, cva: str, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        short_form(contexts, cva)
+
+
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
 def test_a_temperature_must_be_positive(value: float) -> None:
-    with pytest.raises(UserError, match="temperature must be greater than 0"):
+    with pytest.raises(UserError, match=r"temperature must be (greater than 0|a finite number)"):
         Recipe(temperature=value)

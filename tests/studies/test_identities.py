@@ -11,7 +11,7 @@ import pytest
 
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.models.recipes import Recipe
-from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.cell import Cell, short_form
 
 RESULTS = Path(__file__).parents[2] / "results"
 # One by one, so that a folder that goes missing or a changed column does not leave the test without work.
@@ -31,7 +31,7 @@ def measured(folder: Path) -> Iterator[tuple[Cell, str]]:
     with (folder / "cells.csv").open(encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):
             contexts = parse_contexts(line["contexts"].replace("+", ","))
-            cell = Cell(line["dataset"], contexts, line["cva"], encoder, int(line["seed"]), recipe)  # type: ignore[arg-type]
+            cell = Cell(line["dataset"], short_form(contexts, line["cva"]), encoder, int(line["seed"]), recipe)
             yield cell.resolve(study["data"][line["dataset"]]), line["identity"]
 
 

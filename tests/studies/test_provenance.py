@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from lightning_ita.data import DATASETS
+from lightning_ita.models import MODELS
 from lightning_ita.studies import provenance
 from lightning_ita.studies.provenance import code_digest, run_modules
 
@@ -16,8 +18,8 @@ from lightning_ita.studies.provenance import code_digest, run_modules
 @pytest.fixture
 def digest_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[str], str]], str]:
     """Digests a copy of the code in which a file was edited."""
-    for package in provenance.OWN:
-        shutil.copytree(provenance.ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    package = provenance.ROOT_PACKAGE
+    shutil.copytree(provenance.ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
 
     def digest(name: str, edit: Callable[[str], str]) -> str:
@@ -26,10 +28,12 @@ def digest_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
         after = edit(before)
         assert after != before
         path.write_text(after, encoding="utf-8")
+        provenance._essence_of.cache_clear()
         try:
-            return code_digest.__wrapped__("twitter15")
+            return code_digest.__wrapped__("twitter15", "ita")
         finally:
             path.write_text(before, encoding="utf-8")
+            provenance._essence_of.cache_clear()
 
     return digest
 
@@ -37,10 +41,13 @@ def digest_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
 @pytest.mark.parametrize(
     ("name", "edit"),
     [
-        ("lightning_ita/models/ita.py", lambda text: text.replace("Returns the loss of a batch.", "The loss.")),
-        ("lightning_ita/models/ita.py", lambda text: text.replace('"""ITA: a CRF', '"""A CRF')),
-        ("lightning_ita/models/ita.py", lambda text: "# A comment.\n" + text.replace("(batch, ", "(  batch,")),
+        ("lightning_ita/models/tagger.py", lambda text: text.replace("Returns the loss of a batch.", "The loss.")),
+        ("lightning_ita/models/ita.py", lambda text: text.replace('"""ITA: visual', '"""Visual')),
+        ("lightning_ita/models/tagger.py", lambda text: "# A comment.\n" + text.replace("(batch, ", "(  batch,")),
         ("lightning_ita/demo/names.py", lambda text: text + "\nMORE = 1\n"),
+        ("lightning_ita/demo/painting/everyday.py", lambda text: text + "\nCAKE = 'blue'\n"),
+        ("lightning_ita/models/presets.py", lambda text: text + "\nMORE = 1\n"),
+        ("lightning_ita/models/__init__.py", lambda text: text.replace('"ita":', '"other": "x:Y",\n        "ita":')),
         ("lightning_ita/data/twitter17.py", lambda text: text + "\nMORE = 1\n"),
         ("lightning_ita/contexts/engines/zero_shot.py", lambda text: text + "\nMORE = 1\n"),
         ("lightning_ita/studies/tables/ablation.py", lambda text: text + "\nMORE = 1\n"),
@@ -49,13 +56,13 @@ def digest_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
 def test_what_decides_no_result_does_not_count(
     name: str, edit: Callable[[str], str], digest_after: Callable[[str, Callable[[str], str]], str]
 ) -> None:
-    assert digest_after(name, edit) == code_digest("twitter15")
+    assert digest_after(name, edit) == code_digest("twitter15", "ita")
 
 
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        ("lightning_ita/models/ita.py", "total.mean()", "total.sum()"),
+        ("lightning_ita/models/tagger.py", "total.mean()", "total.sum()"),
         ("lightning_ita/crf/viterbi.py", "\n\n\n", "\n\n\nLIMIT = 3\n\n\n"),
         ("lightning_ita/contexts/jsonl.py", "text.strip()", "text"),
         ("lightning_ita/data/twitter15.py", "\n\n\n", "\n\n\nLIMIT = 3\n\n\n"),
@@ -65,17 +72,22 @@ def test_what_decides_no_result_does_not_count(
 def test_what_decides_a_result_counts(
     name: str, old: str, new: str, digest_after: Callable[[str, Callable[[str], str]], str]
 ) -> None:
-    assert digest_after(name, lambda text: text.replace(old, new, 1)) != code_digest("twitter15")
+    assert digest_after(name, lambda text: text.replace(old, new, 1)) != code_digest("twitter15", "ita")
 
 
-def test_no_module_is_imported_by_name_but_those_of_data_sets() -> None:
-    modules = {name for dataset in DATASETS for name in run_modules(dataset)}
-    assert {"lightning_ita.models.ita", "lightning_ita.crf.scaled", "lightning_ita.demo.corpus"} < modules
+def test_modules_that_are_imported_by_name_count() -> None:
+    modules = set(run_modules("twitter15", "ita"))
+    assert {"lightning_ita.models.ita", "lightning_ita.models.encoder_tagger", "lightning_ita.models.inputs"} < modules
+    assert {"lightning_ita.crf.scaled", "lightning_ita.data.twitter15", "lightning_ita.studies.run"} < modules
+    assert "lightning_ita.data.demo" in run_modules("demo", "bert-crf")
+
+
+def test_no_other_module_is_imported_by_name() -> None:
+    """What these import, `run_modules` cannot see: it starts from the entries of the registries itself."""
     by_name = {
         name
-        for dataset in DATASETS
-        for name, path in run_modules(dataset).items()
+        for dataset, system in product(DATASETS, MODELS)
+        for name, path in run_modules(dataset, system).items()
         if any(word in path.read_text(encoding="utf-8") for word in ("import_module(", "= Registry(", "__import__"))
     }
-    # What these import, `run_modules` cannot see: it starts from the entries of DATASETS itself.
-    assert by_name == {"lightning_ita.registry", "lightning_ita.data"}
+    assert by_name == {"lightning_ita.registry", "lightning_ita.models.encoders"}

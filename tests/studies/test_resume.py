@@ -14,11 +14,13 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from lightning_ita.models.ita import ITA
+from lightning_ita.data.source import Source
 from lightning_ita.models.recipes import Recipe
+from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies import resume, run
-from lightning_ita.studies.cell import Cell, Source
-from lightning_ita.studies.run import part_of, run_cell
+from lightning_ita.studies.cell import Cell, short_form
+from lightning_ita.studies.run import run_cell
+from lightning_ita.studies.study import part_of
 
 RECIPE = Recipe(batch_size=8, epochs=3, warmup=0.1)  # 24 tweets: three steps an epoch
 
@@ -49,7 +51,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def cell(corpus: Path, tiny_encoder: str) -> Cell:
-    return Cell("demo", ("cap",), "token", tiny_encoder, recipe=RECIPE)
+    return Cell("demo", short_form("cap", "token"), tiny_encoder, recipe=RECIPE)
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +263,7 @@ def test_the_best_epoch_may_lie_before_the_stop(
     cell: Cell, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     f1 = [50.0, 90.0, 10.0]
-    monkeypatch.setattr(ITA, "on_validation_epoch_end", lambda self: self.log("dev/f1", f1[self.current_epoch]))
+    monkeypatch.setattr(Tagger, "on_validation_epoch_end", lambda self: self.log("valid/f1", f1[self.current_epoch]))
     with pytest.raises(StoppedError):
         run_cell(cell, tmp_path / "stopped", source, callbacks=[Stop("on_train_batch_start", 8)])
     run_cell(cell, tmp_path / "stopped", source)

@@ -7,21 +7,58 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
+from rich.console import Console
 
-from lightning_ita.models.encoders import EncoderShape
-from lightning_ita.studies.cell import Cell, Source
+from lightning_ita.data.source import Source
+from lightning_ita.models.encoders.locating import EncoderShape, encoder_shape
+from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.launch.workers import Report, run_workers
 from lightning_ita.studies.progress import RunProgress, StudyProgress
-from lightning_ita.studies.study import collect, run
+from lightning_ita.studies.study import Result, collect, run
 
 # Weights, gradients, AdamW's two moments and the best epoch, 4 bytes a parameter each, with room for activations.
 BYTES_A_PARAMETER = 24
 BYTES_A_PROCESS = 2**30
 
 
+def launch(
+    results: Sequence[Result],
+    weights: Sequence[float],
+    out: Path,
+    source: Source,
+    jobs: int | None,
+    logger: str,
+    console: Console,
+) -> None:
+    """Runs those cells of a plan that are neither finished nor failed, in processes of this machine.
+
+    Args:
+        results: What there is of each cell of the plan.
+        weights: Cost of each cell, in any unit.
+        out: The study's folder.
+        source: Where the data lie.
+        jobs: Cells at once; as many as cores and memory hold if not given.
+        logger: Where each run is told as it goes; see `lightning_ita.studies.loggers`.
+        console: Where progress is shown.
+
+    Raises:
+        UserError: A process could not write, or all of them were killed.
+    """
+    cells = [result.cell for result in results]
+    unfinished = [result.cell for result in results if result.metrics is None and result.failure is None]
+    # By all cells, not by those left: threads decide the last bits of a sum.
+    jobs = jobs or default_jobs(encoder_shape(cells[0].encoder), len(cells))
+    with StudyProgress(cells, weights, console) as progress:
+        for result in results:
+            if result.metrics is not None or result.failure is not None:
+                progress.finished(result)
+        run_jobs(unfinished, out, source, jobs, progress, logger)
+
+
 def default_jobs(shape: EncoderShape, cells: int) -> int:
     """Returns how many cells to run at once: one on an accelerator, else as many as cores and memory hold."""
+    import torch
+
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         return 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -29,7 +66,9 @@ def default_jobs(shape: EncoderShape, cells: int) -> int:
     return max(1, min(torch.get_num_threads(), hold, cells))
 
 
-def run_jobs(cells: Sequence[Cell], out: Path, source: Source, jobs: int, progress: StudyProgress) -> None:
+def run_jobs(
+    cells: Sequence[Cell], out: Path, source: Source, jobs: int, progress: StudyProgress, logger: str = "none"
+) -> None:
     """Runs the cells of a study in `jobs` processes that share the cores, and shows how far they are.
 
     Raises:
@@ -43,14 +82,15 @@ def run_jobs(cells: Sequence[Cell], out: Path, source: Source, jobs: int, progre
         else:
             progress.within(by_name[name], share, stage)
 
-    run_workers(partial(_run, cells, out, source), min(jobs, len(cells)), heard, out)
+    run_workers(partial(_run, cells, out, source, logger), min(jobs, len(cells)), heard, out)
 
 
-def _run(cells: Sequence[Cell], out: Path, source: Source, report: Report) -> None:
+def _run(cells: Sequence[Cell], out: Path, source: Source, logger: str, report: Report) -> None:
     run(
         cells,
         out,
         source,
         lambda cell: [RunProgress(partial(report, cell.name))],
         lambda cell: report(cell.name, None, ""),
+        logger,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightning_ita.models.ita import CROSS_MODAL, TEXT, VIEWS
+from lightning_ita.models.options import CROSS_MODAL, TEXT, VIEWS
 from lightning_ita.statistics.comparison import (
     SIGNIFICANCE,
     Comparison,
@@ -20,6 +20,7 @@ from lightning_ita.statistics.comparison import (
 )
 from lightning_ita.statistics.resampling import RESAMPLES, Counts, Sample, bootstrap
 from lightning_ita.studies.report.reading import StudyFolder, TaggedSplit
+from lightning_ita.studies.tables.ablation import BASELINE as BASELINE_SYSTEM
 from lightning_ita.studies.tables.ablation import Row, rows_of
 
 # The families of tests, each corrected on its own for every data set.
@@ -103,7 +104,7 @@ class RowEvidence:
     @property
     def is_baseline(self) -> bool:
         """Whether this is BERT-CRF."""
-        return not self.row.cell.contexts
+        return self.row.cell.system == BASELINE_SYSTEM
 
     @property
     def best_view(self) -> str:
@@ -153,7 +154,7 @@ def weigh(study: StudyFolder, dataset: str, split: TaggedSplit | None, resamples
     """
     rows = rows_of([result for result in study.results if result.cell.dataset == dataset])
     views = {} if split is None else _views(rows, split, resamples)
-    baseline = next((row.label for row in rows if not row.cell.contexts), None)
+    baseline = next((row.label for row in rows if row.cell.system == BASELINE_SYSTEM), None)
     single: Systems = {(row.cell.contexts, str(row.cell.cva)): row.label for row in rows if row.cell.contexts}
     pooled: Systems = {((POOLED,), mode): _pooled_label(members) for mode, members in _modes(rows).items()}
     verdicts = tuple(
@@ -220,7 +221,7 @@ def _modes(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def _pooled_label(members: Sequence[Row]) -> str:
     """Returns what the rows of a training mode are called together: ``ITA``, ``ITA+CVA (token)`` ..."""
-    return members[0].label.replace(members[0].cell.system, POOLED_SYSTEM)
+    return members[0].label.replace(members[0].cell.title, POOLED_SYSTEM)
 
 
 def _pooled(

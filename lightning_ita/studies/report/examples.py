@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_ita.contexts.kinds import KINDS
-from lightning_ita.models.ita import CROSS_MODAL, TEXT
+from lightning_ita.models.options import CROSS_MODAL, TEXT
 from lightning_ita.studies.report.evidence import Evidence, RowEvidence
 from lightning_ita.studies.report.findings import best_on_dev
 from lightning_ita.studies.report.reading import TaggedSplit, Tags

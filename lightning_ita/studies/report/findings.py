@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lightning_ita.models.ita import CROSS_MODAL, TEXT
+from lightning_ita.models.options import CROSS_MODAL, TEXT
 from lightning_ita.statistics.comparison import estimate
 from lightning_ita.studies.report.evidence import (
     ALIGNMENT,
@@ -102,4 +102,4 @@ def _difference(verdict: Verdict) -> str:
 def best_on_dev(rows: Sequence[RowEvidence]) -> RowEvidence | None:
     """Returns the ITA row whose I+T view is best on dev: choosing on test would flatter it."""
     tested = [row for row in rows if CROSS_MODAL in row.views]
-    return max(tested, key=lambda row: estimate(row.row.scores(CROSS_MODAL, "f1", "dev")).mean, default=None)
+    return max(tested, key=lambda row: estimate(row.row.scores(CROSS_MODAL, "f1", "valid")).mean, default=None)

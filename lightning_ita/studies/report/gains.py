@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightning_ita.data.views import context_words
-from lightning_ita.models.ita import CROSS_MODAL, TEXT
+from lightning_ita.models.options import CROSS_MODAL, TEXT
 from lightning_ita.statistics.resampling import Sample, bootstrap, percentile_interval
 from lightning_ita.studies.report.evidence import Evidence, RowEvidence
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_ita.models.ita import VIEWS
+from lightning_ita.models.options import VIEWS
 from lightning_ita.statistics.comparison import Estimate, Share, estimate
 from lightning_ita.studies.published import published
 from lightning_ita.studies.report.evidence import (

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import lightning_ita
-from lightning_ita.models.ita import VIEWS
+from lightning_ita.models.options import VIEWS
 from lightning_ita.studies.report.evidence import Evidence
 from lightning_ita.studies.report.examples import galleries
 from lightning_ita.studies.report.findings import findings, gaps

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from lightning_ita.models.ita import CROSS_MODAL, TEXT, VIEWS
+from lightning_ita.models.options import CROSS_MODAL, TEXT, VIEWS
 from lightning_ita.statistics.comparison import estimate
 from lightning_ita.studies.report.evidence import Evidence, RowEvidence
 from lightning_ita.studies.report.gains import gains_by_context
@@ -200,13 +200,13 @@ def learning_plot(evidence: Evidence) -> str:
         axes = page.axes
         longest = 1
         for row in rows:
-            curves = [[epoch[f"dev/{row.best_view}/f1"] for epoch in m["history"]] for m in row.row.finished]
+            curves = [[epoch[f"valid/{row.best_view}/f1"] for epoch in m["history"]] for m in row.row.finished]
             mean = np.mean(curves, axis=0)
             longest = max(longest, len(mean))
             axes.plot(range(1, len(mean) + 1), mean, marker="o", markersize=4, linewidth=1.8, **_style(row))
         axes.set_xticks(range(1, longest + 1) if longest <= 12 else range(1, longest + 1, -(-longest // 10)))
         axes.set_xlabel("epoch")
-        axes.set_ylabel("dev F1")
+        axes.set_ylabel("valid F1")
         axes.grid(axis="y")
         handles = [Line2D([], [], label=f"{row.row.label} · {row.best_view}", **_style(row)) for row in rows]
         _legend(page, handles, columns=1)

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
 import yaml
 from torch.nn.utils.rnn import pad_sequence
 
+from lightning_ita.data import DATASETS
+from lightning_ita.data.source import Source
 from lightning_ita.errors import UserError
 from lightning_ita.metrics import sentence_counts
-from lightning_ita.models.ita import CVA
-from lightning_ita.models.recipes import Recipe
 from lightning_ita.statistics.resampling import Counts
-from lightning_ita.studies.cell import Cell, Source
-from lightning_ita.studies.run import CONFIG, ENVIRONMENT, METRICS
-from lightning_ita.studies.study import CELLS, FAILED, STUDY, Result, Study, collect
+from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.plan import CELLS, PLAN, STUDY, read_plan
+from lightning_ita.studies.study import CONFIG, ENVIRONMENT, METRICS, Result, collect
 from lightning_ita.tags import bio_tags
 
 Tags = tuple[str, ...]
 # What a row's cells share, and the seed in which they differ.
-Key = tuple[str, tuple[str, ...], str, int]
-FAILED_NAME = re.compile(r"(?:-(?P<cva>off|joint|token|sequence))?-seed(?P<seed>\d+)-[0-9a-f]+$")
+Key = tuple[Hashable, int]
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,7 @@ class StudyFolder:
 def read_study(path: Path) -> StudyFolder:
     """Reads a study's folder.
 
-    The folder holds no list of what was planned, so the plan is what explains it: every row of the contexts it has
-    data for, in every training mode and with every seed that any of its cells has. What of that is not there is a gap.
+    What was planned and is not finished is a gap. A folder of an earlier version holds no plan: it has no gaps.
 
     Raises:
         UserError: The folder holds no study, or a file of it cannot be read.
@@ -68,26 +65,9 @@ def read_study(path: Path) -> StudyFolder:
         raise UserError(f"{path} holds no study: {STUDY} is missing. Give the folder that an ablation was written to.")
     study = _json(path / STUDY)
     settings, data = dict(study["settings"]), study["data"]
-    encoder, recipe = settings["encoder"], _recipe({k: v for k, v in settings.items() if k != "encoder"}, path / STUDY)
     found = {_key(cell): (cell, folder) for folder, cell in _finished(path)}
-    failures = [FAILED_NAME.search(log.stem) for log in sorted((path / FAILED).glob("*.log"))]
-    seeds = {key[3] for key in found} | {int(match["seed"]) for match in failures if match}
-    modes = {key[2] for key in found if key[1]} | {match["cva"] for match in failures if match and match["cva"]}
-    ordered = tuple(mode for mode in get_args(CVA) if mode in modes) or ("off",)
-    cells: dict[Key, Cell] = {}
-    for dataset, digests in data.items():
-        kinds = tuple(kind for kind in digests if kind not in ("train", "valid", "test"))
-        rows = Study((dataset,), kinds, ordered, encoder, tuple(sorted(seeds)) or (1,), recipe).rows()
-        rows += [
-            (cell.contexts, cell.cva)
-            for cell, _ in found.values()
-            if cell.dataset == dataset and (cell.contexts, cell.cva) not in rows
-        ]
-        for contexts, cva in rows:
-            for seed in sorted(seeds):
-                cell = Cell(dataset, contexts, cva, encoder, seed, recipe).resolve(digests)
-                cells[_key(cell)] = cell
-    cells |= {key: cell for key, (cell, _) in found.items()}
+    planned = read_plan(path) if (path / PLAN).is_file() else []
+    cells = {_key(cell): cell for cell in planned} | {key: cell for key, (cell, _) in found.items()}
     if not found:
         raise UserError(f"{path} has no finished cell yet; run the study first, then report it")
     stale = frozenset(cell.name for cell, folder in found.values() if folder.name != cell.name)
@@ -114,8 +94,7 @@ def _finished(path: Path) -> Iterator[tuple[Path, Cell]]:
             continue
         try:
             config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-            recipe = _recipe(config.pop("recipe"), folder / CONFIG)
-            cell = Cell(**{**config, "contexts": tuple(config["contexts"]), "recipe": recipe})
+            cell = Cell.from_config(config)
         except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
             raise UserError(f"{folder / CONFIG} cannot be read ({error}); delete {folder} to run it again") from None
         finished.append((folder.name == cell.name, folder, cell))
@@ -124,14 +103,7 @@ def _finished(path: Path) -> Iterator[tuple[Path, Cell]]:
 
 
 def _key(cell: Cell) -> Key:
-    return cell.dataset, cell.contexts, cell.cva, cell.seed
-
-
-def _recipe(values: Mapping[str, Any], path: Path) -> Recipe:
-    unknown = set(values) - {field.name for field in fields(Recipe)}
-    if unknown:
-        raise UserError(f"{path}: {', '.join(sorted(unknown))}: not known to this version; report it with its own")
-    return Recipe(**values)
+    return cell.row, cell.seed
 
 
 def _json(path: Path) -> Any:
@@ -239,7 +211,7 @@ def _reread(
         return None, {}
     digests = study.data[dataset]
     kinds = tuple(kind for kind in digests if kind not in ("train", "valid", "test"))
-    corpus = Cell(dataset, kinds, "off").datamodule(source).corpus
+    corpus = DATASETS[dataset]().read(source, kinds)
     if any(corpus.digests[name] != digest for name, digest in digests.items()):
         if source.data_dir is None:
             return None, {}  # this version generates another demo corpus

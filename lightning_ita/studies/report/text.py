@@ -82,7 +82,7 @@ def rows_csv(evidence: Sequence[Evidence]) -> str:
                     **_fields("f1", found.f1),
                     "f1_low_over_tweets": round(found.over_tweets[0], 4),
                     "f1_high_over_tweets": round(found.over_tweets[1], 4),
-                    **_fields("dev_f1", estimate(row.row.scores(view, "f1", "dev"))),
+                    **_fields("valid_f1", estimate(row.row.scores(view, "f1", "valid"))),
                 }
                 if view in row.gains:
                     gain = row.gains[view]

@@ -23,7 +23,7 @@ from lightning_ita.studies.sweep.space import Parameter
 INK, MUTED, ACCENT, GRID = "#1f2933", "#8a94a0", "#1f6f8b", "#e4e7eb"
 # From weak to strong, in one hue: readable in grey and for the colour-blind.
 COLOURS = LinearSegmentedColormap.from_list("sweep", ["#bcd3dc", ACCENT, "#0a2a36"])
-OBJECTIVE_LABEL = "dev F1 (%)"
+OBJECTIVE_LABEL = "valid F1 (%)"
 # Below this there is nothing to see.
 FEWEST_TRIALS = 3
 

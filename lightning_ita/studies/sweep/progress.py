@@ -71,7 +71,7 @@ class SweepProgress:
 def outcome(trial: FrozenTrial) -> str:
     """Says what became of a trial in a few words."""
     if trial.state == TrialState.COMPLETE:
-        return f"dev F1 {trial.value:.2f}"
+        return f"valid F1 {trial.value:.2f}"
     if trial.state == TrialState.PRUNED:
         return trial.user_attrs.get("failure", "pruned")
     return f"failed: {trial.user_attrs.get('failure', 'its process was killed')}"

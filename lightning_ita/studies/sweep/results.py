@@ -14,12 +14,12 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 
 from lightning_ita.files import write_text
-from lightning_ita.models.ita import VIEWS
+from lightning_ita.models.options import VIEWS
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.study import Result
 from lightning_ita.studies.sweep.plots import write_plots
 from lightning_ita.studies.sweep.progress import write_value
-from lightning_ita.studies.sweep.space import Parameter
+from lightning_ita.studies.sweep.space import SHORT_FORM_OF, Parameter
 from lightning_ita.studies.sweep.trials import Sweep, ranking
 from lightning_ita.studies.tables.ablation import MISSING, csv_text, markdown_table, spread
 
@@ -44,10 +44,10 @@ class Winner:
         return [result.metrics for result in self.results if result.metrics is not None]
 
     @property
-    def dev(self) -> list[float]:
+    def valid(self) -> list[float]:
         """The objective of each finished cell: mean F1 on valid over the trained views."""
         views = self.results[0].cell.trained_views
-        return [mean(metrics["dev"][view]["f1"] for view in views) for metrics in self.finished]
+        return [mean(metrics["valid"][view]["f1"] for view in views) for metrics in self.finished]
 
     def test(self, view: str) -> list[float]:
         """Returns F1 on test of each finished cell that is tested in a view."""
@@ -61,7 +61,7 @@ def winner_cells(sweep: Sweep, trials: Sequence[FrozenTrial], top: int, seeds: S
 
 def chosen(winners: Sequence[Winner]) -> Winner | None:
     """Returns the winner with the greatest mean on valid over its seeds; ``None`` if none has finished."""
-    return max((winner for winner in winners if winner.dev), key=lambda winner: mean(winner.dev), default=None)
+    return max((winner for winner in winners if winner.valid), key=lambda winner: mean(winner.valid), default=None)
 
 
 def searched(space: Sequence[Parameter]) -> list[Parameter]:
@@ -98,7 +98,7 @@ def _winner_rows(winners: Sequence[Winner], parameters: Sequence[Parameter]) -> 
         [
             f"{winner.trial.number}{' (chosen)' if winner is best else ''}",
             *(write_value(winner.trial.params[p.name]) for p in parameters),
-            spread(winner.dev),
+            spread(winner.valid),
             *(spread(winner.test(view)) for view in VIEWS),
             f"{len(winner.finished)}/{len(winner.results)}",
         ]
@@ -108,7 +108,7 @@ def _winner_rows(winners: Sequence[Winner], parameters: Sequence[Parameter]) -> 
 
 def _headers(parameters: Sequence[Parameter]) -> tuple[list[str], list[str]]:
     labels = [parameter.label for parameter in parameters]
-    return ["trial", "dev F1", *labels, "epochs"], ["trial", *labels, "dev F1", "test T", "test I+T", "seeds"]
+    return ["trial", "valid F1", *labels, "epochs"], ["trial", *labels, "valid F1", "test T", "test I+T", "seeds"]
 
 
 def caption(sweep: Sweep, trials: Sequence[FrozenTrial]) -> str:
@@ -118,13 +118,13 @@ def caption(sweep: Sweep, trials: Sequence[FrozenTrial]) -> str:
     return (
         f"{cell.dataset}, encoder {cell.encoder}, {cell.recipe.epochs} epochs, seed {cell.seed}: "
         f"{counts[TrialState.COMPLETE]} trials completed, {counts[TrialState.PRUNED]} pruned, "
-        f"{counts[TrialState.FAIL]} failed or killed. TPE, pruner {sweep.pruner}. dev F1: mean over the trained views "
-        "on valid, best epoch, in %. No trial tags test."
+        f"{counts[TrialState.FAIL]} failed or killed. TPE, pruner {sweep.pruner}. valid F1: mean over the trained "
+        "views on valid, best epoch, in %. No trial tags test."
     )
 
 
 WINNERS = (
-    "The best trials, trained anew with seeds that no trial had. The chosen one has the greatest mean dev F1 over "
+    "The best trials, trained anew with seeds that no trial had. The chosen one has the greatest mean valid F1 over "
     "them; test is scored for these alone, after the search, and chooses nothing. Mean ± standard deviation over seeds."
 )
 
@@ -177,9 +177,9 @@ def trials_csv(trials: Sequence[FrozenTrial], parameters: Sequence[Parameter]) -
             {
                 "trial": trial.number,
                 "state": trial.state.name.lower(),
-                "dev_f1": "" if trial.state != TrialState.COMPLETE else trial.value,
+                "valid_f1": "" if trial.state != TrialState.COMPLETE else trial.value,
                 **{parameter.name: trial.params.get(parameter.name, "") for parameter in parameters},
-                **{f"dev_f1_epoch_{epoch}": value for epoch, value in sorted(trial.intermediate_values.items())},
+                **{f"valid_f1_epoch_{epoch}": value for epoch, value in sorted(trial.intermediate_values.items())},
                 "seconds": trial.user_attrs.get("seconds", ""),
                 "cell": trial.user_attrs.get("cell", ""),
                 "failure": trial.user_attrs.get("failure", ""),
@@ -202,7 +202,7 @@ def winners_csv(winners: Sequence[Winner], parameters: Sequence[Parameter]) -> s
                 "identity": result.cell.identity,
                 **{
                     f"{split}/{view}/f1": scores["f1"]
-                    for split in ("dev", "test")
+                    for split in ("valid", "test")
                     for view, scores in (result.metrics or {}).get(split, {}).items()
                 },
             }
@@ -214,7 +214,11 @@ def winners_csv(winners: Sequence[Winner], parameters: Sequence[Parameter]) -> s
 
 def best_config(cell: Cell) -> str:
     """Writes a cell without its seed and data, for ``--config`` of `experiments.train` and `experiments.ablate`."""
-    config = cell.to_config() | {"contexts": ",".join(cell.contexts) or "none"}
+    config = cell.to_config()
+    if cell.system in SHORT_FORM_OF:  # which both commands read
+        config = {"dataset": cell.dataset, "contexts": ",".join(cell.contexts) or "none", "cva": cell.cva, **config}
+        for name in ("system", cell.system):
+            config.pop(name, None)
     return yaml.safe_dump({n: v for n, v in config.items() if n not in ("seed", "data")}, sort_keys=False)
 
 

@@ -13,8 +13,9 @@ from lightning_ita.models.encoders import encoder_shape
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.launch.local import default_jobs, run_jobs
 from lightning_ita.studies.launch.workers import run_workers
+from lightning_ita.studies.plan import CELLS, FAILED, LOCKS
 from lightning_ita.studies.progress import StudyProgress, describe
-from lightning_ita.studies.study import CELLS, FAILED, LOCKS, collect, forget_failures
+from lightning_ita.studies.study import collect, forget_failures
 from lightning_ita.studies.sweep.progress import SweepProgress
 from lightning_ita.studies.sweep.results import Winner, terminal, winner_cells, write_results
 from lightning_ita.studies.sweep.trials import Sweep, open_study, ranking, run_trials

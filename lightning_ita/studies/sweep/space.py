@@ -13,16 +13,19 @@ import yaml
 
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import DataError, unknown
+from lightning_ita.models import MODELS
+from lightning_ita.models.options import from_values, to_values
 from lightning_ita.models.recipes import Recipe
-from lightning_ita.studies.cell import Cell
-from lightning_ita.studies.loggers import OBJECTIVE
+from lightning_ita.studies.cell import Cell, short_form
+from lightning_ita.studies.names import OBJECTIVE
 
 if TYPE_CHECKING:
     from optuna import Trial
 
 RECIPE = "recipe."
 # What may be searched, under the names of the arguments of experiments.train. Seeds are not searched, they are noise.
-NAMES = ("contexts", "cva", *(RECIPE + field.name for field in fields(Recipe)))
+SHORT, SHORT_FORM_OF = ("contexts", "cva"), ("bert-crf", "ita")
+NAMES = (*SHORT, *(RECIPE + field.name for field in fields(Recipe)))
 DISTRIBUTIONS = ("categorical", "constant", "uniform", "int_uniform", "q_uniform", "log_uniform_values")
 
 
@@ -95,7 +98,9 @@ def read_space(path: Path, fixed: Iterable[str] = ()) -> tuple[Parameter, ...]:
 
 
 def _parameter(name: str, spec: Any, path: Path) -> Parameter:
-    if name not in NAMES:
+    system, _, option = name.partition(".")
+    own = system in MODELS and option in {field.name for field in fields(MODELS[system])}
+    if name not in NAMES and not own:
         raise DataError(f"{unknown('parameter', name, NAMES)}", path)
     if not isinstance(spec, dict):
         raise DataError(f"{name}: expected value, values, or min and max, not {spec!r}", path)
@@ -135,8 +140,13 @@ def with_values(cell: Cell, values: Mapping[str, Any]) -> Cell:
         UserError: A value is out of its range.
     """
     recipe = {name.removeprefix(RECIPE): value for name, value in values.items() if name.startswith(RECIPE)}
-    others = {name: value for name, value in values.items() if not name.startswith(RECIPE)}
-    return replace(cell, recipe=replace(cell.recipe, **recipe), **others)
+    own = {name: value for name, value in values.items() if not name.startswith(RECIPE)}
+    options = cell.options
+    if own and own.keys() <= set(SHORT) and cell.system in SHORT_FORM_OF:
+        options = short_form(own.get("contexts", cell.contexts), own.get("cva", cell.cva))
+    elif own:
+        options = from_values(to_values(options) | {name.removeprefix(f"{cell.system}."): own[name] for name in own})
+    return replace(cell, recipe=replace(cell.recipe, **recipe), options=options)
 
 
 def defaults(cell: Cell, space: Iterable[Parameter]) -> dict[str, Any]:

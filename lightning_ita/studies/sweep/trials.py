@@ -28,13 +28,16 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from pytorch_lightning.callbacks import Callback
 
+from lightning_ita.data.source import Source
 from lightning_ita.errors import INTERRUPTED, NonFiniteLossError, UserError
 from lightning_ita.files import write_text
-from lightning_ita.studies.cell import Cell, Source
-from lightning_ita.studies.loggers import OBJECTIVE, first_line
+from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.loggers import first_line
+from lightning_ita.studies.names import OBJECTIVE
+from lightning_ita.studies.plan import LOCKS
 from lightning_ita.studies.progress import RunProgress
-from lightning_ita.studies.run import METRICS, part_of, run_cell
-from lightning_ita.studies.study import LOCKS
+from lightning_ita.studies.run import run_cell
+from lightning_ita.studies.study import METRICS, part_of
 from lightning_ita.studies.sweep.space import RECIPE, Parameter, defaults, with_values
 
 Pruner = Literal["median", "halving", "none"]

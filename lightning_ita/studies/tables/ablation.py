@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from lightning_ita.files import write_text
-from lightning_ita.models.ita import CROSS_MODAL, TEXT, VIEWS
+from lightning_ita.models.options import CROSS_MODAL, TEXT, VIEWS
 from lightning_ita.statistics.comparison import Estimate, estimate
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.published import Published, counterpart, published
@@ -23,6 +23,8 @@ CONVENTIONS = {
     "strict": "stray I- tags count as they stand: mentions that start with I- are ignored (strict IOB2)",
 }
 MISSING = "–"
+# The system that all others are compared with.
+BASELINE = "bert-crf"
 # Beside the number of seeds of a row with stale cells; reports mark significance by stars.
 STALE_MARK = "†"
 
@@ -47,8 +49,7 @@ class Row:
     @property
     def label(self) -> str:
         """The system's name: ``ITA-Cap``, ``ITA-Cap, joint``, ``ITA-Cap+CVA (token)`` ..."""
-        modes = {"off": "", "joint": ", joint", "token": "+CVA (token)", "sequence": "+CVA (sequence)"}
-        return self.cell.system + modes[self.cell.cva]
+        return self.cell.label
 
     @property
     def finished(self) -> list[dict[str, Any]]:
@@ -63,8 +64,8 @@ class Row:
     @property
     def published(self) -> Published | None:
         """The paper's number for this system, if it reports one."""
-        name = self.cell.system + ("+CVA" if self.cell.cva in ("token", "sequence") else "")
-        return None if self.cell.cva == "joint" else counterpart(self.cell.dataset, name, self.cell.encoder)
+        name = self.cell.published_name
+        return None if name is None else counterpart(self.cell.dataset, name, self.cell.encoder)
 
     def scores(self, view: str, score: str = "f1", split: str = "test") -> list[float]:
         """Returns one score of each finished cell that is tested in `view`, in percent."""
@@ -78,16 +79,16 @@ class Row:
 
 def rows_of(results: Sequence[Result]) -> list[Row]:
     """Groups results by data set, contexts and training mode, in the order of their first cell."""
-    groups: dict[tuple[Any, ...], list[Result]] = {}
+    groups: dict[Hashable, list[Result]] = {}
     for result in results:
         cell = result.cell
-        groups.setdefault((cell.dataset, cell.contexts, cell.cva), []).append(result)
+        groups.setdefault(cell.row, []).append(result)
     baselines = {
-        dataset: estimate(scores).mean
-        for (dataset, contexts, _), group in groups.items()
-        if not contexts and (scores := Row(tuple(group), None).scores(TEXT))
+        group[0].cell.dataset: estimate(scores).mean
+        for group in groups.values()
+        if group[0].cell.system == BASELINE and (scores := Row(tuple(group), None).scores(TEXT))
     }
-    return [Row(tuple(group), baselines.get(key[0])) for key, group in groups.items()]
+    return [Row(tuple(group), baselines.get(group[0].cell.dataset)) for group in groups.values()]
 
 
 def spread(scores: Sequence[float]) -> str:
@@ -111,7 +112,7 @@ HEADER = ("system", "T", "Δ", "I+T", "Δ", "seeds", "paper")
 def cells_of(row: Row) -> list[str]:
     """Returns the entries of a row under `HEADER`."""
     number = row.published
-    text_difference = None if not row.cell.contexts else row.difference(TEXT)
+    text_difference = None if row.cell.system == BASELINE else row.difference(TEXT)
     stale = STALE_MARK if any(result.stale for result in row.results) else ""
     failed = f" ({len(row.failures)} failed)" if row.failures else ""
     return [
@@ -232,7 +233,7 @@ def table_csv(results: Sequence[Result]) -> str:
                     "difference_to_bert_crf": "" if difference is None else round(difference, 4),
                     "precision_mean": round(estimate(row.scores(view, "precision")).mean, 4),
                     "recall_mean": round(estimate(row.scores(view, "recall")).mean, 4),
-                    "dev_f1_mean": round(estimate(row.scores(view, "f1", "dev")).mean, 4),
+                    "valid_f1_mean": round(estimate(row.scores(view, "f1", "valid")).mean, 4),
                     "paper_f1": "" if number is None else number.f1,
                     "paper_encoder": "" if number is None else number.encoder,
                     "paper_source": "" if number is None else number.source,
@@ -250,7 +251,7 @@ def cells_csv(results: Sequence[Result]) -> str:
         cell, metrics = result.cell, result.metrics
         line: dict[str, Any] = {
             "dataset": cell.dataset,
-            "system": cell.system,
+            "system": cell.title,
             "contexts": "+".join(cell.contexts),
             "cva": cell.cva,
             "encoder": cell.encoder,
@@ -262,7 +263,7 @@ def cells_csv(results: Sequence[Result]) -> str:
             "training_seconds": metrics["training_seconds"],
             "seconds": metrics["seconds"],
         }
-        for split in ("dev", "test"):
+        for split in ("valid", "test"):
             for view, scores in metrics[split].items():
                 line |= {f"{split}/{view}/{name}": value for name, value in scores.items()}
         lines.append(line)

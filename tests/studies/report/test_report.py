@@ -17,9 +17,10 @@ from scipy import stats
 import lightning_ita.studies.run
 from lightning_ita.commands import ablate, report
 from lightning_ita.commands.cli import guard
+from lightning_ita.data.source import Source
 from lightning_ita.demo import DemoConfig, write
 from lightning_ita.statistics.comparison import Comparison
-from lightning_ita.studies.cell import Cell, Source
+from lightning_ita.studies.cell import Cell, short_form
 from lightning_ita.studies.report.evidence import ALIGNMENT, BASELINE, POOLED, Verdict, weigh
 from lightning_ita.studies.report.examples import galleries, mentions
 from lightning_ita.studies.report.findings import findings
@@ -420,7 +421,7 @@ def test_a_cell_found_twice_counts_once(study: Path) -> None:
 
 def test_rows_of_an_earlier_plan_stay(study: Path) -> None:
     cells = read_study(study).results
-    extra = Cell("twitter15", ("cap",), "sequence", "minilm", 1, cells[0].cell.recipe).resolve(
+    extra = Cell("twitter15", short_form("cap", "sequence"), "minilm", 1, cells[0].cell.recipe).resolve(
         read_study(study).data["twitter15"]
     )
     write_cell(study, extra)
@@ -445,7 +446,7 @@ def test_all_contexts_together_are_compared_by_the_mean_of_their_counts(tmp_path
     assert not [v for v in evidence_of(out).verdicts if v.question == POOLED]  # the row of both contexts is a gap
     for cell in cells:
         if cell.contexts == ("cap",):
-            both = Cell("twitter15", ("tag", "cap"), cell.cva, "minilm", cell.seed, cell.recipe)
+            both = Cell("twitter15", short_form("tag,cap", cell.cva), "minilm", cell.seed, cell.recipe)
             write_cell(out, both.resolve(read_study(out).data["twitter15"]))
     family = {(v.first, v.second, v.view): v for v in evidence_of(out).verdicts if v.question == POOLED}
     assert {key[:2] for key in family} == {

@@ -18,9 +18,10 @@ import yaml
 
 from lightning_ita.commands import train
 from lightning_ita.commands.cli import guard
+from lightning_ita.data.source import Source
 from lightning_ita.errors import NonFiniteLossError, UserError
 from lightning_ita.models.recipes import Recipe
-from lightning_ita.studies.cell import Cell, Source
+from lightning_ita.studies.cell import Cell
 from tests.studies.sweep.conftest import ROOT
 
 pytest.importorskip("optuna")
@@ -59,8 +60,8 @@ def stub(cell: Any, folder: Path, *_: Any, callbacks: Any = (), test: bool = Tru
     value = 100 - abs(cell.recipe.learning_rate - 3e-4) * 1e4
     scores = {view: {"f1": value} for view in ("T", "I+T")}
     metrics = {
-        "history": [{"dev/f1": value - 1}, {"dev/f1": value}],
-        "dev": scores,
+        "history": [{"valid/f1": value - 1}, {"valid/f1": value}],
+        "valid": scores,
         "test": scores if test else {},
         "seconds": 1.0,
     }
@@ -89,11 +90,11 @@ def test_a_sweep_selects_on_dev_and_tests_its_winners_alone(
     assert not any(folder.name.startswith(".") for folder in folders), "a pruned trial left its checkpoint"
     for line in trained:
         if line["state"] == "complete":
-            assert float(line["dev_f1"]) == pytest.approx(
-                max(float(line[f"dev_f1_epoch_{epoch}"]) for epoch in (1, 2)), abs=1e-5
+            assert float(line["valid_f1"]) == pytest.approx(
+                max(float(line[f"valid_f1_epoch_{epoch}"]) for epoch in (1, 2)), abs=1e-5
             )
 
-    best = max((line for line in trained if line["state"] == "complete"), key=lambda line: float(line["dev_f1"]))
+    best = max((line for line in trained if line["state"] == "complete"), key=lambda line: float(line["valid_f1"]))
     with (out / "winners.csv").open(encoding="utf-8") as file:
         winners = list(csv.DictReader(file))
     assert [(line["trial"], line["seed"], line["chosen"]) for line in winners] == [
@@ -211,7 +212,7 @@ def test_a_hopeless_run_ends_early_but_not_in_its_last_epoch() -> None:
     pruning = trials.Pruning(trial)
 
     def epoch(number: int, score: float) -> Any:
-        scores = {"dev/f1": torch.tensor(score)}
+        scores = {"valid/f1": torch.tensor(score)}
         return SimpleNamespace(current_epoch=number - 1, max_epochs=3, callback_metrics=scores)
 
     pruning.on_validation_end(epoch(1, 60.0), None)  # type: ignore[arg-type]
@@ -308,7 +309,7 @@ def test_the_default_space_is_that_of_wandb() -> None:
         ),
         ("parameters: {cva: {values: [off, token]}}", 'write "off"'),
         ("parameters: {cva: {value: token}}", "nothing is left to search"),
-        ("metric: {name: test/f1}\nparameters: {cva: {values: [token]}}", "only dev/f1 can be searched for"),
+        ("metric: {name: test/f1}\nparameters: {cva: {values: [token]}}", "only valid/f1 can be searched for"),
         ("parameters: {contexts: {values: [none, cap]}}", "aligns two views"),
         ("parameters: {recipe.batch_size: {min: 0, max: 4}}", "batch_size must be greater than 0"),
     ],

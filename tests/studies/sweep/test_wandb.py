@@ -184,7 +184,7 @@ def test_what_the_agent_starts_runs_offline(
     assert content["columns"][:5] == ["split", "view", "precision", "recall", "f1"]
     assert [row[:5] for row in content["data"]] == [
         [split, view, *(metrics[split][view][name] for name in ("precision", "recall", "f1"))]
-        for split in ("dev", "test")
+        for split in ("valid", "test")
         for view in ("T", "I+T")
     ]
 

@@ -10,8 +10,11 @@ from torch import Tensor
 from lightning_ita.data.batching import Collate, EncodedTweet, TwoViewBatch
 from lightning_ita.data.views import ViewBuilder
 from lightning_ita.errors import NonFiniteLossError
-from lightning_ita.models.encoders import load_encoder, load_tokenizer
-from lightning_ita.models.ita import CROSS_MODAL, ITA, TEXT, trained_views
+from lightning_ita.models.bert_crf import BertCRFOptions
+from lightning_ita.models.encoder_tagger import EncoderTagger
+from lightning_ita.models.encoders import load_tokenizer
+from lightning_ita.models.ita import ITAOptions
+from lightning_ita.models.options import CROSS_MODAL, CVA, TEXT, Options
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.tags import TagSet
 
@@ -41,9 +44,9 @@ def batch(tweets: list[EncodedTweet]) -> TwoViewBatch:
     return Collate(pad_token_id=0)(tweets)
 
 
-def model(tiny_encoder: str, **options: object) -> ITA:
+def model(tiny_encoder: str, cva: CVA = "token", options: Options | None = None) -> EncoderTagger:
     torch.manual_seed(0)
-    made = ITA(load_encoder(tiny_encoder), TAGS, RECIPE, **options)  # type: ignore[arg-type]
+    made = EncoderTagger(TAGS.types, options or ITAOptions(cva=cva, contexts=("cap",)), RECIPE, tiny_encoder)
     torch.nn.init.normal_(made.crf.transitions)
     return made.eval()
 
@@ -52,7 +55,7 @@ def paths(length: int) -> Tensor:
     return torch.tensor(list(product(range(len(TAGS)), repeat=length)))
 
 
-def path_scores(ita: ITA, emissions: Tensor, length: int) -> Tensor:
+def path_scores(ita: EncoderTagger, emissions: Tensor, length: int) -> Tensor:
     """Scores of all tag sequences of one tweet, float64, in the order of `paths`."""
     e = emissions[:length].double()
     start, transitions, end = (
@@ -64,9 +67,9 @@ def path_scores(ita: ITA, emissions: Tensor, length: int) -> Tensor:
     return scores + transitions[sequences[:, :-1], sequences[:, 1:]].sum(1)
 
 
-def reference_alignment(ita: ITA, batch: TwoViewBatch, cva: str) -> list[float]:
+def reference_alignment(ita: EncoderTagger, batch: TwoViewBatch, cva: str) -> list[float]:
     """CVA by enumeration: −Σ_y p(y|ŵ) log p(y|w), or Σ_i KL of tempered unnormalised log marginals, times τ²."""
-    text, cross_modal = ita.emissions([batch.text]).detach(), ita.emissions([batch.cross_modal]).detach()
+    text, cross_modal = (ita.emissions(ita.states(batch, (view,))).detach() for view in (TEXT, CROSS_MODAL))
     found = []
     for row, length in enumerate(batch.mask.sum(1).tolist()):
         student, teacher = path_scores(ita, text[row], length), path_scores(ita, cross_modal[row], length)
@@ -100,8 +103,8 @@ def test_likelihoods_equal_enumeration(tiny_encoder: str, batch: TwoViewBatch) -
     losses = ita.losses(batch)
     assert losses.text is not None
     assert losses.cross_modal is not None
-    for view, nll in ((batch.text, losses.text), (batch.cross_modal, losses.cross_modal)):
-        emissions = ita.emissions([view]).detach()
+    for view, nll in ((TEXT, losses.text), (CROSS_MODAL, losses.cross_modal)):
+        emissions = ita.emissions(ita.states(batch, (view,))).detach()
         for row, length in enumerate(batch.mask.sum(1).tolist()):
             gold = (paths(length) == batch.tags[row, :length]).all(1)
             expected = -path_scores(ita, emissions[row], length).log_softmax(0)[gold]
@@ -117,7 +120,7 @@ def test_the_loss_weighs_its_terms(tiny_encoder: str, batch: TwoViewBatch) -> No
     )
     single = model(tiny_encoder, cva="off").losses(batch)
     assert (single.text, single.alignment) == (None, None)
-    baseline = model(tiny_encoder, cva="off", has_contexts=False).losses(batch)
+    baseline = model(tiny_encoder, options=BertCRFOptions()).losses(batch)
     assert (baseline.cross_modal, baseline.alignment) == (None, None)
     assert model(tiny_encoder, cva="joint").losses(batch).alignment is None
 
@@ -192,10 +195,10 @@ def test_word_dropout_zeroes_whole_words_in_training_only(tiny_encoder: str, bat
     ita = model(tiny_encoder)
     ita.recipe = replace(RECIPE, word_dropout=0.5)
     ita.encoder.eval()
-    kept = ita.emissions([batch.text])
+    kept = ita.emissions(ita.states(batch, (TEXT,)))
     ita.training = True
     torch.manual_seed(0)
-    dropped = ita.emissions([batch.text])[batch.mask]
+    dropped = ita.emissions(ita.states(batch, (TEXT,)))[batch.mask]
     is_bias = (dropped == ita.emission.bias).all(-1)
     assert 0 < is_bias.sum() < len(is_bias)
     torch.testing.assert_close(dropped[~is_bias], kept[batch.mask][~is_bias])
@@ -211,6 +214,6 @@ def test_a_loss_that_is_no_number_stops_the_run(tiny_encoder: str, batch: TwoVie
 
 
 def test_views_trained() -> None:
-    assert trained_views(False, "off") == (TEXT,)
-    assert trained_views(True, "off") == (CROSS_MODAL,)
-    assert trained_views(True, "joint") == trained_views(True, "token") == (TEXT, CROSS_MODAL)
+    assert BertCRFOptions().trained_views == BertCRFOptions().tested_views == (TEXT,)
+    assert ITAOptions(cva="off").trained_views == (CROSS_MODAL,)
+    assert ITAOptions(cva="joint").trained_views == ITAOptions(cva="token").trained_views == (TEXT, CROSS_MODAL)

@@ -1,0 +1,198 @@
+"""What a system can be told beside the shared recipe, and what a study needs to know of it before it is built."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+from lightning_ita.checks import check_fields
+from lightning_ita.errors import unknown
+from lightning_ita.models import MODELS
+from lightning_ita.models.recipes import Recipe
+from lightning_ita.registry import resolve
+
+if TYPE_CHECKING:  # both import torch
+    from lightning_ita.data.inputs import Inputs
+    from lightning_ita.models.tagger import Tagger
+
+# The text view, and the cross-modal view: the keys of every result.
+TEXT, CROSS_MODAL = "T", "I+T"
+VIEWS = (TEXT, CROSS_MODAL)
+# Training modes. off: one view is trained. joint: both views' likelihoods, no alignment. token, sequence: both, and
+# cross-view alignment (CVA).
+CVA = Literal["off", "joint", "token", "sequence"]
+# How a row is called that is trained in a mode: behind the system's title, and in what was published.
+MODE_LABELS = {"off": "", "joint": ", joint", "token": "+CVA (token)", "sequence": "+CVA (sequence)"}
+MODE_PUBLISHED = {"off": "", "joint": None, "token": "+CVA", "sequence": "+CVA"}
+
+
+@dataclass(frozen=True)
+class Options(ABC):
+    """Options of one system; each system has a subclass, whose fields are its own hyper-parameters.
+
+    Class attributes:
+        system: Its name in `lightning_ita.models.MODELS`, and of its options on the command line.
+        tagger: Import path of its model, a `lightning_ita.models.tagger.Tagger`.
+        inputs: Import path of its `lightning_ita.models.inputs.Inputs`.
+        needs: What it reads beside the tweet: ``contexts``, ``images``, ``labels``. Their digests enter the identity
+            of a run.
+        has_encoder: Whether it is built on the pretrained encoder of the run.
+
+    Raises:
+        UserError: A value has a wrong type or is out of its range.
+    """
+
+    system: ClassVar[str]
+    tagger: ClassVar[str]
+    inputs: ClassVar[str] = "lightning_ita.models.inputs:TwoViewInputs"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    has_encoder: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Checks types and ranges."""
+        check_fields(self)
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """The system's name as its paper writes it: ``BERT-CRF``, ``ITA-Cap`` ..."""
+
+    @property
+    @abstractmethod
+    def trained_views(self) -> tuple[str, ...]:
+        """The views the model is trained on: of `VIEWS`, in their order."""
+
+    @property
+    @abstractmethod
+    def tested_views(self) -> tuple[str, ...]:
+        """The views the model is tested in; the trained ones are among them."""
+
+    @property
+    def training(self) -> CVA:
+        """The training mode; ``off`` for systems that have one."""
+        return "off"
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of context the system reads, in the order in which they follow the tweet."""
+        return ()
+
+    @property
+    def label(self) -> str:
+        """The name of its row: ``ITA-Cap``, ``ITA-Cap, joint``, ``ITA-Cap+CVA (token)`` ..."""
+        return self.title + MODE_LABELS[self.training]
+
+    @property
+    def published_name(self) -> str | None:
+        """The name under which others may have published its score; ``None`` for what nobody can have."""
+        mode = MODE_PUBLISHED[self.training]
+        return None if mode is None else self.title + mode
+
+    @property
+    def slug(self) -> str:
+        """What its folders are called: ``bert-crf``, ``ita-cap-token`` ..."""
+        return f"{self.title}-{self.training}".lower()
+
+    def deciding(self) -> dict[str, Any]:
+        """Returns what the result depends on, as JSON values: every option that plays a part."""
+        return {"system": self.system, "options": asdict(self)}
+
+    def digests(self) -> Mapping[str, str]:
+        """Returns SHA-256 by name of files that options name, such as a vision model's; they enter the identity."""
+        return {}
+
+    def make_inputs(self, types: Sequence[str], recipe: Recipe, encoder: str, cache_dir: str | None = None) -> Inputs:
+        """Makes what turns tweets into the system's input.
+
+        Args:
+            types: Entity types.
+            recipe: Hyper-parameters.
+            encoder: ``minilm``, a folder, or a Hub id: whose tokenizer is used.
+            cache_dir: Folder that keeps the sub-tokens of words from run to run.
+        """
+        inputs: Inputs = resolve(self.inputs)(types, self, recipe, encoder, cache_dir)
+        return inputs
+
+    def make_tagger(self, types: Sequence[str], recipe: Recipe, encoder: str, **others: Any) -> Tagger:
+        """Makes the system's model.
+
+        Args:
+            types: Entity types.
+            recipe: Hyper-parameters.
+            encoder: ``minilm``, a folder, or a Hub id.
+            **others: Further arguments of the model's class.
+        """
+        tagger: Tagger = resolve(self.tagger)(types=types, options=self, recipe=recipe, encoder=encoder, **others)
+        return tagger
+
+    @classmethod
+    def rows(cls, given: Mapping[str, Any], contexts: Sequence[str], modes: Sequence[str]) -> list[Options]:
+        """Returns the rows that an ablation has of this system.
+
+        Args:
+            given: Options that are the same in every row.
+            contexts: Kinds of context to compare.
+            modes: Training modes to compare.
+        """
+        return [cls(**given)]
+
+
+@dataclass(frozen=True)
+class TwoViewOptions(Options):
+    """Options of a system that reads a tweet with and without its image, and can be trained in every mode.
+
+    Attributes:
+        cva: Training mode: ``off`` (the cross-modal view alone), ``joint`` (both views, no alignment), ``token`` or
+            ``sequence`` (both, and cross-view alignment).
+    """
+
+    cva: CVA = "off"
+
+    def __post_init__(self) -> None:
+        """Checks types and ranges, and suggests the nearest training mode."""
+        if self.cva not in get_args(CVA):
+            raise unknown("cva", str(self.cva), get_args(CVA))
+        super().__post_init__()
+
+    @property
+    def training(self) -> CVA:
+        """The training mode."""
+        return self.cva
+
+    @property
+    def trained_views(self) -> tuple[str, ...]:
+        """I+T without CVA, as the paper trains; else both."""
+        return (CROSS_MODAL,) if self.cva == "off" else VIEWS
+
+    @property
+    def tested_views(self) -> tuple[str, ...]:
+        """Both."""
+        return VIEWS
+
+    @classmethod
+    def rows(cls, given: Mapping[str, Any], contexts: Sequence[str], modes: Sequence[str]) -> list[Options]:
+        """Returns one row per training mode, unless the mode is given."""
+        return [cls(**{"cva": mode, **given}) for mode in ([given["cva"]] if "cva" in given else modes)]
+
+
+def to_values(options: Options) -> dict[str, Any]:
+    """Returns a system's name and its options as plain values, as files keep them; `from_values` reads them back."""
+    own = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()}
+    return {"system": options.system, **own}
+
+
+def from_values(values: Mapping[str, Any]) -> Options:
+    """Makes options from plain values: ``system``, and the options of that system.
+
+    Raises:
+        UserError: The system or an option is unknown, or a value is wrong.
+    """
+    values = dict(values)
+    kind: type[Options] = MODELS[values.pop("system")]
+    known = [field.name for field in fields(kind)]
+    for name in values:
+        if name not in known:
+            raise unknown(f"option of {kind.system}", name, known)
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

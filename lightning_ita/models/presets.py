@@ -1,0 +1,59 @@
+"""The recipes that are shipped, and which one a study starts from."""
+
+from __future__ import annotations
+
+from lightning_ita.models.encoders.locating import encoder_shape
+from lightning_ita.models.recipes import Recipe
+
+RECIPES = {
+    # For encoders of MiniLM's size on corpora of a few thousand tweets.
+    "small": Recipe(),
+    # For the demo corpus: few tweets, so smaller batches and a higher rate. Most of its tweets cannot be tagged for
+    # sure from their words, so the text view's likelihood is noise, and at weight ½ the contexts would have no effect.
+    "demo": Recipe(
+        learning_rate=2e-4,
+        batch_size=8,
+        epochs=2,
+        warmup=0.1,
+        cross_modal_weight=2.0,
+        temperature=2.0,
+        freeze_word_embeddings=True,
+        precision="auto",
+    ),
+    # For encoders of BERT-base's size: values that are usual for fine-tuning them. Not tuned and not measured here.
+    "base": Recipe(
+        learning_rate=3e-5,
+        head_lr_factor=30.0,
+        crf_lr_factor=1000.0,
+        epochs=5,
+        warmup=0.1,
+    ),
+    # The paper's for XLM-R-large: lr 5e-6, transitions ×10⁴, batch 4, 10 epochs, no warm-up, clip 5.
+    "paper": Recipe(
+        learning_rate=5e-6,
+        head_lr_factor=1.0,
+        crf_lr_factor=1e4,
+        batch_size=4,
+        epochs=10,
+        gradient_clip=5.0,
+    ),
+}
+# Encoders whose layers have at most so many weights start from `small`, or from `base`; larger ones from `paper`.
+# MiniLM's have 10.6 million, BERT-base's 85, XLM-R-large's 302.
+SMALL_ENCODER, BASE_ENCODER = 30e6, 150e6
+
+
+def preset_for(encoder: str, datasets: str) -> str:
+    """Returns the name of the recipe to start from, by the encoder's size.
+
+    Args:
+        encoder: ``minilm``, a folder, or a Hub id.
+        datasets: Names of the data sets, separated by commas.
+
+    Raises:
+        UserError: The encoder's configuration cannot be read.
+    """
+    weights = encoder_shape(encoder).layer_weights
+    if weights > SMALL_ENCODER:
+        return "base" if weights <= BASE_ENCODER else "paper"
+    return "demo" if datasets == "demo" else "small"

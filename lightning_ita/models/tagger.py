@@ -1,0 +1,313 @@
+"""What every system shares: word states become emissions, a CRF tags them, and two views can be aligned."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, NamedTuple, Self
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from transformers import get_linear_schedule_with_warmup
+
+from lightning_ita.crf import ChainDistribution, ForbiddenTransitions, LinearChainCRF
+from lightning_ita.data.inputs import Batch, Inputs
+from lightning_ita.errors import NonFiniteLossError, UserError
+from lightning_ita.metrics import EntityF1
+from lightning_ita.models.options import CROSS_MODAL, TEXT, Options, from_values, to_values
+from lightning_ita.models.recipes import DEFAULT_TEMPERATURE, Recipe
+from lightning_ita.models.tagging import forbidden_transitions, to_bio
+from lightning_ita.registry import resolve
+from lightning_ita.tags import TagSet
+
+
+class Losses(NamedTuple):
+    """The terms of the loss, (batch,) each; ``None`` where a view is not trained.
+
+    Attributes:
+        text: NLL_T, the text view's negative log-likelihood.
+        cross_modal: NLL_{I+T}, that of the cross-modal view.
+        alignment: The cross-view alignment term.
+    """
+
+    text: Tensor | None
+    cross_modal: Tensor | None
+    alignment: Tensor | None
+
+
+class Tagger(pl.LightningModule):
+    """A system for multimodal NER: word states by the system, emissions and a linear-chain CRF on top of them.
+
+    Only tweet words have emissions; what a system reads beside them is never tagged. Trained on both views the loss of
+    a tweet is ``NLL_T + cross_modal_weight · NLL_{I+T} + cva_weight · CVA``.
+
+    A subclass makes its parts, calls `add_head` last, and writes `states`.
+
+    Args:
+        types: Entity types.
+        options: The system's options, or their values with the system's name, as `to_values` gives them.
+        recipe: Hyper-parameters, or their values.
+        encoder: ``minilm``, a folder, or a Hub id; systems without a pretrained encoder ignore it.
+    """
+
+    def __init__(
+        self,
+        types: Sequence[str],
+        options: Options | Mapping[str, Any],
+        recipe: Recipe | Mapping[str, Any] | None = None,
+        encoder: str = "minilm",
+    ):
+        super().__init__()
+        if not isinstance(options, Options):
+            options = from_values(options)
+        if not isinstance(recipe, Recipe):
+            recipe = Recipe(**(recipe or {}))
+        self.options = options
+        self.recipe = recipe
+        self.encoder_name = encoder
+        self.tag_set = TagSet(types, recipe.tag_scheme)
+        self.trained_views, self.tested_views = options.trained_views, options.tested_views
+        # What a checkpoint needs to make the model again: plain values, which are read without unpickling.
+        self.save_hyperparameters(
+            {
+                "types": list(types),
+                "options": to_values(options),
+                "recipe": asdict(recipe),
+                "encoder": encoder,
+            }
+        )
+
+    def add_head(self, width: int) -> None:
+        """Adds the emission layer, the CRF and the scores.
+
+        Args:
+            width: Width of the word states.
+        """
+        types, labels = self.tag_set.types, self.recipe.labels
+        self.emission = nn.Linear(width, len(self.tag_set))
+        self.crf = LinearChainCRF(len(self.tag_set))
+        self.scores = {view: EntityF1(types, labels) for view in self.tested_views}
+        # Of the text view against the cross-modal view in the place of gold: how far alignment has come.
+        self.agreement = EntityF1(types, labels)
+        self._scores = nn.ModuleList(self.scores.values())  # so that their states move with the model
+        self._forbidden = forbidden_transitions(self.tag_set)
+
+    @classmethod
+    def create(
+        cls, system: str, types: Sequence[str], recipe: Recipe | None = None, encoder: str = "minilm", **options: Any
+    ) -> Tagger:
+        """Makes a system by its name.
+
+        Args:
+            system: A name of `lightning_ita.models.MODELS`.
+            types: Entity types.
+            recipe: Hyper-parameters.
+            encoder: ``minilm``, a folder, or a Hub id.
+            **options: The system's own, such as ``contexts=("cap",)`` and ``cva="token"``.
+
+        Raises:
+            UserError: The system or an option is unknown, or the encoder cannot be read.
+        """
+        return from_values({"system": system, **options}).make_tagger(types, recipe or Recipe(), encoder)
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """Loads a checkpoint that Lightning wrote; called on `Tagger` itself, of whatever system it is."""
+        if cls is Tagger:
+            checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
+            options = checkpoint.get("hyper_parameters", {}).get("options", {})
+            if "system" not in options:
+                raise UserError(f"{checkpoint_path} is no checkpoint of a tagger: it does not say of which system")
+            loaded: Self = resolve(from_values(options).tagger).load_from_checkpoint(checkpoint_path, *args, **kwargs)
+            return loaded
+        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What makes tweets this model's input."""
+        return self.options.make_inputs(self.tag_set.types, self.recipe, self.encoder_name)
+
+    @abstractmethod
+    def states(self, batch: Any, views: tuple[str, ...]) -> Tensor:
+        """Returns a state for each tweet word in each of `views`.
+
+        Returns:
+            (views · batch, words, width), view behind view; what stands at padding means nothing.
+        """
+
+    def auxiliary(self, batch: Any) -> dict[str, Tensor]:
+        """Returns further losses of a batch by name, weighted, (batch,) each; called after `states` in training."""
+        return {}
+
+    def emissions(self, states: Tensor) -> Tensor:
+        """Scores each tag of each word.
+
+        Args:
+            states: (views · batch, words, width), from `states`.
+
+        Returns:
+            (views · batch, words, tags), at least float32; what stands at padding means nothing.
+        """
+        if self.training and self.recipe.word_dropout > 0:
+            # Word dropout: whole word vectors are zeroed, the others left as they are.
+            states = states * (torch.rand_like(states[..., :1]) >= self.recipe.word_dropout)
+        scores: Tensor = self.emission(states).float()
+        return scores
+
+    def forward(self, batch: Batch, views: tuple[str, ...] | None = None) -> dict[str, ChainDistribution]:
+        """Returns the distribution over tag sequences in each of `views`, which share one pass of model and CRF."""
+        views = self.tested_views if views is None else views
+        # (views · batch, words, tags)
+        emissions = self.emissions(self.states(batch, views))
+        chains = self.crf(emissions, batch.mask.repeat(len(views), 1))
+        return dict(zip(views, chains.split(len(batch.ids)), strict=True))
+
+    def losses(self, batch: Batch) -> Losses:
+        """Returns the terms of the loss for each tweet."""
+        chains = self(batch, self.trained_views)
+        nll = {view: -chain.log_prob(batch.tags) for view, chain in chains.items()}
+        return Losses(nll.get(TEXT), nll.get(CROSS_MODAL), self.alignment(chains))
+
+    def alignment(self, chains: dict[str, ChainDistribution]) -> Tensor | None:
+        """Returns the cross-view alignment of each tweet, (batch,): the text view learns what the other predicts.
+
+        The teacher p(y|ŵ) is detached, emissions and transitions. ``token`` is what ITA's official code runs,
+        ``sequence`` what its paper writes (the equation for L_CVA): −Σ_y p(y|ŵ) log p(y|w).
+        """
+        mode = self.options.training
+        if mode not in ("token", "sequence") or len(self.trained_views) < 2:
+            return None
+        teacher, student = chains[CROSS_MODAL].detach(), chains[TEXT]
+        if mode == "sequence":
+            return teacher.cross_entropy(student)
+        temperature = self.recipe.temperature
+        return teacher.token_kl(student, DEFAULT_TEMPERATURE if temperature is None else temperature)
+
+    def loss(self, losses: Losses) -> Tensor:
+        """Weighs the terms and averages over the tweets of a batch."""
+        if losses.text is None or losses.cross_modal is None:
+            single = losses.text if losses.cross_modal is None else losses.cross_modal
+            assert single is not None
+            return single.mean()
+        total = losses.text + self.recipe.cross_modal_weight * losses.cross_modal
+        if losses.alignment is not None:
+            total = total + self.recipe.cva_weight * losses.alignment
+        return total.mean()
+
+    def decode(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns the best well-formed tags of each tested view as BIO tag ids, (batch, words), -1 at padding."""
+        chains = self(batch, self.tested_views)
+        forbidden = ForbiddenTransitions(*(moves.to(batch.mask.device) for moves in self._forbidden))
+        return {view: to_bio(self.tag_set, chain.argmax(forbidden)) for view, chain in chains.items()}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Returns the loss of a batch.
+
+        Raises:
+            NonFiniteLossError: The loss is NaN or infinite.
+        """
+        losses = self.losses(batch)
+        loss = self.loss(losses)
+        terms = dict(zip(losses._fields, losses, strict=True))
+        for name, term in self.auxiliary(batch).items():
+            terms[name] = term
+            loss = loss + term.mean()
+        # On a GPU the check waits for the device, so it is made now and then only.
+        if (loss.device.type == "cpu" or batch_idx % 50 == 0) and not torch.isfinite(loss):
+            raise NonFiniteLossError(
+                f"the loss became {loss.item()} in epoch {self.current_epoch + 1}, step {self.global_step + 1}; "
+                f"a smaller learning rate ({self.recipe.learning_rate:g} now) or float32 usually helps"
+            )
+        for name, term in terms.items():
+            if term is not None:
+                self.log(f"train/{name}", term.detach().mean(), on_step=False, on_epoch=True, batch_size=len(batch.ids))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Counts the mentions of a batch."""
+        self._count(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs ``valid/<view>/f1``, ``valid/agreement`` (F1 of one view's mentions against the other's), ``valid/f1``.
+
+        The last is the mean over the trained views, by which the best epoch is chosen.
+        """
+        self._log_scores("valid")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Counts the mentions of a batch."""
+        self._count(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the same as validation, under ``test/``."""
+        self._log_scores("test")
+
+    def _count(self, batch: Batch) -> None:
+        gold = to_bio(self.tag_set, batch.tags.masked_fill(~batch.mask, -1))
+        predicted = self.decode(batch)
+        for view, tags in predicted.items():
+            self.scores[view].update(tags, gold)
+        if len(predicted) > 1:
+            self.agreement.update(predicted[TEXT], predicted[CROSS_MODAL])
+
+    def _log_scores(self, split: str) -> None:
+        f1 = {view: metric.compute()["f1"] for view, metric in self.scores.items()}
+        for metric in self.scores.values():
+            metric.reset()
+        self.log_dict({f"{split}/{view}/f1": value for view, value in f1.items()})
+        if len(f1) > 1:
+            self.log(f"{split}/agreement", self.agreement.compute()["f1"])
+            self.agreement.reset()
+        self.log(f"{split}/f1", torch.stack([f1[view] for view in self.trained_views]).mean(), prog_bar=True)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[list[str], dict[str, Tensor]]:
+        """Returns tweet ids and the BIO tag ids of each tested view."""
+        return batch.ids, {view: tags.cpu() for view, tags in self.decode(batch).items()}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips the norm of the gradient.
+
+        Lightning refuses to clip for fused optimisers under mixed precision, because float16 gradients are scaled;
+        those of bfloat16 are not.
+        """
+        if gradient_clip_val:
+            nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Returns all parameters by the learning rate they have: ``encoder``, ``head``, ``crf``."""
+        groups: dict[str, list[nn.Parameter]] = {"encoder": [], "head": [], "crf": []}
+        for name, parameter in self.named_parameters():
+            part = name.partition(".")[0]
+            groups[part if part in groups else "head"].append(parameter)
+        return groups
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Returns AdamW with three learning rates: of the encoder, of the CRF, and of all between them."""
+        recipe = self.recipe
+        factors = {"encoder": 1.0, "head": recipe.head_lr_factor, "crf": recipe.crf_lr_factor}
+        groups = [
+            {
+                "params": parameters,
+                "lr": recipe.learning_rate * factors[name],
+                "weight_decay": 0.0 if name == "crf" else recipe.weight_decay,
+            }
+            for name, parameters in self.parameter_groups().items()
+            if parameters
+        ]
+        # One fused kernel: the default implementation takes a third of a MiniLM step on CPU.
+        return torch.optim.AdamW(groups, fused=True)
+
+    def configure_optimizers(self) -> Any:
+        """Returns the optimiser, and a linear schedule by step."""
+        optimizer = self.make_optimizer()
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = get_linear_schedule_with_warmup(optimizer, round(self.recipe.warmup * steps), steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,219 @@
+"""What a study compares, the cells it plans, and its folder, where the plan lies as ``plan.jsonl``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lightning_ita.contexts.kinds import parse_contexts
+from lightning_ita.data import DATASETS
+from lightning_ita.data.corpus import Corpus
+from lightning_ita.data.source import Source
+from lightning_ita.devices import available_precision
+from lightning_ita.errors import DataError, UserError
+from lightning_ita.files import read_text, write_text
+from lightning_ita.models import MODELS
+from lightning_ita.models.options import Options
+from lightning_ita.models.recipes import Recipe
+from lightning_ita.studies.cell import Cell
+
+STUDY, PLAN, SOURCE = "study.json", "plan.jsonl", "source.json"
+CELLS, FAILED, LOCKS, STALE, CACHE = "cells", "failed", "locks", "stale", "cache"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What an ablation compares.
+
+    Attributes:
+        datasets: Names of data sets.
+        rows: The systems, each with its options; see `ablation_rows`.
+        encoder: The encoder of every cell.
+        seeds: Each row is run once per seed.
+        recipe: Hyper-parameters of every cell.
+    """
+
+    datasets: tuple[str, ...]
+    rows: tuple[Options, ...]
+    encoder: str
+    seeds: tuple[int, ...]
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        """Checks that no data set, row or seed is named twice, and that there is one of each.
+
+        Raises:
+            UserError: One is missing or named twice.
+        """
+        named = {"datasets": self.datasets, "seeds": self.seeds, "rows": tuple(row.label for row in self.rows)}
+        for what, values in named.items():
+            if not values or len(set(values)) < len(values):
+                raise UserError(
+                    f"{what} must name at least one, each once, not {', '.join(map(str, values)) or 'none'}"
+                )
+
+    @property
+    def contexts(self) -> tuple[str, ...]:
+        """Kinds of context that any row reads."""
+        return parse_contexts({kind for row in self.rows for kind in row.kinds})
+
+
+def ablation_rows(
+    systems: Sequence[str],
+    contexts: Sequence[str],
+    modes: Sequence[str],
+    given: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[Options, ...]:
+    """Returns the rows of an ablation, system by system.
+
+    Args:
+        systems: Names of `lightning_ita.models.MODELS`.
+        contexts: Kinds of context to compare, for systems that read them.
+        modes: Training modes to compare, for systems with two views.
+        given: Options by system that are the same in all its rows.
+
+    Raises:
+        UserError: A system, context or mode is unknown.
+    """
+    rows: list[Options] = []
+    for system in systems:
+        kind: type[Options] = MODELS[system]
+        rows += kind.rows((given or {}).get(system, {}), contexts, modes)
+    return tuple(rows)
+
+
+def read_corpora(study: Study, source: Source) -> dict[str, Corpus]:
+    """Reads every data set of a study once, with all its contexts, so that bad data is found before anything runs.
+
+    Raises:
+        UserError: A file is missing or malformed.
+    """
+    return {name: DATASETS[name]().read(source, study.contexts, study.recipe.labels) for name in study.datasets}
+
+
+def plan(study: Study, corpora: Mapping[str, Corpus]) -> list[Cell]:
+    """Returns the cells of a study, seed by seed, so that a first whole table is there early.
+
+    Args:
+        study: What is compared.
+        corpora: Its data sets, for their digests.
+    """
+    cells = [
+        Cell(name, row, study.encoder, seed, study.recipe)
+        for name in study.datasets
+        for seed in study.seeds
+        for row in study.rows
+    ]
+    return [cell.resolve(corpora[cell.dataset].digests) for cell in cells]
+
+
+def with_precision_of(study: Study, out: Path) -> Study:
+    """Decides the precision ``auto``: that of the study in `out`, if there is one, else the best of this machine."""
+    if study.recipe.precision != "auto":
+        return study
+    path = out / STUDY
+    known = _settings(path)["settings"].get("precision") if path.is_file() else None
+    return replace(study, recipe=replace(study.recipe, precision=known or available_precision("auto")))
+
+
+def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus], cells: Sequence[Cell], source: Source) -> None:
+    """Makes a folder ready for a study, or checks that the study in it is this one; writes the plan.
+
+    A study may grow: seeds, rows and data sets can be added. Its encoder, hyper-parameters and data stay.
+
+    Raises:
+        UserError: The folder holds another study, or something that is not a study, or cannot be written.
+    """
+    settings = {"encoder": study.encoder, **asdict(study.recipe)}
+    data = {name: dict(corpus.digests) for name, corpus in corpora.items()}
+    path = out / STUDY
+    before = None
+    if path.is_file():
+        before = _settings(path)
+        known = before["data"]
+        changed = [
+            f"{name}'s {part} (SHA-256 {known[name][part][:8]}… there, {digest[:8]}… now)"
+            for name, digests in data.items()
+            for part, digest in digests.items()
+            if known.get(name, {}).get(part, digest) != digest
+        ]
+        changed += [
+            f"{key} ({before['settings'].get(key)} there, {value} now)"
+            for key, value in settings.items()
+            if before["settings"].get(key) != value
+        ]
+        if changed:
+            raise UserError(f"{out} holds another study: it differs in {'; '.join(changed)}. Choose another --out.")
+        data = {name: known.get(name, {}) | data.get(name, {}) for name in known | data}
+    elif out.is_dir() and any(_foreign(path) for path in out.iterdir()):
+        raise UserError(f"{out} is not empty and holds no study ({STUDY} is missing); choose another --out")
+    after = {"settings": settings, "data": data}
+    try:
+        for folder in (out / CELLS, out / FAILED, out / LOCKS):
+            folder.mkdir(parents=True, exist_ok=True)
+        if after != before:
+            write_text(path, json.dumps(after, indent=2) + "\n")
+        write_plan(out, cells)
+        write_text(out / SOURCE, json.dumps(asdict(replace(source, cache_dir=None)), indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
+
+
+def write_plan(out: Path, cells: Sequence[Cell]) -> None:
+    """Writes a study's plan, one cell per line; cells that were planned before stay in it, behind these."""
+    before = read_plan(out) if (out / PLAN).is_file() else []
+    planned = {cell.name: cell for cell in [*cells, *before]}
+    text = "".join(
+        json.dumps({"cell": name, **cell.to_config()}, ensure_ascii=False) + "\n" for name, cell in planned.items()
+    )
+    write_text(out / PLAN, text)
+
+
+def read_plan(out: Path) -> list[Cell]:
+    """Reads a study's plan.
+
+    Raises:
+        UserError: There is none, or it cannot be read; names file and line.
+    """
+    path = out / PLAN
+    if not path.is_file():
+        raise UserError(f"{out} holds no plan: {PLAN} is missing; the command that made the study writes it")
+    cells = []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            try:
+                config = json.loads(line)
+                config.pop("cell", None)
+                cells.append(Cell.from_config(config))
+            except (ValueError, AttributeError, TypeError, KeyError, UserError) as error:
+                raise DataError(f"not a cell of this version: {error}", path, number) from None
+    return cells
+
+
+def read_source(out: Path) -> Source:
+    """Reads where the data of a study lay when it was planned.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    path = out / SOURCE
+    try:
+        return Source(**json.loads(read_text(path)))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); say where the data lie with --data-dir") from None
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(read_text(path))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); restore it, or choose another --out") from None
+    return content
+
+
+def _foreign(path: Path) -> bool:
+    """Tells what a study left behind that was killed at its very start from what is not a study's."""
+    return path.name not in (CELLS, FAILED, LOCKS) and not path.name.startswith(f".{STUDY}.")

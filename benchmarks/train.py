@@ -103,7 +103,7 @@ def real_subtokens(batch: TwoViewBatch) -> int:
 
 def mean_subtokens(datamodule: MNERDataModule) -> float:
     """Sub-tokens of a training tweet's two views, on average."""
-    return statistics.mean(sum(tweet.lengths) for tweet in datamodule.encoded["train"])
+    return statistics.mean(sum(datamodule.inputs.lengths(tweet)) for tweet in datamodule.encoded["train"])
 
 
 def forever(batches: Callable[[int], Iterator[TwoViewBatch]], epoch: int) -> Iterator[TwoViewBatch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Hashable
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -31,6 +32,6 @@ def check_fields(value: Any) -> None:
 
 
 @cache
-def _adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
-    hints = get_type_hints(kind, include_extras=True)
-    return {field.name: TypeAdapter(hints[field.name]) for field in dataclasses.fields(kind)}
+def _adapters(kind: Hashable) -> dict[str, TypeAdapter[Any]]:
+    hints = get_type_hints(kind, include_extras=True)  # type: ignore[arg-type]
+    return {field.name: TypeAdapter(hints[field.name]) for field in dataclasses.fields(kind)}  # type: ignore[arg-type]

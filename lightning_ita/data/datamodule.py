@@ -80,7 +80,8 @@ class MNERDataModule(pl.LightningDataModule):
         self.eval_token_budget = eval_token_budget
         self.labels: LabelConvention = labels
         self.seed = seed
-        self.encoded: dict[str, list[Input]] = {}
+        # Whatever the inputs make; systems know their own.
+        self.encoded: dict[str, list[Any]] = {}
         self._inputs = inputs
         self._corpus = corpus
 

@@ -37,7 +37,7 @@ class TwoViewInputs:
     def __init__(
         self, types: Sequence[str], options: Options, recipe: Recipe, encoder: str, cache_dir: str | None = None
     ):
-        self.tag_set = TagSet(types, recipe.tag_scheme)
+        self.tag_set = TagSet(tuple(types), recipe.tag_scheme)
         self.kinds = options.kinds
         self.recipe = recipe
         self.encoder = encoder

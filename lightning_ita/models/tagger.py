@@ -68,7 +68,7 @@ class Tagger(pl.LightningModule):
         self.options = options
         self.recipe = recipe
         self.encoder_name = encoder
-        self.tag_set = TagSet(types, recipe.tag_scheme)
+        self.tag_set = TagSet(tuple(types), recipe.tag_scheme)
         self.trained_views, self.tested_views = options.trained_views, options.tested_views
         # What a checkpoint needs to make the model again: plain values, which are read without unpickling.
         self.save_hyperparameters(
@@ -211,10 +211,10 @@ class Tagger(pl.LightningModule):
         """
         losses = self.losses(batch)
         loss = self.loss(losses)
-        terms = dict(zip(losses._fields, losses, strict=True))
-        for name, term in self.auxiliary(batch).items():
-            terms[name] = term
-            loss = loss + term.mean()
+        terms: dict[str, Tensor | None] = dict(zip(losses._fields, losses, strict=True))
+        for name, further in self.auxiliary(batch).items():
+            terms[name] = further
+            loss = loss + further.mean()
         # On a GPU the check waits for the device, so it is made now and then only.
         if (loss.device.type == "cpu" or batch_idx % 50 == 0) and not torch.isfinite(loss):
             raise NonFiniteLossError(

@@ -16,7 +16,9 @@ from lightning_ita.studies.cell import Cell, short_form
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tiny_encoder: str) -> train.Workload:
     config = DemoConfig(train=24, valid=60, test=8)
-    monkeypatch.setattr(DATASETS["demo"], "read", lambda self, source, kinds=(), labels="repair": generated(config, tuple(kinds)))
+    monkeypatch.setattr(
+        DATASETS["demo"], "read", lambda self, source, kinds=(), labels="": generated(config, tuple(kinds))
+    )
     return train.Workload(encoder=tiny_encoder, batch_size=4)
 
 

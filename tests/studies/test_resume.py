@@ -170,7 +170,7 @@ def test_a_checkpoint_of_other_code_is_not_used(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(run, "code_digest", lambda _: "other")
+        patch.setattr(run, "code_digest", lambda *_: "other")
         stop_half_way(cell, source, tmp_path / "stopped")
     run_cell(cell, tmp_path / "stopped", source)
     assert "was made with other code or packages; the run starts anew" in caplog.text

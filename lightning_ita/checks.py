@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -32,6 +31,6 @@ def check_fields(value: Any) -> None:
 
 
 @cache
-def _adapters(kind: Hashable) -> dict[str, TypeAdapter[Any]]:
-    hints = get_type_hints(kind, include_extras=True)  # type: ignore[arg-type]
-    return {field.name: TypeAdapter(hints[field.name]) for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+def _adapters(kind: Any) -> dict[str, TypeAdapter[Any]]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: TypeAdapter(hints[field.name]) for field in dataclasses.fields(kind)}

@@ -10,7 +10,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import yaml
 
@@ -21,7 +21,7 @@ from lightning_ita.errors import DataError, UserError
 MAX_TEXT_BYTES, MAX_LINE_BYTES = 2**30, 2**20
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Opens a regular file for reading its bytes.
 
     Raises:

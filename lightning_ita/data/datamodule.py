@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from lightning_ita.data import DATASETS
 from lightning_ita.data.batching import LengthBatchSampler, batches_of_like_length, processes
 from lightning_ita.data.corpus import SPLITS, Corpus
-from lightning_ita.data.inputs import Batch, Input, Inputs
+from lightning_ita.data.inputs import Batch, Inputs
 from lightning_ita.data.source import Source
 from lightning_ita.errors import UserError
 from lightning_ita.tags import LabelConvention

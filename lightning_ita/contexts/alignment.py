@@ -1,11 +1,9 @@
-"""Alignment of images with text: an engine reads what is new, in batches, and the store keeps what it says."""
+"""Reading images (the command ``align``): an engine reads those that are new, in batches; the store keeps the texts."""
 
 from __future__ import annotations
 
-import os
 import pickle
 import random
-import stat
 import sys
 import time
 from collections import Counter, deque
@@ -18,27 +16,29 @@ from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.preparing import KILLED, Preparers, Ready, Task, describe
 from lightning_ita.contexts.store import ContextStore, Entry, Known, StoredEngine
 from lightning_ita.errors import UserError
-from lightning_ita.images.files import MAX_BYTES, FileState
+from lightning_ita.images.files import FileState, signature
+from lightning_ita.images.ids import image_id
+from lightning_ita.text import printable
 
-# Prepared images wait in at most about this many bytes, whatever their size, and are read in batches of at most half.
+# Prepared images that wait for the engine take at most about this many bytes; a batch takes at most half of it.
 WAITING_BYTES = 2**28
-# Errors and unchanged files that wait to be written while no batch is full.
+# Errors and unchanged files that are collected before they are written, while no batch is full.
 WRITE_EVERY = 64
-# An engine that fails on each of its first images is broken, not they.
+# If an engine fails on each of its first images, the engine is broken and not the images.
 FIRST_FAILURES = 10
 
 
 @dataclass
 class Progress:
-    """How far an alignment is.
+    """How many of the images have been read.
 
     Attributes:
         total: Images wanted.
-        before: Of them, those that were done before.
-        done: Those done now, errors included.
+        before: Of them, those that the store had before.
+        done: Those done by this call, errors included.
         errors: Errors among `done`, by reason.
-        elsewhere: Those that another process did meanwhile.
-        seconds: Time since the first image was taken up.
+        elsewhere: Those that another process has read meanwhile.
+        seconds: Time since this call started.
     """
 
     total: int
@@ -56,36 +56,27 @@ def find_tasks(
 
     Args:
         images: Files by image id; an id without a file is a missing image, one with several is ambiguous.
-        known: What the engine has entries of.
+        known: The engine's entries in the store.
         retry_errors: Whether errors count as not done.
 
     Returns:
-        Images to read, and errors that need no reading to be known. An image whose file is as it was is in neither.
+        Images to read, and errors that are known without reading. An image whose file is unchanged is in neither.
     """
     tasks, errors = [], []
     for image, paths in images.items():
-        entry = known.get(image)
+        entry = known.get(image_id(image))
         done = entry is not None and not (entry.failed and retry_errors)
         unread = entry is not None and entry.size is None
         if len(paths) != 1:
             if not (done and unread):
-                several = f"several files have this id: {', '.join(path.name for path in paths)}"
+                names = ", ".join(printable(path.name, 60) for path in paths)
+                several = f"several files have this id: {names}"
                 errors.append(Entry(image, error=several if paths else "no file of this name"))
             continue
-        if entry is not None and done and _signature(paths[0]) == (entry.size, entry.modified):
+        if entry is not None and done and signature(paths[0]) == (entry.size, entry.modified):
             continue
         tasks.append(Task(image, paths[0], entry.sha256 if entry is not None and done else None))
     return tasks, errors
-
-
-def _signature(path: Path) -> tuple[int, int] | tuple[None, None]:
-    """Returns size and time of writing of a file; nothing for one that cannot be read."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None, None
-    readable = stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES and os.access(path, os.R_OK)
-    return (status.st_size, status.st_mtime_ns) if readable else (None, None)
 
 
 def align(
@@ -97,30 +88,35 @@ def align(
     retry_errors: bool = False,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
-    """Has an engine read all images that the store has no entry of, and keeps what it says.
+    """Has an engine read all images that the store has no entry of, and stores what it returns.
 
-    What is read is written batch by batch: stopped at any moment, the next call goes on where this one was. Several
-    processes may work on one store: each goes its own way through the images, and passes over what others have done.
+    Readings are written batch by batch: after an interruption at any moment, the next call continues where this one
+    stopped. Several processes may work on one store: each takes the images in an order of its own, and leaves out what
+    the others have done. At the end, the file of the store is opened again and checked to hold all entries.
 
     Args:
-        engine: What reads them.
+        engine: Reads the images.
         images: Files by image id; see `find_tasks`.
-        store: What keeps the readings.
-        workers: Processes that open images and prepare them; with 0 this one does it all.
+        store: Keeps the readings.
+        workers: Processes that open and prepare images; with 0 this process does all of it.
         batch_size: Images the engine reads at once; its own choice if not given.
         retry_errors: Whether images that failed before are tried again.
-        watch: Told how far it is after every batch.
+        watch: Called with the progress after every batch.
 
     Raises:
-        UserError: The store cannot be written, or the engine fails on each of its first images.
+        UserError: The store cannot be written, was deleted or changed meanwhile, or the engine fails on each of its
+            first images.
     """
     with _cores_left_to(workers if engine.kind != "ocr" else 0):  # OCR engines take images nearly as they are
-        return _Alignment(engine, images, store, batch_size or engine.batch_size, retry_errors, watch).run(workers)
+        run = _Run(engine, images, store, batch_size or engine.batch_size, retry_errors, watch)
+        progress = run.run(workers)
+    store.check_kept(run.stored, images.keys())
+    return progress
 
 
 @contextmanager
 def _cores_left_to(workers: int) -> Iterator[None]:
-    """Keeps torch off the cores of the workers: two threads on one core wait for each other at every product."""
+    """Limits torch's threads to the cores without workers: two threads on one core wait for each other all the time."""
     torch = sys.modules.get("torch")
     if torch is None or torch.cuda.is_available() or not workers:
         yield
@@ -133,7 +129,7 @@ def _cores_left_to(workers: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-class _Alignment:
+class _Run:
     def __init__(
         self,
         engine: Engine,
@@ -147,7 +143,7 @@ class _Alignment:
         self.stored = StoredEngine.of(engine)
         store.changed_elsewhere()
         tasks, errors = find_tasks(images, store.known(self.stored), retry_errors)
-        # In an order of its own, so that processes at work on one store meet only at the end.
+        # Each process in another order, so that several on one store rarely read the same image.
         random.Random().shuffle(tasks)
         self.tasks = deque(tasks)
         self.progress = Progress(len(images), len(images) - len(tasks) - len(errors))
@@ -191,7 +187,7 @@ class _Alignment:
         return self.progress
 
     def _window(self, workers: int) -> int:
-        """Returns how many images to have under way: enough for the next batch, as far as they fit."""
+        """Returns how many images to prepare at a time: enough for the next batch, as far as they fit into memory."""
         if not workers:
             return 1
         fitting = WAITING_BYTES / 2 // (self.bytes / self.sized + 1) if self.sized else workers
@@ -208,7 +204,7 @@ class _Alignment:
             self._failed(KILLED)
 
     def _read(self, batch: Sequence[Ready]) -> None:
-        """Has the engine read a batch; if it fails, image by image, so that the others do not suffer for one."""
+        """Has the engine read a batch; if that fails, image by image, so that only the image at fault gets an error."""
         try:
             readings = self.engine.read([pickle.loads(ready.input) for ready in batch if ready.input is not None])
             pairs = list(zip(batch, readings, strict=True))
@@ -235,7 +231,7 @@ class _Alignment:
 
     def _write(self, final: bool = False) -> None:
         if self.failures and not (self.proven or final):
-            return  # perhaps all of it is the engine's fault
+            return  # the engine may be at fault and not the images: see `_failed`
         if self.entries:
             self.store.write(self.stored, self.entries)
             self.progress.done += len(self.entries)
@@ -248,7 +244,7 @@ class _Alignment:
         self.watch(self.progress)
 
     def _pass_over(self) -> None:
-        """Leaves out what another process has done meanwhile."""
+        """Removes the tasks that another process has done meanwhile."""
         if not self.tasks or not self.store.changed_elsewhere():
             return
         mine = {task.image: (task.path,) for task in self.tasks}

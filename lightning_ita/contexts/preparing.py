@@ -1,4 +1,4 @@
-"""Images made ready for an engine in worker processes: read, opened, turned into the model's input."""
+"""Preparing images for an engine in worker processes: reading files, decoding, making the model's input."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ from typing import Any
 from PIL.Image import Image
 
 from lightning_ita.images.files import FileState, ImageError, decode, read_file
+from lightning_ita.text import printable
 
 Prepare = Callable[[Image], Any]
-KILLED = "the process that opened it was killed: a crash in its decoder, or too little memory"
+KILLED = "the process that opened it was killed: its decoder crashed, or there was too little memory"
 
 
 @dataclass(frozen=True)
 class Task:
-    """An image to make ready.
+    """An image to prepare.
 
     Attributes:
         image: Its id.
         path: Its file.
-        known: SHA-256 of what the engine has read already under this id; the same content is not made ready again.
+        known: SHA-256 of the file that the engine has read already under this id; if the content is still the same, it
+            is not prepared again.
     """
 
     image: str
@@ -42,12 +44,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Ready:
-    """What became of an image on its way to the engine: ready, known already, or an error.
+    """An image after preparing: the engine's input, an error, or neither where the engine has read this content before.
 
     Attributes:
         image: Its id.
         state: Its file; ``None`` where that could not be read.
-        input: The engine's input, pickled: results wait as bytes, whose number is known.
+        input: The engine's input, pickled, so that the memory that waiting inputs take is known.
         error: Why there is no input.
     """
 
@@ -57,8 +59,8 @@ class Ready:
     error: str | None = None
 
 
-def make_ready(task: Task, prepare: Prepare) -> Ready:
-    """Reads and opens an image and makes it an engine's input."""
+def prepare_image(task: Task, prepare: Prepare) -> Ready:
+    """Reads and decodes an image and turns it into an engine's input."""
     try:
         data, state = read_file(task.path)
     except ImageError as error:
@@ -74,19 +76,19 @@ def make_ready(task: Task, prepare: Prepare) -> Ready:
 
 
 def describe(error: BaseException) -> str:
-    """Returns an exception in one line."""
+    """Returns an exception as one printable line."""
     message = str(error).strip().split("\n")[0]
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return printable(f"{type(error).__name__}: {message}" if message else type(error).__name__)
 
 
 class Preparers:
-    """Worker processes that make images ready, in any order.
+    """Worker processes that prepare images, in any order.
 
-    A worker that is killed, by a decoder's crash or for lack of memory, costs the image that killed it and no other.
+    If a worker is killed, by a crash of a decoder or for lack of memory, only the image it had opened gets an error.
 
     Args:
-        prepare: What the engine does to an image.
-        workers: Processes; with 0 images are made ready in this one.
+        prepare: Turns an image into the engine's input.
+        workers: Processes; with 0 images are prepared in this one.
     """
 
     def __init__(self, prepare: Prepare, workers: int):
@@ -106,16 +108,16 @@ class Preparers:
             self.pool.shutdown(cancel_futures=True)
 
     def __len__(self) -> int:
-        """Returns the number of images that were given and not yet taken."""
+        """Returns the number of images that were submitted and not yet taken."""
         return len(self.tasks) + len(self.recovered)
 
     def give(self, task: Task) -> None:
-        """Takes an image to make ready."""
+        """Submits an image to be prepared."""
         future: Future[Ready]
         try:
             future = Future() if self.pool is None else self.pool.submit(_work, task)
             if self.pool is None:
-                future.set_result(make_ready(task, self.prepare))
+                future.set_result(prepare_image(task, self.prepare))
         except BrokenProcessPool as error:
             future = Future()
             future.set_exception(error)
@@ -123,7 +125,7 @@ class Preparers:
         future.add_done_callback(self.finished.put)
 
     def take(self) -> Ready:
-        """Returns an image that is ready; waits for one."""
+        """Waits for a prepared image and returns it."""
         if not self.recovered:
             future = self.finished.get()
             task = self.tasks.pop(future)
@@ -134,7 +136,7 @@ class Preparers:
         return self.recovered.pop()
 
     def _recover(self, lost: Task) -> None:
-        """Starts new workers, and tries each image that may have killed the old ones alone."""
+        """Starts new workers, and tries the images that the old ones had not finished one at a time."""
         suspects = [lost]
         while self.tasks:
             future = self.finished.get()
@@ -156,21 +158,21 @@ class Preparers:
         if self.pool is not None:
             self.pool.shutdown()
         if self.workers:
-            # Not forked: the locks of torch's, OpenCV's and ONNX's threads would stay closed in the child for ever.
+            # Not forked: locks that threads of torch, OpenCV or ONNX Runtime hold would stay locked in the child.
             context = multiprocessing.get_context("spawn")
             self.pool = ProcessPoolExecutor(self.workers, context, _enter, (self.prepare, os.getpid()))
-            self.pool.submit(os.getpid).result()  # starts them now, before a progress bar adds its thread
+            self.pool.submit(os.getpid).result()  # starts them now, before the progress bar starts a thread
 
 
 _prepare: Prepare
 
 
 def _enter(prepare: Prepare, parent: int) -> None:
-    """Makes a process a worker: one thread, deaf to Ctrl-C, gone with its parent."""
+    """Sets up a worker process: it computes with one thread, ignores Ctrl-C, and exits when its parent has ended."""
     global _prepare
     _prepare = prepare
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("torch", "cv2"):  # whose threads would only get in each other's way
+    for name in ("torch", "cv2"):  # with several threads per worker there would be more threads than cores
         if name in sys.modules:
             set_threads = "set_num_threads" if name == "torch" else "setNumThreads"
             getattr(sys.modules[name], set_threads)(1)
@@ -191,4 +193,4 @@ def _state(path: Path) -> FileState | None:
 
 
 def _work(task: Task) -> Ready:
-    return make_ready(task, _prepare)
+    return prepare_image(task, _prepare)

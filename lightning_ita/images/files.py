@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lightning_ita.errors import UserError
@@ -104,7 +104,21 @@ def read_file(path: Path) -> tuple[bytes, FileState]:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ImageError(error.strerror or str(error)) from None
-    return data, FileState(status.st_size, status.st_mtime_ns, hashlib.sha256(data).hexdigest())
+    return data, FileState(status.st_size, _modified(status), hashlib.sha256(data).hexdigest())
+
+
+def signature(path: Path) -> tuple[int, int] | tuple[None, None]:
+    """Returns size and time of modification of an image's file, as in `FileState`; nothing where it cannot be read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None, None
+    readable = stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES and os.access(path, os.R_OK)
+    return (status.st_size, _modified(status)) if readable else (None, None)
+
+
+def _modified(status: os.stat_result) -> int:
+    return min(status.st_mtime_ns, 2**63 - 1)  # what a database holds: files may be dated after the year 2262
 
 
 def decode(data: bytes) -> Image.Image:
@@ -143,6 +157,8 @@ def _too_large(size: str) -> ImageError:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits in 16 or 32: Pillow's own conversion would turn nearly all to white
+        import numpy
+
         levels = numpy.asarray(image).astype(numpy.int64).clip(0, 2**16 - 1) >> 8
         image = Image.fromarray(levels.astype(numpy.uint8))
     elif image.mode == "F":

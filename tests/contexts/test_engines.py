@@ -127,7 +127,7 @@ def test_offline_a_named_model_is_not_asked_for_and_the_error_says_how_to_get_it
     choice: str, no_network: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match="HF_HUB_OFFLINE forbids to fetch it") as error:
+    with pytest.raises(UserError, match="HF_HUB_OFFLINE forbids downloading it") as error:
         make_engine(*choice.split("="))
     assert choice in str(error.value)
     assert not no_network

@@ -103,8 +103,12 @@ def test_contexts_out_of_a_store_are_those_of_the_file_it_exports(path: Path, tm
 def test_a_write_that_fails_leaves_nothing(path: Path) -> None:
     with ContextStore(path) as store:
         store.write(RAPID, [said("a", "x")])
-        with pytest.raises(UserError, match="NOT NULL"):
-            store.write(RAPID, [said("a", "y"), Entry(None)])  # type: ignore[arg-type]
+        store.connection.execute(
+            "CREATE TEMP TRIGGER full BEFORE INSERT ON main.entries WHEN NEW.image = 'b' "
+            "BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        )
+        with pytest.raises(UserError, match="no room; what was written before is kept"):
+            store.write(RAPID, [said("a", "y"), said("b", "y")])
         assert store.contexts("ocr").texts == {"a": ("x",)}
 
 

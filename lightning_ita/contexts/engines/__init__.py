@@ -1,4 +1,4 @@
-"""Engines: what turns images into object tags, captions and the text in them.
+"""Engines: models and programs that turn images into object tags, captions, and the text in them.
 
 Each is imported when it is asked for. Models come from folders or from the Hugging Face Hub; only safetensors, or
 weights read by PyTorch's restricted unpickler, are loaded, and the network is used only for a model that the user
@@ -10,35 +10,68 @@ from __future__ import annotations
 import inspect
 
 from lightning_ita.contexts.engine import Engine
+from lightning_ita.contexts.engines.options import of_type
 from lightning_ita.contexts.kinds import KINDS
 from lightning_ita.devices import Precision
 from lightning_ita.errors import UserError, unknown
 from lightning_ita.registry import Registry
+from lightning_ita.text import quoted
 
+# Class and results of each engine, by name, by kind, as `align --help` lists them. A new engine is a line here.
+_TABLE = {
+    "tag": {
+        "open_clip": ("zero_shot:OpenClipTagger", "nouns with attributes that fit the image or a part of it (CLIP)"),
+        "detr": ("detection:Detector", "the objects that a detector finds (DETR, YOLOS and others of transformers)"),
+    },
+    "cap": {
+        "blip": ("captions:Blip", "captions by BLIP or BLIP-2 (transformers)"),
+        "coca": ("captions:CoCa", "captions by CoCa (open_clip)"),
+    },
+    "ocr": {
+        "rapidocr": ("ocr:RapidOcr", "lines of text by PaddleOCR; models for English and Chinese are included"),
+        "tesseract": (
+            "tesseract:Tesseract",
+            "lines of text by Tesseract; the model is a language: eng, eng+deu ...",
+        ),
+    },
+}
+_NAMES = {"tag": "tag engine", "cap": "caption engine", "ocr": "OCR engine"}
 ENGINES = {
-    "tag": Registry(
-        "tag engine",
-        {
-            "open_clip": "lightning_ita.contexts.engines.zero_shot:OpenClipTagger",
-            "detr": "lightning_ita.contexts.engines.detection:Detector",
-        },
-    ),
-    "cap": Registry(
-        "caption engine",
-        {
-            "blip": "lightning_ita.contexts.engines.captions:Blip",
-            "coca": "lightning_ita.contexts.engines.captions:CoCa",
-        },
-    ),
-    "ocr": Registry(
-        "OCR engine",
-        {
-            "rapidocr": "lightning_ita.contexts.engines.ocr:RapidOcr",
-            "tesseract": "lightning_ita.contexts.engines.tesseract:Tesseract",
-        },
-    ),
+    kind: Registry(_NAMES[kind], {name: f"{__name__}.{place}" for name, (place, _) in engines.items()})
+    for kind, engines in _TABLE.items()
 }
 """The engines of each kind of context; the first of a kind is its default."""
+
+
+def engine_list() -> str:
+    """Returns a line per engine: its kind and name, what it returns, and which is the default of its kind."""
+    lines = []
+    for kind, engines in _TABLE.items():
+        for number, (name, (_, summary)) in enumerate(engines.items()):
+            lines.append(f"  {f'{kind}={name}':15}  {summary}{'' if number else '; the default'}")
+    return "\n".join(lines)
+
+
+def check_engine(kind: str, choice: str | None) -> tuple[str, str | None]:
+    """Reads the choice of an engine without importing it.
+
+    Args:
+        kind: ``tag``, ``cap`` or ``ocr``.
+        choice: ``engine`` or ``engine:model``; without one, the default of the kind.
+
+    Returns:
+        The engine's name, and the model if one is named.
+
+    Raises:
+        UserError: The kind or the engine is unknown (the nearest is suggested), or no model follows a colon.
+    """
+    if kind not in ENGINES:
+        raise unknown("context", kind, KINDS)
+    name, colon, model = (choice or next(iter(ENGINES[kind]))).partition(":")
+    if colon and not model:
+        raise UserError(f"{kind}={quoted(choice)}: no model follows the colon")
+    ENGINES[kind].check(name)
+    return name, model or None
 
 
 def make_engine(
@@ -55,25 +88,22 @@ def make_engine(
         kind: ``tag``, ``cap`` or ``ocr``.
         choice: ``engine`` or ``engine:model``; without one, or without a model, the default, which is used only if it
             is on this machine.
-        device: Where its model runs; the accelerator by default. Engines without a model of this sort ignore it.
-        precision: Likewise, in which arithmetic.
+        device: Where its model runs; the accelerator by default. Engines that do not run in PyTorch ignore it.
+        precision: The arithmetic it runs in; likewise.
         **options: The engine's own; see its class.
 
     Raises:
         UserError: The kind, the engine or an option is unknown (the nearest is suggested), a package or the model is
-            missing (says how to get it), or an option's value is out of its range.
+            missing (says how to get it), or an option's value is not of its type or out of its range.
     """
-    if kind not in ENGINES:
-        raise unknown("context", kind, KINDS)
-    registry = ENGINES[kind]
-    name, colon, model = (choice or next(iter(registry))).partition(":")
-    if colon and not model:
-        raise UserError(f"{kind}={choice}: no model follows the colon")
-    engine = registry[name]
-    known = [each for each in inspect.signature(engine).parameters if each != "model"]
-    for option in options:
+    name, model = check_engine(kind, choice)
+    engine = ENGINES[kind][name]
+    parameters = inspect.signature(engine, eval_str=True).parameters
+    known = [each for each in parameters if each != "model"]
+    for option, value in options.items():
         if option not in known:
             raise unknown(f"option of {kind}={name}", option, known)
+        options[option] = of_type(value, parameters[option].annotation, option, f"{kind}={name}")
     common = {"device": device, "precision": precision}
-    made: Engine = engine(model or None, **{key: common[key] for key in common if key in known}, **options)
+    made: Engine = engine(model, **{key: common[key] for key in common if key in known}, **options)
     return made

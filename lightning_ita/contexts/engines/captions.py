@@ -1,7 +1,8 @@
-"""Captions: CoCa by open_clip, BLIP and BLIP-2 by transformers."""
+"""Caption engines: CoCa by open_clip, BLIP and BLIP-2 by transformers."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -15,11 +16,13 @@ from lightning_ita.contexts.engines.clip import OpenClip
 from lightning_ita.contexts.engines.decoding import beam_search, best_first, sample, sampling
 from lightning_ita.contexts.engines.hub import HubModel
 from lightning_ita.contexts.engines.loading import as_json, autocast
-from lightning_ita.contexts.engines.zero_shot import check_count, check_share
+from lightning_ita.contexts.engines.options import check_count, check_share
 from lightning_ita.devices import Precision
 from lightning_ita.errors import UserError, unknown
 
 Decoding = Literal["beam", "sample"]
+# More captions per image, or sub-tokens per caption, are a mistake that would fill the memory.
+MOST_CAPTIONS, MOST_TOKENS = 100, 1000
 
 
 class _Captioner(ABC):
@@ -27,17 +30,17 @@ class _Captioner(ABC):
 
     Args:
         model: A name or a folder that the engine understands; `default_model` if not given, which is not downloaded.
-        captions: Most captions an image; fewer where some come out alike.
-        decoding: ``beam``: the likeliest that a beam search finds, often much alike; ``sample``: drawn by lot from the
-            likeliest sub-tokens, more varied.
-        beams: Width of the beam search; as many as captions if not given.
-        top_p: Sampling: mass of the likeliest sub-tokens that are drawn from.
-        temperature: Sampling: divides the logits.
-        seed: Sampling: any integer; what is drawn for an image follows from it and from the image's pixels.
-        max_tokens: Most sub-tokens a caption.
-        batch_size: Images at once.
+        captions: Captions per image, at most; fewer where some are equal.
+        decoding: ``beam``: the most likely captions that a beam search finds, often similar to each other; ``sample``:
+            nucleus sampling, more varied.
+        beams: Width of the beam search; the number of captions if not given.
+        top_p: For sampling: probability mass of the most likely sub-tokens that are sampled from.
+        temperature: For sampling: divides the logits.
+        seed: For sampling: any integer. The samples of an image depend on it and on the image's pixels alone.
+        max_tokens: Sub-tokens per caption, at most.
+        batch_size: Images read at once.
         device: A device; the accelerator by default.
-        precision: ``bfloat16``, ``float32``, or ``auto``: the former where it is fast.
+        precision: ``bfloat16``, ``float32``, or ``auto``: bfloat16 where it is fast.
 
     Raises:
         UserError: The model cannot be read or is of another kind, or a value is out of its range.
@@ -64,26 +67,27 @@ class _Captioner(ABC):
     ):
         if decoding not in ("beam", "sample"):
             raise unknown("decoding", decoding, ["beam", "sample"])
-        self.captions = check_count("captions", captions)
-        self.beams = check_count("beams", captions if beams is None else beams)
+        self.captions = check_count("captions", captions, MOST_CAPTIONS)
+        self.beams = check_count("beams", captions if beams is None else beams, MOST_CAPTIONS)
         if self.beams < captions:
             raise UserError(f"beams={beams} is less than captions={captions}: a beam search keeps no more captions")
         self.top_p, self.seed = check_share("top_p", top_p), seed
-        if not temperature > 0 or top_p == 0:
-            raise UserError("temperature and top_p must be greater than 0; decoding=beam is without chance")
+        if not 0 < temperature < math.inf or top_p == 0:
+            raise UserError("temperature and top_p must be greater than 0 and finite; decoding=beam does not sample")
         self.decoding, self.temperature = decoding, float(temperature)
-        self.max_tokens, self.batch_size = check_count("max_tokens", max_tokens), check_count("batch_size", batch_size)
+        self.max_tokens = check_count("max_tokens", max_tokens, MOST_TOKENS)
+        self.batch_size = check_count("batch_size", batch_size)
         self.model = model or self.default_model
         self._load(f"cap={self.name}:{self.model}", model is not None, device, precision)
 
     @abstractmethod
     def _load(self, what: str, may_download: bool, device: str | None, precision: Precision) -> None:
-        """Loads the model, called `what` in errors, and sets what an engine tells of itself."""
+        """Loads the model, called `what` in errors, and sets the attributes of an `Engine`."""
 
     def _parameters(self, **more: object) -> dict[str, object]:
-        """What decides the captions, only that which plays a part."""
-        chance: dict[str, object] = {"top_p": self.top_p, "temperature": self.temperature, "seed": self.seed}
-        how = {"beams": self.beams} if self.decoding == "beam" else chance
+        """Returns the settings that the captions depend on; those of the other way of decoding are left out."""
+        sampled: dict[str, object] = {"top_p": self.top_p, "temperature": self.temperature, "seed": self.seed}
+        how = {"beams": self.beams} if self.decoding == "beam" else sampled
         return as_json(
             {"captions": self.captions, "decoding": self.decoding, "max_tokens": self.max_tokens} | how | more
         )
@@ -92,15 +96,15 @@ class _Captioner(ABC):
 class CoCa(_Captioner):
     """Engine ``cap=coca``: captions by CoCa, as open_clip loads it.
 
-    The sub-tokens are chosen here: open_clip's own ``generate`` needs a class that transformers 5 no longer has, and
-    draws all images of a batch from one stream of chance.
+    Captions are decoded here, not by open_clip's ``generate``: that one needs a class that transformers 5 no longer
+    has, and samples for all images of a batch from one random generator.
 
-    Its arguments are those of all caption engines; `model` as `clip.locate` takes it, and a CoCa.
+    Its arguments are those of all caption engines; `model` is a CoCa, named as `clip.locate` takes it.
     """
 
     name = "coca"
     default_model = "coca_ViT-B-32/mscoco_finetuned_laion2b_s13b_b90k"
-    # As open_clip: very short captions are likely and say nothing.
+    # As in open_clip: very short captions are likely but tell nothing.
     min_tokens = 5
 
     def _load(self, what: str, may_download: bool, device: str | None, precision: Precision) -> None:
@@ -109,7 +113,7 @@ class CoCa(_Captioner):
             raise UserError(f"{what} writes no captions: it is a CLIP; name a CoCa, for example {self.default_model}")
         tokenizer = self.clip.tokenizer
         if not hasattr(tokenizer, "sot_token_id"):
-            raise UserError(f"{what} has another tokenizer than CLIP's, which this engine does not know how to end")
+            raise UserError(f"{what} has another tokenizer than CLIP's: its end-of-text token is not known here")
         room = self.clip.net.context_length - 2
         if not self.min_tokens < self.max_tokens <= room:
             raise UserError(f"max_tokens must lie between {self.min_tokens + 1} and {room} for {what}")
@@ -133,15 +137,15 @@ class CoCa(_Captioner):
             if self.decoding == "beam":
                 found, means = beam_search(step, len(prepared), self.beams, *ends)
             else:
-                luck = sampling(prepared, self.captions, self.seed, self.top_p, self.temperature)
-                found, means = sample(step, luck, len(prepared), self.captions, *ends)
+                processors = sampling(prepared, self.captions, self.seed, self.top_p, self.temperature)
+                found, means = sample(step, processors, len(prepared), self.captions, *ends)
         return [
             Reading(*_most(self.captions, *best_first([self._text(each) for each in tokens], mean)))
             for tokens, mean in zip(found.tolist(), means.tolist(), strict=True)
         ]
 
     def _text(self, tokens: list[int]) -> str:
-        """The text of sub-tokens up to the end."""
+        """Returns the text of the sub-tokens before the end."""
         tokenizer = self.clip.tokenizer
         end = tokens.index(tokenizer.eot_token_id) if tokenizer.eot_token_id in tokens else len(tokens)
         special = set(tokenizer.all_special_ids)
@@ -151,8 +155,8 @@ class CoCa(_Captioner):
 class Blip(_Captioner):
     """Engine ``cap=blip``: captions by BLIP or BLIP-2, as transformers loads them.
 
-    Its arguments are those of all caption engines; `model` is a folder or a Hub name, with weights as safetensors,
-    whose configuration says which of the two it is. Weights are held in `precision`.
+    Its arguments are those of all caption engines; `model` is a folder or a Hub name, with weights as safetensors. Its
+    configuration says whether it is a BLIP or a BLIP-2. The weights are kept in `precision`.
     """
 
     name = "blip"
@@ -177,8 +181,8 @@ class Blip(_Captioner):
         options: dict[str, Any] = {"num_beams": self.beams, "num_return_sequences": self.captions}
         if not beam:
             pixels = pixels.repeat_interleave(self.captions, dim=0)
-            luck = sampling(prepared, self.captions, self.seed, self.top_p, self.temperature)
-            options = {"num_beams": 1, "logits_processor": luck, "output_logits": True}
+            processors = sampling(prepared, self.captions, self.seed, self.top_p, self.temperature)
+            options = {"num_beams": 1, "logits_processor": processors, "output_logits": True}
         out = hub.net.generate(
             pixel_values=pixels,
             max_new_tokens=self.max_tokens,
@@ -193,7 +197,7 @@ class Blip(_Captioner):
         return [Reading(*best_first(texts[i : i + self.captions], means[i : i + self.captions])) for i in groups]
 
     def _means(self, out: Any) -> Tensor:
-        """Mean log-probability of each sampled caption's sub-tokens, the end included, shape (rows,)."""
+        """Returns the mean log-probability of each sampled caption's sub-tokens, the end included, shape (rows,)."""
         # (rows, length, sub-tokens)
         log_probs = torch.stack(out.logits, dim=1).float().log_softmax(dim=-1)
         chosen = out.sequences[:, -log_probs.shape[1] :]

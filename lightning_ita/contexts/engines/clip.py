@@ -1,4 +1,4 @@
-"""CLIP models as open_clip loads them: where they come from, what they make of images and of prompts."""
+"""CLIP models as open_clip loads them: finding and loading one, and embedding images and prompts with it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ from lightning_ita.contexts.engines.loading import (
 from lightning_ita.contexts.engines.regions import not_too_long
 from lightning_ita.devices import Precision
 from lightning_ita.errors import UserError, unknown
+from lightning_ita.text import quoted
 
-# Prompts are short; a text tower that reads 32 instead of 77 sub-tokens is more than twice as fast.
+# Prompts are short; a text encoder that reads 32 instead of 77 sub-tokens is more than twice as fast.
 PROMPT_LENGTH = 32
 PROMPTS_AT_ONCE = 256
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "open_clip_config.json", "model.safetensors")
@@ -36,7 +37,7 @@ NEEDS = "open_clip_config.json and open_clip_model.safetensors"
 
 @dataclass(frozen=True)
 class Resize:
-    """Resizes an image as a model wants it, to bytes: a quarter of what its input weighs. Pickles without the model.
+    """Resizes an image to a model's input size, as bytes: a quarter of the size of floats. Pickles without the model.
 
     Attributes:
         steps: open_clip's own transform, without the conversion to normalised floats.
@@ -54,14 +55,14 @@ class Resize:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a model of open_clip is.
+    """The place of a model of open_clip.
 
     Attributes:
-        name: What open_clip calls it: an architecture, ``local-dir:...`` or ``hf-hub:...``.
-        weights: Of an architecture, a published name or a file.
+        name: Its name in open_clip: an architecture, ``local-dir:...`` or ``hf-hub:...``.
+        weights: For an architecture, the name of published weights or a file.
         folder: The folder or file it is read from; ``None`` on the Hub.
-        repository: The Hub's name for it; empty in a folder.
-        quick_gelu: Whether an architecture's weights were trained with that activation.
+        repository: Its repository on the Hub; empty for a folder.
+        quick_gelu: Whether the weights of an architecture were trained with the activation QuickGELU.
     """
 
     name: str
@@ -72,12 +73,12 @@ class Checkpoint:
 
     @property
     def version(self) -> str:
-        """The digest of local files, the commit of a repository."""
+        """The digest of local files, or the commit of a repository."""
         return digest(self.folder) if self.folder else hub_revision(self.repository, HUB_FILES)
 
 
 def locate(model: str) -> Checkpoint:
-    """Reads the name of a model.
+    """Finds a model by its name.
 
     Args:
         model: ``ARCHITECTURE/WEIGHTS``, both as open_clip lists them or the latter a file; a folder with
@@ -110,10 +111,11 @@ def locate(model: str) -> Checkpoint:
 
 
 def attend_position_first(net: torch.nn.Module) -> None:
-    """Lets attention work on (positions, images, width), transposed for it, as it does inside in any case.
+    """Makes the attention layers of a model work on copies in the layout (positions, images, width).
 
-    What it makes of (images, positions, width) is a transposed view, and without gradients torch multiplies such a view
-    position by position, under autocast with a copy of the weights for each: a ViT-B/32 takes 2 to 5 times as long.
+    Given (images, positions, width), torch's attention works on a transposed view. Without gradients torch multiplies
+    such a view position by position, under autocast with a copy of the weights for each: a ViT-B/32 then takes 2 to 5
+    times as long.
     """
     for module in net.modules():
         if isinstance(module, torch.nn.MultiheadAttention) and module.batch_first:
@@ -123,7 +125,7 @@ def attend_position_first(net: torch.nn.Module) -> None:
 
 
 def _transpose_inputs(_: torch.nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    # What is one tensor stays one: queries, keys and values are then projected together.
+    # Queries, keys and values that are the same tensor stay the same: torch then projects them in one product.
     transposed = {id(tensor): tensor.transpose(0, 1).contiguous() for tensor in args}
     return tuple(transposed[id(tensor)] for tensor in args)
 
@@ -140,14 +142,14 @@ class OpenClip:
         model: What `locate` reads.
         may_download: Whether the user has named the model.
         device: A device; the accelerator by default.
-        precision: Of the towers; scores are always float32.
+        precision: The arithmetic of the two encoders; scores are always float32.
 
     Attributes:
         net: The module, in evaluation mode.
         resize: Makes an image the input of `encode_images`.
         version: Of open_clip and of the weights.
-        precision: The one in use.
-        device: The one in use.
+        precision: The precision in use.
+        device: The device in use.
     """
 
     def __init__(
@@ -158,32 +160,34 @@ class OpenClip:
         self.precision = choose_precision(precision, self.device)
         self.what = what
         self.checkpoint = locate(model)
-        self.net, self.tokenizer = load(what, self._load, self.checkpoint.folder, may_download, NEEDS)
+        self.net, self.tokenizer, steps = load(what, self._load, self.checkpoint.folder, may_download, NEEDS)
         self.net.eval().requires_grad_(False).to(self.device)
         attend_position_first(self.net)
-        *resizing, normalise = self._open_clip.transform.image_transform_v2(
-            self._open_clip.transform.PreprocessCfg(**self.net.visual.preprocess_cfg), is_train=False
-        ).transforms
+        *resizing, normalise = steps
         self.resize = Resize(tuple(resizing[:-1]))
         self._mean, self._std = (
             torch.tensor(values, device=self.device)[:, None, None] for values in (normalise.mean, normalise.std)
         )
         self._shorten()
 
-    def _load(self) -> tuple[Any, Any]:
+    def _load(self) -> tuple[Any, Any, Sequence[Any]]:
+        """Returns the module, its tokenizer, and the steps of its image transform."""
         place = self.checkpoint
         net = self._open_clip.create_model(
             place.name,
             place.weights,
             require_pretrained=True,
             weights_only=True,
-            # The activation is a property of the weights; the architecture's name alone may get it wrong.
+            # The activation is a property of the weights, and not always the one of the architecture's name.
             force_quick_gelu=place.quick_gelu,
         )
-        return net, self._open_clip.get_tokenizer(place.name)
+        transform = self._open_clip.transform
+        settings = transform.PreprocessCfg(**net.visual.preprocess_cfg)
+        steps = transform.image_transform_v2(settings, is_train=False).transforms
+        return net, self._open_clip.get_tokenizer(place.name), steps
 
     def _shorten(self) -> None:
-        """Cuts the text tower to `PROMPT_LENGTH`: exact where no position sees a later one and the last is read out."""
+        """Cuts the text encoder at `PROMPT_LENGTH`: exact for causal attention and end-of-text pooling."""
         net = self.net
         self.prompt_length: int | None = None
         plain = isinstance(net, self._open_clip.CLIP) and net.attn_mask is not None and net.text_pool_type == "argmax"
@@ -235,7 +239,7 @@ class OpenClip:
             if over.any():
                 longest = flat[int(over.int().argmax())]
                 raise UserError(
-                    f"the prompt {longest!r} has more than {self.prompt_length} sub-tokens: shorten its words"
+                    f"the prompt {quoted(longest)} has more than {self.prompt_length} sub-tokens: shorten its words"
                 )
             tokens = tokens[:, : self.prompt_length]
         parts = []
@@ -248,5 +252,8 @@ class OpenClip:
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor, classes: Tensor) -> Tensor:
-        """Softmax of the scaled cosines; shapes (..., width), (classes, width) give (..., classes)."""
+        """Returns p(class | image), shape (..., classes), for embeddings of shapes (..., width) and (classes, width).
+
+        It is the softmax of the cosines, scaled by the model's own temperature.
+        """
         return (self.net.logit_scale.exp().float() * images @ classes.T).softmax(dim=-1)

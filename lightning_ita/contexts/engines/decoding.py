@@ -1,4 +1,4 @@
-"""Decoding captions so that what is said of an image depends on that image alone, not on its neighbours in a batch."""
+"""Decoding captions by beam search or sampling, so that a caption does not depend on the other images of its batch."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
-# Logits of the next token, shape (rows, sub-tokens), of the sequences so far, shape (rows, length); each row's image.
+# Takes the sequences so far, shape (rows, length), and the index of each row's image, shape (rows,); returns the logits
+# of the next sub-token, shape (rows, vocabulary).
 Step = Callable[[Tensor, Tensor], Tensor]
 
 
 class OwnNoise(LogitsProcessor):
-    """Makes greedy decoding a sampling whose luck belongs to each image.
+    """Adds Gumbel noise to the logits, so that greedy decoding samples from their softmax.
 
-    Gumbel noise is added to the logits: the greatest of them is then a sample from their softmax. Every sequence draws
-    from a generator of its own, seeded by the seed, the image's pixels and the caption's number, on the CPU: the
-    luck is the same in any batch and on any device.
+    Every row has a random generator of its own, seeded by the seed, the image's pixels and the caption's number, on
+    the CPU. So the same captions are sampled for an image in any batch and on any device.
 
     Args:
-        seeds: One a row.
+        seeds: One seed per row.
     """
 
     def __init__(self, seeds: Sequence[int]):
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Returns the scores with noise, shape (rows, sub-tokens)."""
+        """Returns the scores with noise added, shape (rows, vocabulary)."""
         uniform = torch.stack([torch.rand(scores.shape[-1], generator=each) for each in self.generators])
         tiny = torch.finfo(uniform.dtype).tiny
         noise = -(-uniform.clamp_min(tiny).log()).clamp_min(tiny).log()
@@ -38,21 +38,21 @@ class OwnNoise(LogitsProcessor):
 
 
 def sampling(images: Sequence[np.ndarray], captions: int, seed: int, top_p: float, temperature: float) -> Any:
-    """Returns what turns greedy decoding into nucleus sampling, for `captions` rows an image.
+    """Returns the logits processors with which greedy decoding is nucleus sampling (Holtzman et al. 2020).
 
     Args:
         images: The resized images.
-        captions: Rows an image, one image's after another's.
+        captions: Captions per image; the rows of one image follow one another.
         seed: Any integer.
-        top_p: Mass of the likeliest sub-tokens that are drawn from.
+        top_p: Probability mass of the most likely sub-tokens that are sampled from.
         temperature: Divides the logits.
     """
     seeds = []
     for image in images:
         pixels = hashlib.sha256(image.tobytes()).digest()
         for number in range(captions):
-            luck = hashlib.sha256(f"{seed} {number} ".encode() + pixels).digest()
-            seeds.append(int.from_bytes(luck[:8], "big", signed=True))
+            digest = hashlib.sha256(f"{seed} {number} ".encode() + pixels).digest()
+            seeds.append(int.from_bytes(digest[:8], "big", signed=True))
     return LogitsProcessorList([TemperatureLogitsWarper(temperature), TopPLogitsWarper(top_p), OwnNoise(seeds)])
 
 
@@ -65,7 +65,7 @@ def sample(
         step: The model.
         processors: What `sampling` returned.
         images: Images in the batch.
-        captions: Captions an image.
+        captions: Captions per image.
         start: The sub-token that begins every caption.
         end: The one that ends it.
         least: Fewest sub-tokens between them.
@@ -96,12 +96,12 @@ def sample(
 def beam_search(
     step: Step, images: int, beams: int, start: int, end: int, least: int, most: int
 ) -> tuple[Tensor, Tensor]:
-    """Finds likely captions; a beam that has ended stays in the race with the score it has.
+    """Finds likely captions by beam search; a beam that has ended keeps its score and its place among the beams.
 
     Args:
         step: The model.
         images: Images in the batch.
-        beams: Captions kept an image.
+        beams: Captions kept per image.
         start: The sub-token that begins every caption.
         end: The one that ends it.
         least: Fewest sub-tokens between them.
@@ -140,10 +140,10 @@ def beam_search(
 
 
 def best_first(texts: Sequence[str], means: Sequence[float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Orders the captions of an image, the likeliest first, none empty and none twice.
+    """Orders the captions of one image by probability, the most likely first, without empty or repeated ones.
 
     Returns:
-        The captions, and for each the geometric mean of its sub-tokens' probabilities.
+        The captions, and the geometric mean of the probabilities of each one's sub-tokens.
     """
     ranked: dict[str, float] = {}
     for mean, text in sorted(zip(means, texts, strict=True), key=lambda pair: -pair[0]):

@@ -1,4 +1,4 @@
-"""Object tags by detection: what a detector of transformers sees where, and what a CLIP model says it looks like."""
+"""Object tags by detection: objects by a detector of transformers, and their attributes by a CLIP model."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from lightning_ita.contexts.engine import Reading
 from lightning_ita.contexts.engines.clip import OpenClip
 from lightning_ita.contexts.engines.hub import HubModel, ResizeForHub
 from lightning_ita.contexts.engines.loading import as_json, autocast
+from lightning_ita.contexts.engines.options import check_count, check_share
 from lightning_ita.contexts.engines.regions import Box, crop
 from lightning_ita.contexts.engines.vocabulary import read_vocabulary
 from lightning_ita.contexts.engines.zero_shot import (
+    MOST_TAGS,
     TEMPLATES,
     Attributes,
-    check_count,
-    check_share,
     check_templates,
 )
 from lightning_ita.devices import Precision
 
-# What is around an object tells its attributes too: crops are this part of the box larger on every side.
+# The surroundings of an object help to tell its attributes: crops are larger than the box by this share on each side.
 MARGIN = 0.1
-# Detectors resize by the longer side, too, and fail where nothing is left of the shorter one: images are at least this
-# part as wide as long, the rest being black.
+# Detectors scale the longer side to a fixed length, and fail where the shorter one then has no pixel: images are padded
+# with black until the shorter side is at least a quarter of the longer one.
 NARROWEST = 4
 
 
@@ -39,7 +39,7 @@ class Scaled:
 
     Attributes:
         pixels: Unsigned bytes, shape (3, height, width).
-        sheet: Height and width of what was resized: the upright image, a narrow one padded at its right or bottom.
+        sheet: Height and width of the image before resizing, with the padding of a narrow one at its right or bottom.
         size: Height and width of the upright image.
     """
 
@@ -50,7 +50,7 @@ class Scaled:
 
 @dataclass(frozen=True)
 class Scale:
-    """Resizes an image for the detector and keeps its size. Pickles without the model."""
+    """Resizes an image for the detector, and records its original size. Pickles without the model."""
 
     resize: ResizeForHub
 
@@ -65,23 +65,23 @@ class Scale:
 
 
 class Detector:
-    """Engine ``tag=detr``: the classes that a detector finds, the surest first, each once with each attribute.
+    """Engine ``tag=detr``: the classes of the objects that a detector finds, each once per attribute, best score first.
 
-    Any model that transformers loads for object detection serves: DETR, YOLOS, RT-DETR, Deformable DETR ... A
-    detector pads the images of a batch to one size, and sees its padding a little. So that what it says of an image
-    does not depend on its neighbours, only images of one size go through it together.
+    Any model that transformers loads for object detection can be used: DETR, YOLOS, RT-DETR, Deformable DETR ... A
+    detector pads the images of a batch to one size, and the padding changes its results a little. So that the result of
+    an image does not depend on the other images, only images of equal size form a batch.
 
     Args:
         model: A folder or a Hub name, with weights as safetensors.
-        attribute_model: The open_clip model that says what each object looks like (see `clip.locate`); ``None``:
-            classes alone.
+        attribute_model: The open_clip model that chooses an attribute for each object (see `clip.locate`); ``None``:
+            classes without attributes.
         attributes: ``attributes`` (shipped) or a file.
         template: The prompt of an object with its attribute.
-        top_k: Most tags an image.
-        threshold: Least score of a detection.
-        batch_size: Images at once.
+        top_k: Tags per image, at most.
+        threshold: Smallest score of a detection.
+        batch_size: Images read at once.
         device: A device; the accelerator by default.
-        precision: ``bfloat16``, ``float32``, or ``auto``: the former where it is fast.
+        precision: ``bfloat16``, ``float32``, or ``auto``: bfloat16 where it is fast.
 
     Raises:
         UserError: A model or the vocabulary cannot be read, or a value is out of its range.
@@ -105,7 +105,7 @@ class Detector:
         precision: Precision = "auto",
     ):
         self.model = model or self.default_model
-        self.top_k, self.threshold = check_count("top_k", top_k), check_share("threshold", threshold)
+        self.top_k, self.threshold = check_count("top_k", top_k, MOST_TAGS), check_share("threshold", threshold)
         self.batch_size = check_count("batch_size", batch_size)
         what = f"tag={self.name}:{self.model}"
         self._hub = HubModel(what, self.model, model is not None, "AutoModelForObjectDetection", device, precision)
@@ -135,7 +135,7 @@ class Detector:
 
     @torch.inference_mode()
     def _detect(self, images: Sequence[Scaled]) -> list[dict[str, Any]]:
-        """Detections of images of one size: scores, labels, and boxes in pixels of the upright images."""
+        """Returns scores, labels, and boxes in pixels of the upright images, for images of one size."""
         hub = self._hub
         inputs = hub.inputs([image.pixels for image in images])
         with autocast(hub.device, hub.precision):
@@ -147,7 +147,7 @@ class Detector:
         return found
 
     def _describe(self, image: Scaled, found: dict[str, Any]) -> Reading:
-        """Words for the detections of one image, the surest first, none twice."""
+        """Returns the tags of one image's detections, best score first, none twice."""
         height, width = image.size
         scores, which = found["scores"].sort(descending=True, stable=True)
         texts: dict[str, tuple[float, Box]] = {}
@@ -169,5 +169,5 @@ class Detector:
 
 
 def _clip(value: float, length: int) -> float:
-    """A coordinate, moved onto the image."""
+    """Moves a coordinate onto the image."""
     return min(max(value, 0.0), float(length))

@@ -1,4 +1,4 @@
-"""Models of transformers that look at images: loading, and their input, half of it made in worker processes."""
+"""Vision models of transformers: loading them, and making their input, the resizing part in worker processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NEEDS = "config.json, preprocessor_config.json, model.safetensors (pickled weigh
 
 @dataclass(frozen=True)
 class ResizeForHub:
-    """Resizes an image as a processor of transformers would, to bytes. Pickles without the model.
+    """Resizes an image as its processor of transformers does, to bytes. Pickles without the model.
 
     Attributes:
         processor: The image processor.
@@ -54,12 +54,12 @@ class HubModel:
         auto_class: The class of transformers that loads it: ``AutoModelForObjectDetection`` ...
         device: A device; the accelerator by default.
         precision: The arithmetic of the engine.
-        in_precision: Whether the weights, too, are in that precision.
+        in_precision: Whether the weights are kept in that precision too.
 
     Attributes:
         net: The module, in evaluation mode.
         processor: Its image processor.
-        resize: The first half of its input: in worker processes, to bytes.
+        resize: The first part of making its input, for worker processes: resized images as bytes.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class HubModel:
         self.version = f"{package_versions('transformers')}, {local}"
 
     def load_tokenizer(self) -> Any:
-        """Loads the tokenizer that lies beside the model."""
+        """Loads the tokenizer in the model's folder or repository."""
         return load(
             self.what,
             lambda: transformers.AutoTokenizer.from_pretrained(self.place),
@@ -100,7 +100,7 @@ class HubModel:
         )
 
     def inputs(self, images: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
-        """Normalises resized images on the device; what the processor does after resizing."""
+        """Returns the model's input: resized images, normalised on the device as the processor would."""
         tensors = [torch.from_numpy(image).to(self.device) for image in images]
         batch = self.processor(images=tensors, do_resize=False, do_center_crop=False, return_tensors="pt")
         return {name: value.to(self.device) for name, value in batch.items()}

@@ -1,10 +1,9 @@
-"""What all engines need to load their models: packages, devices, precision, folders, the Hub, provenance."""
+"""Loading the models of engines: packages, devices, precision, folders, the Hub, and what identifies a model."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -15,29 +14,17 @@ from typing import Any, TypeVar
 
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
-from safetensors import SafetensorError
 
 from lightning_ita.devices import Precision, available_precision
 from lightning_ita.errors import UserError
 from lightning_ita.files import sha256_of
+from lightning_ita.text import printable
 
 T = TypeVar("T")
 
-# Files of a model's folder that decide what the model says.
+# Files of a model's folder that its results depend on.
 MODEL_FILES = {".json", ".txt", ".model", ".safetensors", ".bin", ".pt", ".pth", ".npz", ".onnx"}
 WEIGHT_FILES = {".safetensors", ".bin", ".pt", ".pth"}
-# What the model libraries raise where a model is not there, is damaged, or is no such model.
-LOAD_ERRORS = (
-    OSError,
-    ValueError,
-    RuntimeError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    SafetensorError,
-    pickle.UnpicklingError,
-)
 
 
 def require(package: str) -> Any:
@@ -83,20 +70,23 @@ def choose_precision(precision: Precision, device: torch.device) -> Precision:
     if precision not in ("auto", "float32", "bfloat16"):
         raise UserError(f"precision {precision!r} is unknown; known are auto, float32, bfloat16")
     if precision == "auto" and device.type == "cpu" and torch.cuda.is_available():
-        return "float32"  # the question below would be answered for the accelerator
+        return "float32"  # `available_precision` would answer for the accelerator
     return available_precision(precision) if device.type in ("cpu", "cuda") or precision != "auto" else "float32"
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Returns the context in which a model runs in a precision, its weights staying in float32."""
+    """Returns the context manager in which a model computes in a precision while its weights stay in float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def existing_path(model: str) -> Path | None:
-    """Returns the folder that a model's name means: a folder, or that of a file which lies beside its configuration.
+    """Returns the folder that a model's name stands for: the folder itself, or that of a file of weights.
+
+    Returns:
+        The folder; ``None`` where the name may be one of the Hub.
 
     Raises:
-        UserError: The name is that of a path, and there is nothing.
+        UserError: The name is a path, and nothing is there.
     """
     path = Path(model).expanduser()
     if path.is_dir():
@@ -113,7 +103,7 @@ def existing_path(model: str) -> Path | None:
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Keeps the Hub's client from the network, and the libraries from warning of what they then miss."""
+    """Keeps the Hub's client off the network, and silences the warnings of the libraries about it."""
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
@@ -125,28 +115,31 @@ def offline() -> Iterator[None]:
 
 
 def load(what: str, loader: Callable[[], T], folder: Path | None, may_download: bool, needs: str) -> T:
-    """Loads a model from its folder or the Hub's cache, and only where it is not there from the Hub.
+    """Loads a model from its folder or the Hub's cache; downloads it only where neither has it.
 
     Args:
         what: The engine and its model as the user writes them: ``tag=detr:facebook/detr-resnet-50``.
-        loader: Loads it with the library's own means.
-        folder: Where it lies, if that is a folder.
-        may_download: Whether the user has named it: what is only a default is not downloaded.
-        needs: The files it is made of, for the message.
+        loader: Loads it with the library's functions.
+        folder: Its folder, if it has one.
+        may_download: Whether the user has named the model: a default is not downloaded.
+        needs: The files it consists of, for the message.
 
     Raises:
         UserError: It cannot be read or found, with the remedy.
     """
+    # The libraries raise anything where a model is damaged or of another sort; `tokenizers` even bare exceptions.
     try:
         with offline():
             return loader()
-    except LOAD_ERRORS as error:
+    except UserError:
+        raise
+    except Exception as error:
         if folder is not None:
             raise UserError(f"{what}: {folder} cannot be read: {_brief(error)}. It needs {needs}.") from error
         if constants.HF_HUB_OFFLINE:
             raise UserError(
-                f"{what} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it: {_brief(error)}. "
-                f"Fetch it where there is a connection, or give a folder with {needs} in the place of the name."
+                f"{what} is not on this machine, and HF_HUB_OFFLINE forbids downloading it: {_brief(error)}. "
+                f"Download it where there is a connection, or give a folder with {needs} in the place of the name."
             ) from error
         if not may_download:
             raise UserError(
@@ -155,7 +148,9 @@ def load(what: str, loader: Callable[[], T], folder: Path | None, may_download: 
             ) from error
     try:
         return loader()
-    except LOAD_ERRORS as error:
+    except UserError:
+        raise
+    except Exception as error:
         raise UserError(
             f"{what} cannot be loaded: {_brief(error)}. A name of the Hugging Face Hub needs a connection or a filled "
             f"cache; a folder, in its place, needs {needs}."
@@ -163,9 +158,9 @@ def load(what: str, loader: Callable[[], T], folder: Path | None, may_download: 
 
 
 def _brief(error: BaseException) -> str:
-    """The first line of an error's message, cut where it lists half the library."""
+    """Returns the first line of an error's message, cut: some list half of the library."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300].rstrip(".")
+    return printable(lines[0]).rstrip(".")
 
 
 def package_versions(*packages: str) -> str:
@@ -175,7 +170,7 @@ def package_versions(*packages: str) -> str:
 
 @cache
 def digest(path: Path) -> str:
-    """Returns a short SHA-256 of a file, or of the model files directly in a folder; computed once a process."""
+    """Returns a short SHA-256 of a file, or of the model files directly in a folder; computed once per process."""
     if path.is_file():
         return "sha256:" + sha256_of(path)[:16]
     files = sorted(file for file in path.iterdir() if file.suffix in MODEL_FILES and file.is_file())
@@ -184,7 +179,7 @@ def digest(path: Path) -> str:
 
 
 def hub_revision(repository: str, files: tuple[str, ...]) -> str:
-    """Returns the commit of a cached Hub repository, by any of its files."""
+    """Returns a repository of the Hub with the commit that the cache has of any of these files."""
     for file in files:
         cached = try_to_load_from_cache(repository, file)
         if isinstance(cached, str):

@@ -1,4 +1,4 @@
-"""Text in images: what the OCR engines share, and RapidOCR, whose wheel carries its models."""
+"""OCR engines: what they share, and RapidOCR, whose Python package includes its models."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ from PIL import Image
 
 from lightning_ita.contexts.engine import Reading
 from lightning_ita.contexts.engines.loading import as_json, choose_device, digest, load, package_versions, require
+from lightning_ita.contexts.engines.options import check_count, check_share
 from lightning_ita.contexts.engines.regions import Box
-from lightning_ita.contexts.engines.zero_shot import check_count, check_share
 from lightning_ita.errors import UserError
+from lightning_ita.text import printable
 
-# Lines whose heights overlap by this part of the smaller one are one line of the page.
+# Boxes that overlap vertically by this share of the smaller height belong to one line of the page.
 SAME_LINE = 0.5
-# PaddleOCR's recognisers, trained on Chinese first, read "ME ON" as "MEON": between such words the space's probability
-# lies at 0.05 to 0.4, second to nothing being there; within words it is below 0.001. A space this probable is one.
+# PaddleOCR's recognisers, trained on Chinese first, read "ME ON" as "MEON": between such words, a space has probability
+# 0.05 to 0.4, less than no character has; within words it has less than 0.001. From this value on, it is a space.
 SPACE = 0.03
+# Larger images fill the memory.
+LONGEST_SIDE = 8192
 
 
 @dataclass(frozen=True)
 class Page:
-    """An image made ready for OCR.
+    """An image prepared for OCR.
 
     Attributes:
         pixels: Unsigned bytes, shape (height, width, 3).
-        scale: Its pixels a pixel of the upright image.
+        scale: Its pixels per pixel of the upright image, along each side.
         size: Width and height of the upright image.
     """
 
@@ -54,9 +57,9 @@ class PageMaker:
     """Scales an image so that letters are large enough to read, and pads a very narrow one with white.
 
     Attributes:
-        shortest: The shorter side is enlarged to this, in pixels ...
-        most: ... but by no more than this.
-        longest: The longer side is reduced to this, in pixels.
+        shortest: The shorter side is enlarged to this length, in pixels ...
+        most: ... but at most by this factor.
+        longest: A longer side is reduced to this length, in pixels.
     """
 
     shortest: int
@@ -77,10 +80,10 @@ class PageMaker:
 
 
 def text_lines(boxes: Sequence[Box]) -> list[list[int]]:
-    """Groups boxes into lines as one reads them: from top to bottom, each from left to right.
+    """Groups boxes into lines in reading order: from top to bottom, each from left to right.
 
     A box belongs to the line above if it overlaps that line's first box by half of the smaller height. Columns are
-    not told apart: what stands side by side is read across.
+    not recognised: boxes side by side are one line.
 
     Returns:
         Indices into `boxes`, line by line.
@@ -99,7 +102,7 @@ def text_lines(boxes: Sequence[Box]) -> list[list[int]]:
 
 
 def in_reading_order(texts: Sequence[str], scores: Sequence[float], boxes: Sequence[Box]) -> Reading:
-    """Returns lines of text in the order in which one reads them; white space within them is single spaces."""
+    """Returns texts in reading order; white space within them becomes single spaces."""
     order = [i for line in text_lines(boxes) for i in line]
     return Reading(
         tuple(" ".join(texts[i].split()) for i in order),
@@ -109,7 +112,7 @@ def in_reading_order(texts: Sequence[str], scores: Sequence[float], boxes: Seque
 
 
 class WithSpaces:
-    """Decodes what a recogniser of RapidOCR says, but where it hesitates between a space and nothing, as a space.
+    """Decodes the output of a RapidOCR recogniser, with spaces where it hesitates between a space and no character.
 
     Args:
         decode: The package's decoding.
@@ -120,12 +123,12 @@ class WithSpaces:
         self.space = decode.character.index(" ") if " " in decode.character else None
 
     def __call__(self, probabilities: np.ndarray, *more: Any, **options: Any) -> Any:
-        """Decodes lines; probabilities have the shape (lines, columns, characters), of which the first is nothing."""
+        """Decodes lines from probabilities of shape (lines, columns, characters); character 0 is no character."""
         if self.space is not None:
             lines, columns = np.nonzero(
                 (probabilities[:, :, self.space] >= SPACE) & (probabilities.argmax(axis=2) == 0)
             )
-            # The confidence of the line, a mean over its characters, stays as it would be.
+            # The confidence of the line is a mean over its characters; these values leave it unchanged.
             best = probabilities[lines, columns, 0]
             probabilities[lines, columns, 0] = 0
             probabilities[lines, columns, self.space] = best
@@ -133,16 +136,16 @@ class WithSpaces:
 
 
 class RapidOcr:
-    """Engine ``ocr=rapidocr``: PaddleOCR's models by ONNX Runtime; the package carries those for English and Chinese.
+    """Engine ``ocr=rapidocr``: PaddleOCR's models in ONNX Runtime; those for English and Chinese come with the package.
 
     Args:
-        model: A folder with models as ONNX, whose names contain ``_det_``, ``_rec_`` and, if texts may stand upside
-            down, ``_cls_``, and for a recogniser without its own list of characters that as ``*.txt``. By default
-            the package's own.
-        threshold: Least confidence of a line of text.
-        detection_side: Images are enlarged until their shorter side has this many pixels before text is looked for:
-            more finds smaller letters and takes longer.
-        batch_size: Images at once; each is read by itself.
+        model: A folder with ONNX models whose names contain ``_det_`` (finds text), ``_rec_`` (reads it) and, if texts
+            may be upside down, ``_cls_``; and ``*.txt`` with the characters, for a recogniser that does not include
+            them. By default the package's own models.
+        threshold: Smallest confidence of a line of text.
+        detection_side: Images are enlarged until their shorter side has this many pixels before text is looked for: a
+            greater value finds smaller letters and takes longer.
+        batch_size: Images per batch; each is read by itself.
         device: A device; an accelerator is used where ONNX Runtime was built for it.
 
     Raises:
@@ -172,7 +175,7 @@ class RapidOcr:
         settings: dict[str, Any] = {
             "Global.log_level": "critical",
             "Global.text_score": self.threshold,
-            "Det.limit_side_len": check_count("detection_side", detection_side),
+            "Det.limit_side_len": check_count("detection_side", detection_side, LONGEST_SIDE),
             "EngineConfig.onnxruntime.intra_op_num_threads": torch.get_num_threads(),
             "EngineConfig.onnxruntime.use_cuda": cuda,
         }
@@ -193,7 +196,7 @@ class RapidOcr:
         )
         recogniser = self._reader.text_rec or self._reader._load_rec_model()
         recogniser.postprocess_op = WithSpaces(recogniser.postprocess_op)
-        # As the package does; there, it would be the model's process that resizes.
+        # The package resizes in the same way, but in the process that runs the model.
         self.prepare = PageMaker(shortest=30, most=30.0, longest=2000)
         digests = ", ".join(f"{path.name} {digest(path)}" for path in files.values())
         self.version = f"{package_versions('rapidocr', 'onnxruntime')}, {digests}"
@@ -201,7 +204,7 @@ class RapidOcr:
 
     @staticmethod
     def _files(folder: Path) -> dict[str, Path]:
-        """Finds the models of a folder: the detector, the recogniser, and what else there is."""
+        """Finds the models in a folder: the detector, the recogniser, and optional files."""
         patterns = {"Det": "*_det_*.onnx", "Rec": "*_rec_*.onnx", "Cls": "*_cls_*.onnx", "keys": "*.txt"}
         found = {part: sorted(folder.glob(pattern)) for part, pattern in patterns.items()}
         for part in ("Det", "Rec"):
@@ -212,17 +215,17 @@ class RapidOcr:
 
     @staticmethod
     def _check(runtime: Any, files: dict[str, Path]) -> None:
-        """Opens the models of a user's folder: the package would do so late, and fetch what it misses."""
+        """Opens the models of a user's folder: the package would do so only later, and download what is missing."""
         for part in ("Det", "Rec", "Cls"):
             if part not in files:
                 continue
             try:
                 session = runtime.InferenceSession(str(files[part]), providers=["CPUExecutionProvider"])
             except Exception as error:  # those of ONNX Runtime have no common base
-                raise UserError(f"{files[part]} is no model that ONNX Runtime reads: {error}") from error
+                raise UserError(f"{files[part]} is no model that ONNX Runtime reads: {printable(error)}") from error
             known = session.get_modelmeta().custom_metadata_map
             if part == "Rec" and "keys" not in files and "character" not in known:
-                raise UserError(f"{files[part]} has no list of characters: put it beside it as characters.txt")
+                raise UserError(f"{files[part]} has no list of characters: put one beside it as characters.txt")
 
     def read(self, prepared: Sequence[Page]) -> list[Reading]:
         """Reads a batch of prepared images."""

@@ -1,4 +1,4 @@
-"""Regions of an image: objects too small for the whole to show are found in its parts."""
+"""Regions of an image: objects that are too small in the whole image are found in its parts."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from lightning_ita.errors import UserError
 
 Box = tuple[float, float, float, float]
 
-# Neighbouring tiles share this part of their sides, so that what lies on a border is whole in one of them.
+# Neighbouring tiles overlap by this share of their sides, so that an object on a border is complete in one of them.
 OVERLAP = 0.25
-# No image is read as longer than this many times its other side: a hair's breadth of pixels holds no objects, and
-# resizing its shorter side to a model's input would take gigabytes.
+# Of images that are longer than this many times their other side, only the middle is read: a line of pixels shows no
+# objects, and resizing its shorter side to a model's input would take gigabytes.
 LONGEST = 16
 
 
 def grid_boxes(width: int, height: int, grids: Sequence[int]) -> list[Box]:
-    """Cuts an image into regions.
+    """Divides an image into regions.
 
     Args:
-        width: Of the image, in pixels.
-        height: Of the image, in pixels.
-        grids: For each number n, n × n equal tiles, row by row, neighbours overlapping by a quarter of their sides; 1
-            is the whole image.
+        width: The image's width in pixels.
+        height: The image's height in pixels.
+        grids: For each number n, n × n equal tiles, row by row, which overlap by a quarter of their sides; 1 is the
+            whole image.
 
     Returns:
         Left, top, right, bottom of each region, in whole pixels, none of them empty.
@@ -42,7 +42,7 @@ def grid_boxes(width: int, height: int, grids: Sequence[int]) -> list[Box]:
 
 
 def check_grids(grids: Sequence[int]) -> tuple[int, ...]:
-    """Returns the grids to cut images into.
+    """Checks the grids that images are divided into, and returns them.
 
     Raises:
         UserError: There are none, or one is not between 1 and 8.
@@ -53,7 +53,7 @@ def check_grids(grids: Sequence[int]) -> tuple[int, ...]:
 
 
 def crop(image: Image.Image, box: Box, margin: float = 0.0) -> Image.Image:
-    """Cuts a region out of an image, with a margin of this part of its sides, at least one pixel large."""
+    """Returns a region of an image with a margin of this share of its sides; it has at least one pixel."""
     left, top, right, bottom = box
     dx, dy = margin * (right - left), margin * (bottom - top)
     x = min(max(int(left - dx), 0), image.width - 1)
@@ -64,7 +64,7 @@ def crop(image: Image.Image, box: Box, margin: float = 0.0) -> Image.Image:
 
 
 def not_too_long(image: Image.Image) -> Image.Image:
-    """Returns the middle of an image that is more than `LONGEST` times as long as wide."""
+    """Returns an image, or its middle where it is more than `LONGEST` times as long as wide."""
     side = min(image.size) * LONGEST
     if max(image.size) <= side:
         return image

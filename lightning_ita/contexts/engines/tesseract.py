@@ -1,4 +1,4 @@
-"""Text in images by Tesseract, a program of the system's packages, called through pytesseract."""
+"""The OCR engine Tesseract, a program from the system's packages, called through pytesseract."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ from PIL import Image
 from lightning_ita.contexts.engine import Reading
 from lightning_ita.contexts.engines.loading import as_json, package_versions, require
 from lightning_ita.contexts.engines.ocr import Page, PageMaker, in_reading_order, text_lines
+from lightning_ita.contexts.engines.options import check_count, check_share
 from lightning_ita.contexts.engines.regions import Box
-from lightning_ita.contexts.engines.zero_shot import check_count, check_share
 from lightning_ita.errors import UserError, unknown
 
-# Each image is read twice: as a page, whose layout finds lines of text on signs and paper, and as sparse text with a
-# threshold that adapts to the surroundings, which finds words on coloured grounds. Each overlooks much of what the
-# other finds.
+# Each image is read twice: as a page, which finds lines of text on signs and paper, and as sparse text with an adaptive
+# threshold, which finds words on coloured backgrounds. Each misses much of what the other finds.
 PASSES = ("--psm 3", "--psm 11 -c thresholding_method=1")
-# Words that share this part of the smaller one's area are one word, read twice.
+# Two words that overlap by this share of the smaller one's area are one word that was read twice.
 SAME_WORD = 0.3
-# Words further apart than this many times their height are two texts.
+# Words with a gap wider than this many times their height belong to different texts.
 WORD_GAP = 1.5
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word, how sure Tesseract is of it (0 to 1), and where it stands on the page."""
+    """A word, Tesseract's confidence in it (0 to 1), and its place on the page."""
 
     text: str
     score: float
@@ -39,12 +38,12 @@ class Word:
 
 
 class Tesseract:
-    """Engine ``ocr=tesseract``: lines of words, read in two passes (`PASSES`), of which the surer words are kept.
+    """Engine ``ocr=tesseract``: lines of words, read in two passes (`PASSES`); of two readings the better one is kept.
 
     Args:
         model: Languages by Tesseract's names, for example ``eng`` or ``eng+deu``.
-        threshold: Least confidence of a word.
-        batch_size: Images at once; as many processes run at a time as PyTorch uses threads.
+        threshold: Smallest confidence of a word.
+        batch_size: Images per batch; as many processes run at a time as PyTorch uses threads.
 
     Raises:
         UserError: pytesseract, Tesseract or a language is missing, or a value is out of its range.
@@ -105,13 +104,13 @@ class Tesseract:
             for text, score, left, top, width, height in zip(
                 *(said[key] for key in ("text", "conf", "left", "top", "width", "height")), strict=True
             )
-            # Ornaments are read as signs and strokes; a word has a letter or a digit.
+            # Ornaments are read as punctuation; a word has a letter or a digit.
             if any(character.isalnum() for character in text)
         ]
 
 
 def _same(one: Box, other: Box) -> bool:
-    """Whether two boxes hold the same word."""
+    """Tells whether two boxes are the same word."""
     across = min(one[2], other[2]) - max(one[0], other[0])
     down = min(one[3], other[3]) - max(one[1], other[1])
     smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
@@ -119,7 +118,7 @@ def _same(one: Box, other: Box) -> bool:
 
 
 def _split(row: Sequence[Word]) -> list[list[Word]]:
-    """Parts the words of a row where the gap is wide."""
+    """Splits the words of a row at wide gaps."""
     lines = [[row[0]]]
     for before, word in pairwise(row):
         height = max(before.box[3] - before.box[1], word.box[3] - word.box[1])
@@ -136,7 +135,7 @@ def _around(boxes: Sequence[Box]) -> Box:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Keeps each of Tesseract's processes to one thread: several of them share the cores."""
+    """Limits each Tesseract process to one thread: several of them share the cores."""
     before = os.environ.get("OMP_THREAD_LIMIT")
     os.environ["OMP_THREAD_LIMIT"] = "1"
     try:

@@ -1,4 +1,4 @@
-"""Vocabularies: the words that zero-shot engines choose from, one a line of a text file."""
+"""Vocabularies: the words that zero-shot engines choose from, one per line of a text file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 from lightning_ita.contexts.engines.loading import digest
 from lightning_ita.errors import DataError, unknown
 from lightning_ita.files import read_text
+from lightning_ita.text import printable, quoted
 
+# A model embeds each entry before the first image is read, and compares it with every region of every image.
+MOST_ENTRIES = 100_000
 SHIPPED = Path(__file__).parents[1] / "vocabularies"
 
 
@@ -17,7 +20,7 @@ class Vocabulary:
     """Words to choose from.
 
     Attributes:
-        entries: Each word or phrase, as prompts will hold it and texts will say it.
+        entries: The words or phrases, as they stand in prompts and in the tags.
         version: The file's name and digest.
     """
 
@@ -29,11 +32,11 @@ def read_vocabulary(name: str) -> Vocabulary:
     """Reads a vocabulary.
 
     Args:
-        name: One that is shipped (``nouns``, ``attributes``), or a UTF-8 file: one entry a line, ``#`` begins a
+        name: One that is shipped (``nouns``, ``attributes``), or a UTF-8 file: one entry per line, ``#`` starts a
             comment.
 
     Raises:
-        UserError: It does not exist, or is empty; an entry stands twice.
+        UserError: It does not exist or is empty, an entry stands twice, or there are more than `MOST_ENTRIES`.
     """
     path = Path(name).expanduser()
     if not path.is_file():
@@ -44,9 +47,11 @@ def read_vocabulary(name: str) -> Vocabulary:
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         entry = " ".join(line.partition("#")[0].split())
         if entry in entries:
-            raise DataError(f"{entry!r} stands in line {entries[entry]} already", path, number)
+            raise DataError(f"{quoted(entry)} stands in line {entries[entry]} already", path, number)
         if entry:
             entries[entry] = number
     if not entries:
-        raise DataError("no entries: write one word or phrase a line", path)
-    return Vocabulary(tuple(entries), f"{path.name} {digest(path)}")
+        raise DataError("no entries: write one word or phrase per line", path)
+    if len(entries) > MOST_ENTRIES:
+        raise DataError(f"{len(entries):,} entries; at most {MOST_ENTRIES:,} are compared with each image", path)
+    return Vocabulary(tuple(entries), f"{printable(path.name)} {digest(path)}")

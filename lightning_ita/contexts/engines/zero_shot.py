@@ -1,4 +1,4 @@
-"""Object tags by zero-shot classification: which words of a vocabulary fit an image, says a CLIP model."""
+"""Object tags by zero-shot classification: a CLIP model chooses the words of a vocabulary that fit an image."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ from torch import Tensor
 from lightning_ita.contexts.engine import Reading
 from lightning_ita.contexts.engines.clip import OpenClip, Resize
 from lightning_ita.contexts.engines.loading import as_json
+from lightning_ita.contexts.engines.options import check_count, check_share
 from lightning_ita.contexts.engines.regions import Box, check_grids, crop, grid_boxes
 from lightning_ita.contexts.engines.vocabulary import read_vocabulary
 from lightning_ita.devices import Precision
 from lightning_ita.errors import UserError
+from lightning_ita.text import quoted
 
 TEMPLATES = ("a photo of a {}.", "a picture of the {}.")
-# Regions that a model reads at once, however many images a batch has.
+# Regions that a model embeds at once, whatever the number of images in a batch.
 REGIONS_AT_ONCE = 64
+# More tags per image are a mistake.
+MOST_TAGS = 1000
 
 
 @dataclass(frozen=True)
 class Regions:
-    """Cuts an image into regions and resizes each. Pickles without the model.
+    """Divides an image into regions and resizes each. Pickles without the model.
 
     Attributes:
-        resize: The model's.
+        resize: Resizes a region to the model's input size.
         grids: See `grid_boxes`.
     """
 
@@ -36,16 +40,16 @@ class Regions:
     grids: tuple[int, ...]
 
     def __call__(self, image: Image.Image) -> tuple[np.ndarray, list[Box]]:
-        """Returns the pixels of the regions, shape (regions, 3, height, width), and where they lie."""
+        """Returns the pixels of the regions, shape (regions, 3, height, width), and their boxes."""
         boxes = grid_boxes(*image.size, self.grids)
         return np.stack([self.resize(crop(image, box)) for box in boxes]), boxes
 
 
 class Attributes:
-    """Says what an object looks like, given what it is.
+    """Chooses the attribute that describes an object best, given its noun.
 
-    For each noun the attributes compete with one another and with none: "a photo of a red car." with "a photo of a
-    car.". A noun's prompts are embedded when it is first met.
+    For each noun the attributes are compared with one another and with no attribute: "a photo of a red car." with "a
+    photo of a car.". A noun's prompts are embedded when it is first needed.
 
     Args:
         clip: The model.
@@ -58,11 +62,11 @@ class Attributes:
         self._classes: dict[str, Tensor] = {}
 
     def phrase(self, noun: str, image: Tensor) -> str:
-        """Returns the noun with the attribute that fits an embedded image best, or alone.
+        """Returns the noun with the attribute that fits an image best, or the noun alone.
 
         Args:
-            noun: What the image shows.
-            image: Its embedding, shape (width,).
+            noun: The object in the image.
+            image: The embedding of the image, shape (width,).
         """
         if noun not in self._classes:
             phrases = [noun, *(f"{attribute} {noun}" for attribute in self.entries)]
@@ -71,8 +75,8 @@ class Attributes:
         return f"{self.entries[best - 1]} {noun}" if best else noun
 
 
-def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
-    """Returns the prompt templates.
+def check_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
+    """Checks the prompt templates and returns them.
 
     Raises:
         UserError: There are none, or one has not exactly one ``{}``.
@@ -80,51 +84,29 @@ def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
     if isinstance(templates, str):
         templates = [templates]
     if not templates or any(template.count("{}") != 1 or template.count("{") != 1 for template in templates):
-        raise UserError(f"prompt templates need one {{}} each, where the word goes; given: {list(templates)}")
+        raise UserError(f"prompt templates need one {{}} each, where the word goes; given: {quoted(list(templates))}")
     return tuple(templates)
 
 
-def check_share(name: str, value: float) -> float:
-    """Returns a threshold between 0 and 1.
-
-    Raises:
-        UserError: It is not.
-    """
-    if not 0 <= value <= 1:
-        raise UserError(f"{name} must lie between 0 and 1, not {value}")
-    return float(value)
-
-
-def check_count(name: str, value: int) -> int:
-    """Returns a positive number.
-
-    Raises:
-        UserError: It is not.
-    """
-    if value < 1:
-        raise UserError(f"{name} must be at least 1, not {value}")
-    return int(value)
-
-
 class OpenClipTagger:
-    """Engine ``tag=open_clip``: the nouns that fit an image or a part of it best, each with its attribute.
+    """Engine ``tag=open_clip``: the nouns that fit an image or a part of it best, each with an attribute.
 
-    Every region's embedding is compared with every noun's; a softmax over the nouns, at the model's own temperature,
-    gives p(noun | region). A noun's score is the greatest p over the regions, its box that region, its attribute the
-    one that fits that region.
+    The embedding of every region is compared with that of every noun; a softmax over the nouns, at the model's own
+    temperature, gives p(noun | region). A noun's score is the greatest p over the regions, its box is that region, and
+    its attribute is the one that fits that region best.
 
     Args:
         model: See `clip.locate`.
-        nouns: ``nouns`` (shipped) or a file with a noun a line.
+        nouns: ``nouns`` (shipped) or a file with a noun per line.
         attributes: ``attributes`` (shipped), a file, or ``None``: nouns alone.
-        top_k: Most tags an image.
-        threshold: Least score of a tag.
-        grids: Regions: 1 is the whole image, 2 its four quarters ...; see `grid_boxes`.
-        templates: Prompts of a noun, ``{}`` being the noun; their embeddings are averaged. The first serves for
-            attributes.
-        batch_size: Images at once.
+        top_k: Tags per image, at most.
+        threshold: Smallest score of a tag.
+        grids: The regions: 1 is the whole image, 2 its four quarters ...; see `grid_boxes`.
+        templates: Prompts for a noun, which takes the place of ``{}``; their embeddings are averaged. The first is
+            used for attributes.
+        batch_size: Images read at once.
         device: A device; the accelerator by default.
-        precision: ``bfloat16``, ``float32``, or ``auto``: the former where it is fast.
+        precision: ``bfloat16``, ``float32``, or ``auto``: bfloat16 where it is fast.
 
     Raises:
         UserError: The model or a vocabulary cannot be read, or a value is out of its range.
@@ -143,14 +125,14 @@ class OpenClipTagger:
         top_k: int = 10,
         threshold: float = 0.01,
         grids: Sequence[int] = (1, 2),
-        templates: Sequence[str] = TEMPLATES,
+        templates: str | Sequence[str] = TEMPLATES,
         batch_size: int = 32,
         device: str | None = None,
         precision: Precision = "auto",
     ):
         self.model = model or self.default_model
         self.grids, self.templates = check_grids(grids), check_templates(templates)
-        self.top_k, self.threshold = check_count("top_k", top_k), check_share("threshold", threshold)
+        self.top_k, self.threshold = check_count("top_k", top_k, MOST_TAGS), check_share("threshold", threshold)
         self.batch_size = check_count("batch_size", batch_size)
         self.nouns = read_vocabulary(nouns)
         adjectives = None if attributes is None else read_vocabulary(attributes)

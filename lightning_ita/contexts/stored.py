@@ -150,9 +150,12 @@ def stored_id(value: object) -> str:
     """Returns the image id of a row in its one form.
 
     Raises:
-        ValueError: It is no text.
+        ValueError: It is no text, or empty.
     """
-    return image_id(_text(value, "image"))
+    image = image_id(_text(value, "image"))
+    if not image:
+        raise ValueError("image: an empty id")
+    return image
 
 
 def _text(value: object, column: str) -> str:

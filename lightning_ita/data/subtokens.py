@@ -14,11 +14,12 @@ _BEHAVIOUR = 2
 def subtokens_of(tokenizer: Any, words: Sequence[str]) -> list[list[int]]:
     """Cuts words into sub-tokens, one list of ids per word.
 
-    A word like ``[SEP]`` or ``</s>`` is read as its characters, not as the special token. Most tokenizers do so if told
-    (`lightning_ita.models.encoders.load_tokenizer` tells them); SentencePiece models know special tokens as words, too, and get such a word in parts.
+    A word like ``[SEP]`` or ``</s>`` is read as its characters, not as the special token. Most tokenizers do so if they
+    are loaded with ``split_special_tokens=True``; SentencePiece models know special tokens as words, too, and get such
+    a word in parts.
 
     Args:
-        tokenizer: A Hugging Face tokenizer that splits special tokens.
+        tokenizer: A Hugging Face tokenizer.
         words: Words as a corpus or a context has them.
 
     Returns:

@@ -136,7 +136,8 @@ def _check_states(name: str, encoder: Any, ids: Tensor, width: int, padding: int
     padded[0, _PLACE:] = padding
     beside = encoder(input_ids=padded, attention_mask=(torch.arange(_SHORT) < _PLACE).long()[None]).last_hidden_state
     alone = encoder(input_ids=ids[None, :_PLACE], attention_mask=torch.ones(1, _PLACE).long()).last_hidden_state
-    if not torch.allclose(beside[:, :_PLACE], alone, rtol=1e-2, atol=1e-3):
+    # Rounding makes a difference of some 1e-6.
+    if (beside[:, :_PLACE] - alone).abs().max() > 1e-3 * alone.std():
         warnings.warn(
             f"encoder {name!r} of the family {encoder.config.model_type!r}: the states of a tweet depend on the "
             f"padding behind it, and so on the tweets that it shares a batch with",

@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> None:
                 write_text(path, json.dumps(plain_f1(cell, source)) + "\n")
             results[0].append(json.loads(path.read_text(encoding="utf-8")))
             folder = options.out / cell.name
-            metrics: dict[str, Any] = (
+            metrics: Any = (
                 json.loads((folder / METRICS).read_text(encoding="utf-8"))
                 if (folder / METRICS).is_file()
                 else run_cell(cell, folder, source)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Hashable
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,7 +21,7 @@ def check_fields(value: Any) -> None:
     Raises:
         UserError: A field has a wrong type or is out of its range; names the field, the value and what is allowed.
     """
-    for name, adapter in _adapters(type(value)).items():
+    for name, adapter in _adapters(cast(Hashable, type(value))).items():
         given = getattr(value, name)
         try:
             checked = adapter.validate_python(given, strict=True)

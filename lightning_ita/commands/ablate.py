@@ -87,6 +87,9 @@ def main(argv: Sequence[str]) -> int:
         help="Run cells again that were measured with other code than today's; the old ones go to OUT/stale.",
     )
     parser.add_argument(
+        "--plan", action="store_true", help=f"Write the plan for `{spelled('work')}`, which runs it; run nothing."
+    )
+    parser.add_argument(
         "--dry-run",
         action="store_true",
         help="Print the plan, what of it is finished, and what the rest may cost; run nothing.",
@@ -97,6 +100,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"--jobs {arguments.jobs}: expected 1 or more")
     from lightning_ita.studies.plan import (
         CACHE,
+        PLAN,
         Study,
         ablation_rows,
         open_folder,
@@ -132,6 +136,10 @@ def main(argv: Sequence[str]) -> int:
         return 0
 
     open_folder(out, study, corpora, cells, source)
+    if arguments.plan:
+        hint = f"{len(cells)} cells planned: {out / PLAN}; to run them: {spelled('work', out)}"
+        console.print(hint, soft_wrap=True, highlight=False, markup=False)
+        return 0
     for part in tidy(cells, out):
         console.print(f"note: {part} holds a stopped run that is not in this plan", soft_wrap=True, markup=False)
     if arguments.rerun_stale:

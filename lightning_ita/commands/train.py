@@ -69,7 +69,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(parser, argv)
 
     from lightning_ita.studies.cell import Cell
-    from lightning_ita.studies.study import METRICS, Result, read_metrics
+    from lightning_ita.studies.schema import read_metrics
+    from lightning_ita.studies.study import METRICS, Result
     from lightning_ita.studies.tables.ablation import rows_of, terminal
 
     source = source_of(arguments)
@@ -90,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
         console.print(f"note: {warning}", markup=False, highlight=False)
     finished = (folder / METRICS).is_file()
     if finished and arguments.logger == "none":
-        metrics = read_metrics(folder)
+        metrics = read_metrics(folder / METRICS)
     else:
         from lightning_ita.studies.loggers import tracking
         from lightning_ita.studies.progress import RunProgress, StudyProgress
@@ -98,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
 
         with tracking(arguments.logger, cell, out) as tracker:
             if finished:
-                metrics = read_metrics(folder)
+                metrics = read_metrics(folder / METRICS)
             else:
                 with StudyProgress([cell], [1.0], console) as progress:
                     watch = RunProgress(partial(progress.within, cell))

@@ -6,19 +6,22 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data import DATASETS
 from lightning_ita.data.corpus import Corpus
 from lightning_ita.data.source import Source
-from lightning_ita.devices import available_precision
+from lightning_ita.devices import Precision, available_precision
 from lightning_ita.errors import DataError, UserError
 from lightning_ita.files import read_text, write_text
 from lightning_ita.models import MODELS
 from lightning_ita.models.options import Options
 from lightning_ita.models.recipes import Recipe
+from lightning_ita.studies import schema
 from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.records import VERSION, Config, PlanLine, Settings, StudyFile
+from lightning_ita.text import quoted
 
 STUDY, PLAN, SOURCE = "study.json", "plan.jsonl", "source.json"
 CELLS, FAILED, LOCKS, STALE, CACHE = "cells", "failed", "locks", "stale", "cache"
@@ -115,7 +118,7 @@ def with_precision_of(study: Study, out: Path) -> Study:
     if study.recipe.precision != "auto":
         return study
     path = out / STUDY
-    known = _settings(path)["settings"].get("precision") if path.is_file() else None
+    known = cast(Precision, schema.read_study_file(path)["settings"]["precision"]) if path.is_file() else None
     return replace(study, recipe=replace(study.recipe, precision=known or available_precision("auto")))
 
 
@@ -130,10 +133,10 @@ def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus], cells: S
     settings = {"encoder": study.encoder, **asdict(study.recipe)}
     data = {name: dict(corpus.digests) for name, corpus in corpora.items()}
     path = out / STUDY
-    before = None
+    before: StudyFile | None = None
     if path.is_file():
-        before = _settings(path)
-        known = before["data"]
+        before = schema.read_study_file(path)
+        known, there = before["data"], cast(dict[str, Any], before["settings"])
         changed = [
             f"{name}'s {part} (SHA-256 {known[name][part][:8]}… there, {digest[:8]}… now)"
             for name, digests in data.items()
@@ -141,21 +144,19 @@ def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus], cells: S
             if known.get(name, {}).get(part, digest) != digest
         ]
         changed += [
-            f"{key} ({before['settings'].get(key)} there, {value} now)"
-            for key, value in settings.items()
-            if before["settings"].get(key) != value
+            f"{key} ({there.get(key)} there, {value} now)" for key, value in settings.items() if there.get(key) != value
         ]
         if changed:
             raise UserError(f"{out} holds another study: it differs in {'; '.join(changed)}. Choose another --out.")
         data = {name: known.get(name, {}) | data.get(name, {}) for name in known | data}
     elif out.is_dir() and any(_foreign(path) for path in out.iterdir()):
         raise UserError(f"{out} is not empty and holds no study ({STUDY} is missing); choose another --out")
-    after = {"settings": settings, "data": data}
+    after: StudyFile = {"version": VERSION, "settings": cast(Settings, settings), "data": data}
     try:
         for folder in (out / CELLS, out / FAILED, out / LOCKS):
             folder.mkdir(parents=True, exist_ok=True)
         if after != before:
-            write_text(path, json.dumps(after, indent=2) + "\n")
+            schema.write_study_file(path, after)
         write_plan(out, cells)
         write_text(out / SOURCE, json.dumps(asdict(replace(source, cache_dir=None)), indent=2) + "\n")
     except OSError as error:
@@ -166,30 +167,43 @@ def write_plan(out: Path, cells: Sequence[Cell]) -> None:
     """Writes a study's plan, one cell per line; cells that were planned before stay in it, behind these."""
     before = read_plan(out) if (out / PLAN).is_file() else []
     planned = {cell.name: cell for cell in [*cells, *before]}
-    text = "".join(
-        json.dumps({"cell": name, **cell.to_config()}, ensure_ascii=False) + "\n" for name, cell in planned.items()
-    )
-    write_text(out / PLAN, text)
+    lines: list[PlanLine] = [
+        {"version": VERSION, "name": name, "identity": cell.identity, "config": cast(Config, cell.to_config())}
+        for name, cell in planned.items()
+    ]
+    schema.write_plan(out / PLAN, lines)
 
 
 def read_plan(out: Path) -> list[Cell]:
     """Reads a study's plan.
 
     Raises:
-        UserError: There is none, or it cannot be read; names file and line.
+        UserError: There is none, or it cannot be read; names file and cell.
     """
     path = out / PLAN
     if not path.is_file():
         raise UserError(f"{out} holds no plan: {PLAN} is missing; the command that made the study writes it")
     cells = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if line.strip():
-            try:
-                config = json.loads(line)
-                config.pop("cell", None)
-                cells.append(Cell.from_config(config))
-            except (ValueError, AttributeError, TypeError, KeyError, UserError) as error:
-                raise DataError(f"not a cell of this version: {error}", path, number) from None
+    for line in schema.read_plan(path):
+        try:
+            cells.append(Cell.from_config(line["config"]))
+        except UserError as error:
+            raise DataError(f"cell {quoted(line['name'])}: {error}", path) from None
+    return cells
+
+
+def open_plan(out: Path) -> list[Cell]:
+    """Reads the plan of a study that is to be worked on, and makes the folders that its workers need.
+
+    Raises:
+        UserError: There is no plan, it cannot be read, or the folder cannot be written.
+    """
+    cells = read_plan(out)
+    try:
+        for folder in (out / CELLS, out / FAILED, out / LOCKS):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror}") from error
     return cells
 
 
@@ -204,14 +218,6 @@ def read_source(out: Path) -> Source:
         return Source(**json.loads(read_text(path)))
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({error}); say where the data lie with --data-dir") from None
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(read_text(path))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}); restore it, or choose another --out") from None
-    return content
 
 
 def _foreign(path: Path) -> bool:

@@ -126,7 +126,7 @@ class Config(TypedDict):
     encoder: Annotated[Text, says("`minilm`, a folder, or an id on the Hugging Face Hub.")]
     seed: Annotated[int, Field(ge=0, lt=2**32), says("Seed of everything random.")]
     recipe: Annotated[
-        dict[Name, str | float | bool | None], says("Hyper-parameters, see `lightning-ita train --help`.")
+        dict[Name, str | bool | int | float | None], says("Hyper-parameters, see `lightning-ita train --help`.")
     ]
     data: Annotated[dict[Name, Name], says("SHA-256 of all that the cell reads, by split, kind of context ...")]
 

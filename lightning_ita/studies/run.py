@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import json
 import logging
 import os
 import platform
@@ -18,11 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-import yaml
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
@@ -36,11 +34,13 @@ from lightning_ita.data.corpus import SPLITS, Corpus
 from lightning_ita.data.datamodule import MNERDataModule
 from lightning_ita.data.source import Source
 from lightning_ita.errors import Terminated
-from lightning_ita.files import write_text
 from lightning_ita.metrics import EntityF1
+from lightning_ita.models.options import to_values
 from lightning_ita.models.tagger import Tagger
+from lightning_ita.studies import schema
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.provenance import code_digest, packages
+from lightning_ita.studies.records import VERSION, Environment, Metrics
 from lightning_ita.studies.resume import Checkpoints, History, StepSeeds, WholeFiles, read_checkpoint
 from lightning_ita.studies.study import CONFIG, ENVIRONMENT, METRICS, part_of
 from lightning_ita.tags import LabelConvention, bio_tags
@@ -55,7 +55,7 @@ def run_cell(
     keep_checkpoint: bool = False,
     logger: Logger | None = None,
     test: bool = True,
-) -> dict[str, Any]:
+) -> Metrics:
     """Trains one model, tests it in every view it has, and leaves the results in `folder`.
 
     The folder appears whole or not at all: it holds ``config.yaml`` (the cell), ``metrics.json``,
@@ -89,7 +89,7 @@ def run_cell(
     if result.exists():
         shutil.rmtree(result)
     result.mkdir(parents=True)
-    write_text(result / CONFIG, yaml.safe_dump(cell.to_config(), sort_keys=False))
+    schema.write_config(result / CONFIG, cell.to_config())
     made_with = {"code": code_digest(cell.dataset, cell.system), **packages()}
     checkpoints = Checkpoints(part, made_with, device())
 
@@ -106,11 +106,14 @@ def run_cell(
         splits = ("valid", "test") if test else ("valid",)
         scores = {split: evaluate(trainer, model, datamodule, split, result) for split in splits}
 
-    metrics = {
-        "version": 2,
-        "system": cell.title,
+    content = {
+        "version": VERSION,
+        "system": cell.system,
         "label": cell.label,
+        "options": to_values(cell.options),
         "types": list(corpus.types),
+        "tag_scheme": cell.recipe.tag_scheme,
+        "tokenizer": cell.encoder,
         "test": scores.get("test", {}),
         "valid": scores["valid"],
         "best_epoch": checkpoints.best_epoch + 1,
@@ -125,10 +128,11 @@ def run_cell(
         "training_seconds": round(training_seconds, 2),
         "seconds": round(checkpoints.seconds, 2),
     }
+    metrics = cast(Metrics, content)
     if keep_checkpoint:
         shutil.copyfile(checkpoints.best, result / "best.ckpt")
-    write_text(result / ENVIRONMENT, json.dumps(environment(started, checkpoints), indent=2) + "\n")
-    write_text(result / METRICS, json.dumps(metrics, indent=2) + "\n")
+    schema.write_environment(result / ENVIRONMENT, environment(started, checkpoints))
+    schema.write_metrics(result / METRICS, metrics)
     os.replace(result, folder)
     shutil.rmtree(part)
     del trainer, model
@@ -202,21 +206,22 @@ def evaluate(
     for ids, views in outputs:
         for row, tweet_id in enumerate(ids):
             tagged[tweet_id] = {view: [tag for tag in tags[row].tolist() if tag >= 0] for view, tags in views.items()}
-    lines, gold = [], []
+    lines: list[Any] = []
+    gold = []
     predicted: dict[str, list[list[int]]] = {view: [] for view in model.tested_views}
     kinds = datamodule.inputs.kinds
     for tweet in datamodule.corpus.splits[split]:
         gold.append([names.index(tag) for tag in tweet.tags])
-        line: dict[str, Any] = {"tweet": tweet.id, "words": tweet.words, "gold": tweet.tags}
+        line: dict[str, Any] = {"tweet": tweet.id, "words": list(tweet.words), "gold": list(tweet.tags)}
         if kinds:
             texts = datamodule.corpus.texts(tweet.id)
-            line["contexts"] = {kind: said for kind, said in texts.items() if kind in kinds}
+            line["contexts"] = {kind: list(said) for kind, said in texts.items() if kind in kinds}
         for view, tags in tagged[tweet.id].items():
             tags += [0] * (len(tweet.tags) - len(tags))  # words beyond the encoder's length are tagged O
             predicted[view].append(tags)
             line[view] = [names[tag] for tag in tags]
-        lines.append(json.dumps(line, ensure_ascii=False))
-    write_text(folder / f"predictions.{split}.jsonl", "\n".join(lines) + "\n")
+        lines.append(line)
+    schema.write_predictions(folder / f"predictions.{split}.jsonl", lines)
     types, labels = datamodule.corpus.types, datamodule.labels
     return {view: score(tags, gold, types, labels) for view, tags in predicted.items()}
 
@@ -253,7 +258,7 @@ def return_freed_memory() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def environment(started: float, checkpoints: Checkpoints) -> dict[str, Any]:
+def environment(started: float, checkpoints: Checkpoints) -> Environment:
     """Returns what a result was produced with, besides its cell.
 
     Args:
@@ -262,7 +267,9 @@ def environment(started: float, checkpoints: Checkpoints) -> dict[str, Any]:
     """
     cuda = torch.cuda.is_available()
     made_with = dict(checkpoints.made_with)
+    memory = peak_memory_mib()
     return {
+        "version": VERSION,
         "lightning_ita": lightning_ita.__version__,
         "code": made_with.pop("code"),
         "python": platform.python_version(),
@@ -272,7 +279,7 @@ def environment(started: float, checkpoints: Checkpoints) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if cuda else None,
         "trained_on": checkpoints.devices,
-        "peak_memory_mib": peak_memory_mib(),
+        **({} if memory is None else {"peak_memory_mib": memory}),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

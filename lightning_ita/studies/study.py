@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -11,16 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from lightning_ita.data.source import Source
-from lightning_ita.errors import UserError
-from lightning_ita.files import write_text
+from lightning_ita.studies import schema
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.plan import CELLS, FAILED, LOCKS, STALE
 from lightning_ita.studies.provenance import code_digest
+from lightning_ita.studies.records import Metrics
 
 if TYPE_CHECKING:
     from pytorch_lightning.callbacks import Callback
@@ -42,7 +41,7 @@ class Result:
     """
 
     cell: Cell
-    metrics: dict[str, Any] | None = None
+    metrics: Metrics | None = None
     failure: str | None = None
     code: str | None = None
     packages: Mapping[str, str] = field(default_factory=dict)
@@ -65,27 +64,12 @@ def collect(cells: Sequence[Cell], out: Path) -> list[Result]:
 def _read(cell: Cell, out: Path) -> Result:
     folder, failure = out / CELLS / cell.name, failure_log(cell, out)
     if (folder / METRICS).is_file():
-        environment = _read_json(folder / ENVIRONMENT) if (folder / ENVIRONMENT).is_file() else {}
-        code, packages = environment.get("code", "unknown"), environment.get("packages", {})
-        return Result(cell, read_metrics(folder), code=code, packages=packages)
-    return Result(cell, failure=failure.read_text(encoding="utf-8").splitlines()[0] if failure.is_file() else None)
-
-
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """Reads the metrics of a finished cell.
-
-    Raises:
-        UserError: They are damaged.
-    """
-    return _read_json(folder / METRICS)
-
-
-def _read_json(path: Path, remedy: str = "delete its folder to run the cell again") -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}); {remedy}") from None
-    return content
+        code, packages = "unknown", {}
+        if (folder / ENVIRONMENT).is_file():
+            environment = schema.read_environment(folder / ENVIRONMENT)
+            code, packages = environment.get("code", code), environment["packages"]
+        return Result(cell, schema.read_metrics(folder / METRICS), code=code, packages=packages)
+    return Result(cell, failure=schema.read_failure(failure) if failure.is_file() else None)
 
 
 def failure_log(cell: Cell, out: Path) -> Path:
@@ -195,4 +179,4 @@ def _run_noting_failure(cell: Cell, out: Path, source: Source, callbacks: Sequen
         raise
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        write_text(failure_log(cell, out), f"{reason}\n\n{traceback.format_exc()}")
+        schema.write_failure(failure_log(cell, out), reason, traceback.format_exc())

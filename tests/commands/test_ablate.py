@@ -144,7 +144,7 @@ def test_a_cell_whose_loss_is_no_number_leaves_a_gap(
     loss = Tagger.loss
 
     def diverges(self: Tagger, losses: object) -> object:
-        return loss(self, losses) * (float("nan") if self.cva == "token" else 1.0)  # type: ignore[arg-type]
+        return loss(self, losses) * (float("nan") if self.options.training == "token" else 1.0)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Tagger, "loss", diverges)
     assert ablate.main([*study, "--contexts=cap", "--seeds=1"]) == 1
@@ -224,7 +224,8 @@ def test_one_run_and_its_config_are_the_same_run(
     assert train.main(command) == 0
     (folder,) = (tmp_path / "out").iterdir()
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    assert (config["contexts"], config["cva"], config["recipe"]["epochs"]) == (["tag", "ocr"], "sequence", 1)
+    assert (config["system"], config["ita"]) == ("ita", {"cva": "sequence", "contexts": ["tag", "ocr"]})
+    assert config["recipe"]["epochs"] == 1
     assert {path.name for path in folder.iterdir()} == {
         "config.yaml",
         "environment.json",

@@ -55,6 +55,34 @@ def launch(
         run_jobs(unfinished, out, source, jobs, progress, logger)
 
 
+def run_here(
+    cells: Sequence[Cell], out: Path, source: Source, threads: int | None, logger: str, console: Console
+) -> None:
+    """Runs those cells of a plan that are neither finished nor failed, in this process.
+
+    Args:
+        cells: The plan.
+        out: The study's folder.
+        source: Where the data lie.
+        threads: Threads of this process; all cores if not given.
+        logger: Where each run is told as it goes; see `lightning_ita.studies.loggers`.
+        console: Where progress is shown.
+    """
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    with StudyProgress(cells, [1.0] * len(cells), console) as progress:
+        run(
+            cells,
+            out,
+            source,
+            lambda cell: [RunProgress(partial(progress.within, cell))],
+            lambda cell: progress.finished(collect([cell], out)[0]),
+            logger,
+        )
+
+
 def default_jobs(shape: EncoderShape, cells: int) -> int:
     """Returns how many cells to run at once: one on an accelerator, else as many as cores and memory hold."""
     import torch

@@ -181,7 +181,7 @@ def read_split(study: StudyFolder, dataset: str, source: Source) -> TaggedSplit 
     return TaggedSplit(types, ids, gold_tags, words, contexts, tags, counts)
 
 
-def _metrics(result: Result) -> dict[str, Any]:
+def _metrics(result: Result) -> Any:
     assert result.metrics is not None
     return result.metrics
 

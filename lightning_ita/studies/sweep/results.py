@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from optuna import Study
@@ -39,7 +39,7 @@ class Winner:
     results: tuple[Result, ...]
 
     @property
-    def finished(self) -> list[dict[str, Any]]:
+    def finished(self) -> list[Any]:
         """Metrics of the cells that are finished."""
         return [result.metrics for result in self.results if result.metrics is not None]
 
@@ -203,7 +203,7 @@ def winners_csv(winners: Sequence[Winner], parameters: Sequence[Parameter]) -> s
                 **{
                     f"{split}/{view}/f1": scores["f1"]
                     for split in ("valid", "test")
-                    for view, scores in (result.metrics or {}).get(split, {}).items()
+                    for view, scores in cast(Any, result.metrics or {}).get(split, {}).items()
                 },
             }
             for winner in winners

@@ -52,7 +52,7 @@ class Row:
         return self.cell.label
 
     @property
-    def finished(self) -> list[dict[str, Any]]:
+    def finished(self) -> list[Any]:
         """Metrics of the cells that are finished."""
         return [result.metrics for result in self.results if result.metrics is not None]
 

@@ -1,0 +1,48 @@
+"""``lightning-ita work``: takes cells from a plan until none is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lightning_ita.commands.cli import add_logger, add_source, make_console, make_parser, source_of
+
+DESCRIPTION = """\
+Runs the cells of a study that are neither finished nor failed, one after the other, until none is left. Any number of
+processes, on any number of machines that share the folder, may work on one study: each claims a cell by a lock, and a
+cell whose process was killed is taken up by another from its last checkpoint. The tables are written by `ablate`, which
+runs nothing that is finished.
+
+examples:
+  lightning-ita ablate --dataset twitter17 --data-dir DATA --contexts cap --plan --out runs/study
+      write the plan, run nothing
+  lightning-ita work runs/study
+      work on it: here, in a second terminal, or as a task of a cluster
+  lightning-ita work runs/study --data-dir /scratch/DATA
+      the same where the data lie elsewhere; digests decide whether they are the same
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns 1 where a cell of the plan has failed, else 0."""
+    parser = make_parser("work", DESCRIPTION)
+    parser.add_argument("study", type=str, help="The study's folder, with its plan.")
+    add_source(parser)
+    add_logger(parser)
+    parser.add_argument("--threads", type=int | None, help="Threads of this process; by default all cores.")
+    arguments = parser.parse_args(list(argv))
+
+    from lightning_ita.studies.plan import CACHE, open_plan, read_source
+
+    out = Path(arguments.study)
+    cells = open_plan(out)
+    given = source_of(arguments)
+    source = given if given != type(given)() else read_source(out)
+    console = make_console()
+
+    from lightning_ita.studies.launch.local import run_here
+    from lightning_ita.studies.study import collect
+
+    run_here(cells, out, replace(source, cache_dir=str(out / CACHE)), arguments.threads, arguments.logger, console)
+    return 1 if any(result.failure is not None for result in collect(cells, out)) else 0

@@ -268,7 +268,7 @@ def environment(started: float, checkpoints: Checkpoints) -> Environment:
     cuda = torch.cuda.is_available()
     made_with = dict(checkpoints.made_with)
     memory = peak_memory_mib()
-    return {
+    content = {
         "version": VERSION,
         "lightning_ita": lightning_ita.__version__,
         "code": made_with.pop("code"),
@@ -283,6 +283,7 @@ def environment(started: float, checkpoints: Checkpoints) -> Environment:
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+    return cast(Environment, content)
 
 
 def peak_memory_mib() -> int | None:

@@ -108,8 +108,8 @@ class RowEvidence:
 
     @property
     def best_view(self) -> str:
-        """The view that stands for the row: I+T, or T where there are no contexts."""
-        return TEXT if self.is_baseline else CROSS_MODAL
+        """The view that stands for the row: I+T, or T where that is the only one."""
+        return self.row.cell.tested_views[-1]
 
 
 @dataclass(frozen=True)

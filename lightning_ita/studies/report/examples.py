@@ -100,6 +100,8 @@ def galleries(evidence: Evidence) -> list[Gallery]:
         found.append(_gallery(split, "Spoilt by the image", spoilt + APART, ita, bert, seeds))
     aligned = [each for each in evidence.rows if each.row.cell.cva in ("token", "sequence")]
     own = best_on_dev(aligned) or row
+    if TEXT not in own.views:
+        return [gallery for gallery in found if gallery.examples]
     text, cross_modal = (own, TEXT, f"{own.row.label}, T"), (own, CROSS_MODAL, f"{own.row.label}, I+T")
     seeds = list(own.views[TEXT].seeds)
     helps = "One model, with and without the context: the text view errs where the I+T view does not"

@@ -108,7 +108,7 @@ def _parameter(name: str, spec: Any, path: Path) -> Parameter:
         values = spec.get("values", [spec.get("value")])
         if not isinstance(values, list) or not values or not all(isinstance(v, str | int | float) for v in values):
             raise DataError(f"{name}: `values` must be a list of names or numbers, not {values!r}", path)
-        if not name.startswith(RECIPE) and not all(isinstance(value, str) for value in values):
+        if name in SHORT and not all(isinstance(value, str) for value in values):
             raise DataError(f'{name}: {values} are not all names; YAML reads a bare off as false, so write "off"', path)
         return Parameter(name, tuple(values))
     low, high = (_number(name, spec, key, path) for key in ("min", "max"))

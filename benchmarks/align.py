@@ -37,7 +37,7 @@ from PIL import Image
 from rapidocr import RapidOCR
 from safetensors.torch import save_file
 
-from lightning_ita.commands.align import default_workers
+from lightning_ita.commands.align_steps import default_workers
 from lightning_ita.contexts.alignment import Progress, align
 from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.engines import make_engine

@@ -77,4 +77,4 @@ def what_happened(error: OSError, place: object = "") -> str:
     """
     path = error.filename or place
     remedy = "; free some space: the same command goes on where it stopped" if error.errno in FULL else ""
-    return f"{path}{': ' if path else ''}{error.strerror or error}{remedy}"
+    return printable(f"{path}{': ' if path else ''}{error.strerror or error}{remedy}", MAX_MESSAGE_LINE)

@@ -19,6 +19,7 @@ from lightning_ita.devices import bound_kernel_cache
 from lightning_ita.errors import INTERRUPTED, USER_ERROR, Terminated, UserError, unknown, what_happened
 from lightning_ita.invocation import PROGRAM, spelled
 from lightning_ita.studies.names import LOGGERS
+from lightning_ita.text import MAX_MESSAGE_LINE, printable
 
 if TYPE_CHECKING:  # commands that train nothing should not wait for what training imports
     from lightning_ita.data.source import Source
@@ -195,6 +196,11 @@ def make_console() -> Console:
         return Console()
     # A notebook's kernel claims to be a terminal, and to draw widgets.
     return Console(width=120, force_terminal=False, force_jupyter=False)
+
+
+def say(console: Console, line: object) -> None:
+    """Prints a line as it is: no markup, no wrapping; control characters, which may come from a file, are shown."""
+    console.print(printable(line, MAX_MESSAGE_LINE), soft_wrap=True, markup=False, highlight=False)
 
 
 def split_names(text: str | Sequence[str]) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""Images to text: the visual contexts a tweet is read with."""
+"""Contexts: texts about the image of a tweet, read by engines, stored, and written to files."""

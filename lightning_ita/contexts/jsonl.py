@@ -1,4 +1,4 @@
-"""Contexts in files: one JSON object a line, ``{"image": id, "texts": [...]}``."""
+"""Contexts in files: one JSON object per line, ``{"image": id, "texts": [...]}``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from lightning_ita.errors import DataError
 from lightning_ita.files import Lines, parse_json
 from lightning_ita.images.ids import image_id
-from lightning_ita.text import quoted
+from lightning_ita.text import MAX_VALUE, printable, quoted
 
 # Images of a corpus that share one text more often than this are probably one broken image.
 REPEATED_SHARE = 0.01
@@ -20,14 +20,14 @@ REPEATED_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Contexts:
-    """What one source said of each image.
+    """One kind of context for many images, from one source.
 
     Attributes:
         kind: ``cap``, ``tag`` or ``ocr``.
-        source: Where the texts come from, as the file's name says: ``blip2`` in ``twitter15.cap.blip2.jsonl``.
-        texts: Texts by image id; an image it said nothing of has none.
-        sha256: Digest of what was read; of texts out of a store, that of the file they would make, so that a cell's
-            identity is the same from either.
+        source: The source of the texts, as the file's name tells it: ``blip2`` in ``twitter15.cap.blip2.jsonl``.
+        texts: Texts by image id (see `image_id`); none where the source found nothing in an image.
+        sha256: Digest of the file; of texts from a store, the digest of the file that `jsonl_of` makes of them, so that
+            the identity of a cell is the same for either.
         failed: Why an engine failed, by image id; those have no texts.
         provenance: The engine, its model, version and parameters, where they are known.
     """
@@ -40,27 +40,35 @@ class Contexts:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def unread(self, images: Collection[str]) -> int:
-        """Counts the images an engine has not seen; 0 for a file, of which one cannot tell."""
-        return len(set(images) - self.texts.keys() - self.failed.keys()) if self.provenance else 0
+        """Counts the images that the engine has not read; 0 for a file, which does not tell."""
+        return (
+            len({image_id(image) for image in images} - self.texts.keys() - self.failed.keys())
+            if self.provenance
+            else 0
+        )
 
     def repeated(self) -> tuple[str, int] | None:
-        """Returns the text that suspiciously many images share and their number: a placeholder or a broken image."""
+        """Returns the text that suspiciously many images share, cut to one line, and their number.
+
+        Such a text is a placeholder, or describes a broken image.
+        """
         counts = Counter(" / ".join(texts) for texts in self.texts.values() if texts)
         if self.kind != "cap" or not counts:
             return None
         text, count = counts.most_common(1)[0]
-        return (text, count) if count > max(REPEATED_SHARE * len(self.texts), 10) else None
+        return (printable(text, MAX_VALUE), count) if count > max(REPEATED_SHARE * len(self.texts), 10) else None
 
 
 def read_contexts(path: Path, kind: str) -> Contexts:
     """Reads a file of contexts.
 
     Args:
-        path: The file. Image ids may carry a picture's extension.
+        path: The file. Image ids may have a picture's extension.
         kind: ``cap``, ``tag`` or ``ocr``.
 
     Raises:
-        DataError: A line is not UTF-8, not JSON, or not of the expected form, or an image stands twice.
+        DataError: This is no regular file, a line is too long, not UTF-8, not JSON, or not of the expected form, or an
+            image stands twice; names the line.
     """
     texts: dict[str, tuple[str, ...]] = {}
     first_line: dict[str, int] = {}
@@ -85,7 +93,7 @@ def read_contexts(path: Path, kind: str) -> Contexts:
 
 
 def jsonl_of(texts: Mapping[str, Sequence[str]]) -> str:
-    """Writes contexts as `read_contexts` reads them, in the order of image ids: equal texts make equal files."""
+    """Returns contexts as `read_contexts` reads them, in the order of image ids: equal texts make equal files."""
     lines = (json.dumps({"image": image, "texts": list(texts[image])}, ensure_ascii=False) for image in sorted(texts))
     return "".join(f"{line}\n" for line in lines)
 

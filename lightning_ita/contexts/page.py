@@ -1,4 +1,4 @@
-"""The page by which a person judges contexts: pictures beside what each engine said of them."""
+"""The page on which a person judges contexts: each picture beside the texts that the engines read in it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from lightning_ita.contexts.engine import Reading
 from lightning_ita.contexts.kinds import NAMED_ORDER
 from lightning_ita.contexts.store import ContextStore, Count, Entry, StoredEngine
 from lightning_ita.errors import UserError
@@ -21,6 +22,8 @@ from lightning_ita.images.files import ImageError, decode, read_file
 
 # More would make a page that phones do not open: a picture takes about 15 kB.
 MOST_IMAGES = 200
+# Most texts of an image, characters of a text, and reasons of errors of an engine that the page shows.
+MOST_TEXTS, MOST_CHARACTERS, MOST_REASONS = 100, 2000, 20
 THUMBNAIL = (480, 480)
 QUALITY = 70
 KIND_NAMES = {"tag": "tags", "cap": "captions", "ocr": "OCR"}
@@ -41,23 +44,23 @@ def report(
     chosen: Mapping[str, str] | None = None,
     most: int = MOST_IMAGES,
 ) -> str:
-    """Writes the page.
+    """Returns the page as HTML.
 
     Args:
-        store: What was said.
+        store: The store of contexts.
         images: Files by image id.
         chosen: Engines by kind, where not all in the store are to be shown.
-        most: Of more images, that many are shown, evenly spaced by id.
+        most: Images shown, at most; of more images, a selection evenly spaced by id.
 
     Raises:
-        UserError: The store has nothing on these images.
+        UserError: The store has no entry of these images.
     """
     engines = [engine for kind in NAMED_ORDER for engine in _engines(store, kind, (chosen or {}).get(kind))]
     counts = {engine.key: store.count(engine) for engine in engines}
     entries = {engine.key: {entry.image: entry for entry in store.entries(engine, images)} for engine in engines}
     read = [image for image in images if any(image in of_engine for of_engine in entries.values())]
     if not read:
-        raise UserError(f"{store.path} has nothing on the {len(images)} images given; --kinds reads them first")
+        raise UserError(f"{store.path} has no contexts of the {len(images)} images given; --kinds reads them first")
     shown = read if len(read) <= most else [read[index * len(read) // most] for index in range(most)]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -72,7 +75,7 @@ def report(
             {
                 "image": image,
                 "thumbnail": _thumbnail(images[image]),
-                "said": [(engine, entries[engine.key].get(image)) for engine in engines],
+                "read": [(engine, _shown(entries[engine.key].get(image))) for engine in engines],
             }
             for image in shown
         ],
@@ -82,7 +85,7 @@ def report(
 def _engines(store: ContextStore, kind: str, choice: str | None) -> list[StoredEngine]:
     known = store.engines(kind)
     found = [engine for engine in known if choice is None or engine.answers_to(choice)]
-    return found if found or not known else [store.choose(kind, choice)]  # which says what there is to choose from
+    return found if found or not known else [store.choose(kind, choice)]  # raises the error that lists the engines
 
 
 def _summary(engine: StoredEngine, count: Count, entries: Sequence[Entry]) -> dict[str, Any]:
@@ -92,10 +95,25 @@ def _summary(engine: StoredEngine, count: Count, entries: Sequence[Entry]) -> di
             reasons[entry.error].append(entry.image)
     return {
         "engine": engine,
-        "name": f"{engine.name}:{engine.model}" if engine.model else engine.name,
-        "parameters": json.dumps(dict(engine.parameters), ensure_ascii=False),
+        "parameters": json.dumps(dict(engine.parameters), ensure_ascii=False)[:MOST_CHARACTERS],
         "count": count,
-        "reasons": sorted(reasons.items(), key=lambda item: -len(item[1])),
+        "reasons": sorted(reasons.items(), key=lambda item: -len(item[1]))[:MOST_REASONS],
+        "more_reasons": max(0, len(reasons) - MOST_REASONS),
+    }
+
+
+def _shown(entry: Entry | None) -> dict[str, Any] | None:
+    """Returns what the page shows of an entry: an error, or texts with their scores (in %) and boxes."""
+    if entry is None:
+        return None
+    reading = entry.reading or Reading(())
+    texts = [text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…" for text in reading.texts]
+    scores = [f"{100 * score:.0f}" for score in reading.scores] or [""] * len(texts)
+    return {
+        "error": entry.error,
+        "texts": list(zip(texts, scores, strict=True))[:MOST_TEXTS],
+        "boxes": reading.boxes[:MOST_TEXTS],
+        "more": max(0, len(texts) - MOST_TEXTS),
     }
 
 

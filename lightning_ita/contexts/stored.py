@@ -1,4 +1,4 @@
-"""What a store of contexts keeps, as values, and their way into and out of its rows, which anyone may have written."""
+"""Engines and entries of a store of contexts, as values, and their checked conversion from and to its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images as strangers made them: found by id, read once, and opened as upright RGB or refused with a reason."""
+"""Image files: found by id, read once, and decoded to upright RGB, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from lightning_ita.errors import UserError
 from lightning_ita.files import open_regular
 from lightning_ita.images.ids import IMAGE_SUFFIXES, image_id
+from lightning_ita.text import printable
 
-# Told by content, not by name. Formats that run programs (EPS) or that no tweet has stay closed.
+# Recognised by content, not by name. Formats that run programs (EPS) or that no tweet has are not opened.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 # Twitter serves at most 4096 × 4096. A small file can unpack to far more: a decompression bomb.
 MAX_PIXELS = 8192 * 8192
 MAX_BYTES = 2**28
 
-Image.init()  # formats are known by name only after their plugins are loaded
+Image.init()  # loads the plugins by which formats are known
 
 
 class ImageError(Exception):
-    """An image that cannot be used; the message says why, in words for a person."""
+    """An image cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
 class FileState:
-    """What a file was when it was read.
+    """State of a file when it was read, which tells later whether it was changed.
 
     Attributes:
-        size: Its bytes.
+        size: Its size in bytes.
         modified: When it was last written, in nanoseconds.
         sha256: Digest of its content.
     """
@@ -122,7 +123,7 @@ def _modified(status: os.stat_result) -> int:
 
 
 def decode(data: bytes) -> Image.Image:
-    """Opens an image: its first frame, turned upright as its EXIF says, on white where it is transparent, 8-bit RGB.
+    """Decodes an image's first frame to 8-bit RGB, upright as its EXIF tells, on white where it is transparent.
 
     Raises:
         ImageError: It cannot be read, or not within `MAX_PIXELS`.
@@ -130,7 +131,7 @@ def decode(data: bytes) -> Image.Image:
     if not data:
         raise ImageError("empty file")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata, which do not matter, and of size, which is judged here
+        warnings.simplefilter("ignore")  # about metadata, which do not matter, and about size, which is checked here
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
             if image.width * image.height > MAX_PIXELS:
@@ -147,8 +148,8 @@ def decode(data: bytes) -> Image.Image:
             raise _too_large("its size") from None
         except MemoryError:
             raise ImageError("not enough memory to open it") from None
-        except Exception as error:  # decoders fail in many ways on damaged files: each is that image's own reason
-            raise ImageError(f"damaged: {str(error).strip() or type(error).__name__}") from None
+        except Exception as error:  # decoders raise anything on damaged files: it becomes the reason
+            raise ImageError(f"damaged: {printable(str(error).strip() or type(error).__name__)}") from None
 
 
 def _too_large(size: str) -> ImageError:
@@ -156,13 +157,13 @@ def _too_large(size: str) -> ImageError:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits in 16 or 32: Pillow's own conversion would turn nearly all to white
+    if image.mode.startswith("I"):  # 16 bits per pixel: Pillow's own conversion would make nearly all of them white
         import numpy
 
         levels = numpy.asarray(image).astype(numpy.int64).clip(0, 2**16 - 1) >> 8
         image = Image.fromarray(levels.astype(numpy.uint8))
     elif image.mode == "F":
-        raise ImageError("floating-point pixels, whose white is not known: save it with 8 bits")
+        raise ImageError("floating-point pixels, whose range is not known: save it with 8 bits per channel")
     if image.has_transparency_data:
         on_white = Image.new("RGBA", image.size, "white")
         on_white.alpha_composite(image.convert("RGBA"))
@@ -171,7 +172,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _what_it_is(data: bytes) -> str:
-    """Says what a file is instead of an image, as far as its first bytes tell."""
+    """Returns what a file is instead of an image, as far as its first bytes tell."""
     start = data[:1024].lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")) or b"<html" in start:
         return "not an image but an HTML page, as a failed download leaves it"

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import re
+import shutil
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +19,7 @@ import pytest
 
 from lightning_ita.commands import ablate, align, train
 from lightning_ita.commands.cli import guard
+from lightning_ita.contexts.engines import ENGINES
 from lightning_ita.contexts.jsonl import read_contexts
 from lightning_ita.contexts.store import ContextStore
 from lightning_ita.data.custom import Custom
@@ -31,10 +39,11 @@ def fake_engines(monkeypatch: pytest.MonkeyPatch) -> list[SizeAndColour]:
     made: list[SizeAndColour] = []
 
     def make(kinds: Sequence[str], _: object, options: Mapping[str, Mapping[str, Any]]) -> list[SizeAndColour]:
-        engines = [SizeAndColour(kind=kind, **options[kind]) for kind in kinds]
+        engines = [SizeAndColour(kind=kind, **options.get(kind, {})) for kind in kinds]
         made.extend(engines)
         return list(engines)
 
+    monkeypatch.setattr(align, "check_engines", lambda *_: None)
     monkeypatch.setattr(align, "make_engines", make)
     return made
 
@@ -123,7 +132,7 @@ def test_the_report_shows_pictures_beside_what_was_said(images: Path, store: Pat
     assert "&lt;b&gt;other" in html
     assert "<b>" not in html
     assert not re.search(r"https?://|<link|@import|src=\"(?!data:)", html)
-    with pytest.raises(UserError, match="has nothing on the 1 images given; --kinds reads them first"):
+    with pytest.raises(UserError, match="has no contexts of the 1 images given; --kinds reads them first"):
         run(store, "--images", draw(tmp_path / "new" / "x.png").parent, "--report", page)
 
 
@@ -150,9 +159,25 @@ def test_the_report_of_many_images_is_a_sample(tmp_path: Path, store: Path, monk
         (["--kinds=ocr", "--images=IMAGES", "--limit=0"], "--limit 0: expected 1 or more"),
         (["--kinds=ocr", "--images=IMAGES", "--workers=-1"], "--workers -1: expected 0 or more"),
         (["--kinds=ocr", "--images=IMAGES", "--batch-size=0"], "--batch-size 0: expected 1 or more"),
+        (["--kinds=none"], "nothing to do"),
         (["--kinds=ocr", "--images=IMAGES", "--options", "words=2"], "expected KIND.NAME=VALUE"),
+        (["--kinds=ocr", "--images=IMAGES", "--options", "cap.captions=2"], "cap.captions: --kinds does not name cap"),
+        (["--kinds=ocr", "--images=IMAGES", "--options", "ocr.a=2", "ocr.a=3"], "ocr.a is given twice"),
+        (["--kinds=ocr", "--images=IMAGES", "--engines", "cap=blip"], "neither --kinds nor --export names cap"),
+        (["--export", "ocr=contexts.db", "--store=contexts.db"], "would replace the file of --store"),
+        (["--export", "ocr=./contexts.db-wal", "--store=contexts.db"], "would replace the file of --store"),
+        (["--export", "ocr=x", "tag=x"], "--export x would replace the file of --export"),
+        (["--export", "ocr=x", "--report=x", "--images=IMAGES"], "--report x would replace the file of --export"),
+        (["--tweets", "OTHER", "--export", "ocr=OTHER"], "would replace the file of --tweets"),
+        (["--import", "cap=OTHER", "--export", "cap=OTHER"], "would replace the file of --import"),
+        (["--export", "ocr=IMAGES"], "is not a regular file but a folder, a pipe or a device"),
+        (["--report=/dev/null", "--images=IMAGES"], "/dev/null is not a regular file"),
+        (["--stats", "--store=IMAGES"], "is not a store of contexts but a folder, a pipe or a device"),
         (["--kinds=ocr", "--images=IMAGES", "--engines", "tesseract"], "expected KIND=VALUE, for example ocr=rapidocr"),
-        (["--kinds=ocr", "--images=IMAGES", "--tweets", "OTHER"], "none of the 1 tweets .* tweets have 'elsewhere'"),
+        (
+            ["--kinds=ocr", "--images=IMAGES", "--tweets", "OTHER"],
+            "none of the 1 images of the tweets .* tweets have 'elsewhere'",
+        ),
         (["--kinds=ocr", "--images=IMAGES", "--tweets", "IMAGES/a.txt"], "a.txt"),
         (["--stats"], "no such store"),
         (["--import", "captions.jsonl"], "its name does not tell the kind; write --import KIND=captions.jsonl"),
@@ -163,11 +188,176 @@ def test_what_a_user_gets_wrong_is_said(
 ) -> None:
     other = images.parent / "other.txt"
     other.write_text("IMGID:elsewhere\na\tO\n", encoding="utf-8")
+    before = other.read_bytes()
     given = [each.replace("IMAGES", str(images)).replace("OTHER", str(other)) for each in arguments]
     with pytest.raises(SystemExit) as status:
         guard(lambda _: run(store, *given))
     assert status.value.code == 2
     assert re.search(message, capsys.readouterr().err)
+    assert other.read_bytes() == before
+
+
+def failure(store: Path, *arguments: object) -> str:
+    """Runs the command as a terminal would; returns what an error says."""
+    with pytest.raises(SystemExit) as status, contextlib.redirect_stderr(io.StringIO()) as errors:
+        guard(lambda _: run(store, *arguments))
+    assert status.value.code == 2
+    return errors.getvalue()
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "overwritten"])
+def test_a_store_that_vanishes_while_images_are_read_is_an_error(
+    how: str,
+    images: Path,
+    store: Path,
+    tmp_path: Path,
+    fake_engines: list[SizeAndColour],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = tmp_path / "other.db"
+    run(other, "--images", draw(tmp_path / "one" / "x.png").parent, "--kinds=ocr")
+    read = SizeAndColour.read
+
+    def disturbed(engine: SizeAndColour, prepared: Sequence[Any]) -> list[Any]:
+        readings = read(engine, prepared)
+        if len(engine.batches) == 2:
+            if how == "deleted":
+                store.unlink()
+            elif how == "replaced":
+                shutil.copy(other, tmp_path / "copy.db")
+                (tmp_path / "copy.db").rename(store)
+            else:
+                change = sqlite3.connect(store)
+                change.execute("DELETE FROM entries")
+                change.commit()
+                change.close()
+        return readings
+
+    monkeypatch.setattr(SizeAndColour, "read", disturbed)
+    said = failure(store, "--images", images, "--kinds=tag", "--batch-size=2")
+    expected = {
+        "deleted": "contexts.db was deleted while it was in use",
+        "replaced": "contexts.db was replaced by another file while it was in use",
+        "overwritten": "contexts.db has lost what size:mean",
+    }
+    assert expected[how] in said
+    monkeypatch.setattr(SizeAndColour, "read", read)
+    run(store, "--images", images, "--kinds=tag", "--strict")
+    with ContextStore(store, readonly=True) as opened:
+        assert len(opened.contexts("tag").texts) == 4
+
+
+@pytest.mark.parametrize("lost", ["out.jsonl", "page.html", "contexts.db", "changed"])
+def test_files_that_were_written_are_there_at_the_end(
+    lost: str, images: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(store, "--images", images, "--kinds=tag")
+    count = align.count_errors
+
+    def disturbed(*arguments: Any) -> int:
+        if lost == "changed":
+            (tmp_path / "out.jsonl").write_text("")
+        else:
+            (tmp_path / lost).unlink()
+        return count(*arguments)
+
+    monkeypatch.setattr(align, "count_errors", disturbed)
+    out, page = tmp_path / "out.jsonl", tmp_path / "page.html"
+    said = failure(store, "--images", images, "--kinds=tag", "--export", f"tag={out}", "--report", page)
+    if lost == "contexts.db":
+        assert "contexts.db was deleted while it was in use" in said
+    else:
+        file = "out.jsonl" if lost == "changed" else lost
+        assert f"{file} was written, and has been deleted or changed since" in said
+
+
+def test_what_a_store_says_does_nothing_to_the_terminal(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "e_[/x].db"
+    (images / "[bold]\x1b[31m.jpg").write_bytes(b"<html>")
+    run(store, "--images", images, "--kinds=tag")
+    change = sqlite3.connect(store)
+    change.execute("UPDATE engines SET version = ?, model = ?", ("\x1b[2J[/red]\n[link=x]", "m" * 10_000))
+    change.execute("UPDATE entries SET error = ? WHERE error IS NOT NULL", ("\x1b]0;owned\x07" + "e" * 10**6,))
+    change.commit()
+    change.close()
+    capsys.readouterr()
+    out = tmp_path / "[out].jsonl"
+    assert run(store, "--stats", "--export", f"tag={out}", "--engines", "tag=size") == 0
+    said = capsys.readouterr().out
+    assert "e_[/x].db" in said
+    assert "[/red]" in said.replace(" ", "").replace("\n", "")
+    assert r"1 × \x1b]0;owned\x07eee" in said
+    assert r"(for example [bold]\x1b[31m)" in said
+    assert f"written: {out}: 4 images by size:mmm" in said
+    assert all(line.isprintable() for line in said.split("\n"))
+    assert len(said) < 5000
+
+
+def test_names_that_are_not_utf8_are_printed(
+    images: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / os.fsdecode(b"a\xff\n.jsonl")
+    file.write_text('{"image": "train0", "texts": ["x"]}\n')
+    for folder in ("one", "two"):
+        shutil.copy(images / "train0.jpg", draw(images / folder / "y.png").with_name(os.fsdecode(b"bad\xff.jpg")))
+    run(store, "--images", images, "--kinds=tag", "--import", f"cap={file}", "--export", f"cap={file}.out")
+    said = capsys.readouterr().out
+    assert r"imported: " in said
+    assert r"a\udcff\n.jsonl: 1 images as cap=" in said
+    assert r"several files have this id: bad\udcff.jpg, bad\udcff.jpg" in said
+    with ContextStore(store, readonly=True) as opened:
+        assert opened.engines("cap")[0].model == r"a\udcff\n.jsonl"
+
+
+def test_ids_of_tweets_files_and_contexts_are_compared_in_one_form(images: Path, store: Path, tmp_path: Path) -> None:
+    tweets = tmp_path / "tweets.txt"
+    tweets.write_text("IMGID: train0.jpg\na\tO\n\nIMGID:e\u0301.png\na\tO\n\nIMGID:\tO\n\nIMGID:\n", encoding="utf-8")
+    draw(images / "\u00e9.jpg")
+    file = tmp_path / "x.cap.y.jsonl"
+    file.write_text('{"image": "train0.png", "texts": ["x"]}\n{"image": "\u00e9", "texts": ["y"]}\n')
+    assert run(store, "--images", images, "--kinds=tag", "--tweets", tweets, "--import", file, "--strict") == 0
+    out = tmp_path / "out.jsonl"
+    run(store, "--tweets", tweets, "--export", f"cap={out}")
+    with ContextStore(store, readonly=True) as opened:
+        assert set(opened.contexts("tag").texts) == {"train0", "é"}
+    assert read_contexts(out, "cap").texts == {"train0": ("x",), "é": ("y",)}
+
+
+def test_pipes_and_devices_are_refused_and_not_waited_for(images: Path, store: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (images / "pipe.jpg").symlink_to(tmp_path / "pipe")
+    for device in ("zero", "null"):
+        (images / f"{device}.jpg").symlink_to(f"/dev/{device}")
+    assert run(store, "--images", images, "--kinds=tag") == 0
+    with ContextStore(store, readonly=True) as opened:
+        contexts = opened.contexts("tag")
+    assert contexts.failed == dict.fromkeys(
+        ["pipe", "zero", "null"], "not a regular file but a folder, a pipe or a device"
+    )
+    assert len(contexts.texts) == 4
+    for arguments in (["--import", f"cap={tmp_path / 'pipe'}"], ["--stats", "--tweets", tmp_path / "pipe"]):
+        assert "pipe: not a regular file" in failure(store, *arguments)
+
+
+def test_arguments_and_folders_are_checked_before_torch_is_imported(tmp_path: Path) -> None:
+    code = """
+import contextlib, sys
+from lightning_ita.commands import align
+for arguments in (["--help"], ["--kinds=orc"], ["--kinds=ocr", "--images=/no/where"],
+                  ["--kinds=ocr", "--images=.", "--engines", "ocr=easyocr"]):
+    with contextlib.suppress(SystemExit, align.UserError):
+        align.main(arguments)
+        sys.exit("went on")
+heavy = {"torch", "transformers", "torchvision", "pytorch_lightning", "open_clip", "rapidocr"} & set(sys.modules)
+sys.exit(str(heavy) if heavy else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for kind, registry in ENGINES.items():
+        for name in registry:
+            assert re.search(rf"^  {kind}={name} +\w.{{20}}", done.stdout, re.MULTILINE)
 
 
 def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,16 +419,16 @@ def test_a_store_of_several_engines_asks_which(images: Path, store: Path, tmp_pa
     source = Source(str(corpus), context_store=str(store))
     cell = Cell("custom", short_form("ocr", "off"))
     with pytest.raises(UserError, match="several engines; choose one"):
-        _ = cell.datamodule(source).corpus
+        cell.read(source)
     with ContextStore(store) as opened:
         first, second = opened.engines("ocr")
     chosen = Source(str(corpus), context_store=str(store), context_engines={"ocr": first.key})
-    assert cell.datamodule(chosen).corpus.contexts["ocr"].texts.keys() == set(IDS)
+    assert cell.read(chosen).contexts["ocr"].texts.keys() == set(IDS)
     other = Source(str(corpus), context_store=str(store), context_engines={"ocr": second.key})
     with pytest.raises(UserError, match="has read none of the images of custom"):
-        _ = cell.datamodule(other).corpus
+        cell.read(other)
     with pytest.raises(UserError, match=r"no cap contexts \(it has ocr\)"):
-        _ = Cell("custom", short_form("cap", "off")).read(source)
+        Cell("custom", short_form("cap", "off")).read(source)
 
 
 def test_the_generated_demo_takes_a_store_too(store: Path, tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ from tests.contexts.fakes import SizeAndColour
 
 
 def main(argv: list[str]) -> int:
+    align.check_engines = lambda *_: None
     align.make_engines = make_fakes  # type: ignore[assignment]
     return align.main(argv)
 
 
 def make_fakes(kinds: Sequence[str], _: object, options: Mapping[str, Mapping[str, Any]]) -> list[SizeAndColour]:
-    return [SizeAndColour(kind=kind, **options[kind]) for kind in kinds]
+    return [SizeAndColour(kind=kind, **options.get(kind, {})) for kind in kinds]
 
 
 if __name__ == "__main__":

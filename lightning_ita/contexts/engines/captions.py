@@ -130,8 +130,10 @@ class CoCa(_Captioner):
 
             def step(tokens: Tensor, rows: Tensor) -> Tensor:
                 rows = rows.to(clip.device)
-                said = clip.net(None, tokens.to(clip.device), latent[rows], tokens_of_image[rows], output_labels=False)
-                return said["logits"][:, -1]
+                output = clip.net(
+                    None, tokens.to(clip.device), latent[rows], tokens_of_image[rows], output_labels=False
+                )
+                return output["logits"][:, -1]
 
             ends = (tokenizer.sot_token_id, tokenizer.eot_token_id, self.min_tokens, self.max_tokens)
             if self.decoding == "beam":
@@ -202,9 +204,9 @@ class Blip(_Captioner):
         log_probs = torch.stack(out.logits, dim=1).float().log_softmax(dim=-1)
         chosen = out.sequences[:, -log_probs.shape[1] :]
         pad = self._tokenizer.pad_token_id
-        said = chosen != pad
+        kept = chosen != pad
         picked = log_probs.gather(2, chosen[..., None])[..., 0]
-        return (picked * said).sum(dim=1) / said.sum(dim=1).clamp_min(1)
+        return (picked * kept).sum(dim=1) / kept.sum(dim=1).clamp_min(1)
 
 
 def _most(count: int, texts: tuple[str, ...], scores: tuple[float, ...]) -> tuple[tuple[str, ...], tuple[float, ...]]:

@@ -233,8 +233,8 @@ class RapidOcr:
 
     def _read(self, page: Page) -> Reading:
         # The package expects blue, green, red.
-        said = self._reader(np.ascontiguousarray(page.pixels[:, :, ::-1]))
-        if said.txts is None or said.boxes is None:
+        result = self._reader(np.ascontiguousarray(page.pixels[:, :, ::-1]))
+        if result.txts is None or result.boxes is None:
             return Reading(())
-        boxes = [page.box(*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()) for corners in said.boxes]
-        return in_reading_order(said.txts, said.scores, boxes)
+        boxes = [page.box(*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()) for corners in result.boxes]
+        return in_reading_order(result.txts, result.scores, boxes)

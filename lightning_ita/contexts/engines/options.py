@@ -20,23 +20,16 @@ def of_type(value: object, hint: Any, option: str, engine: str) -> object:
     Raises:
         UserError: The value is not of this type.
     """
-    from jsonargparse import ArgumentError, ArgumentParser
+    from pydantic import TypeAdapter, ValidationError  # not needed to list engines
 
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise unknown(f"{option} of {engine}", str(value), get_args(hint))
-        return value
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--value", type=hint)
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        raise unknown(f"{option} of {engine}", str(value), get_args(hint))
     try:
-        parsed: object = parser.parse_object({"value": value}).value
-    except ArgumentError:
-        parsed = None
-    # The parser takes None for any type.
-    if parsed is None and not (value is None and type(None) in get_args(hint)):
+        checked: object = TypeAdapter(hint).validate_python(value, strict=True)
+    except ValidationError:
         expected = hint.__name__ if isinstance(hint, type) else str(hint).replace("collections.abc.", "")
-        raise UserError(f"option {option} of {engine}: expected {expected}, not {quoted(value)}")
-    return parsed
+        raise UserError(f"option {option} of {engine}: expected {expected}, not {quoted(value)}") from None
+    return checked
 
 
 def check_share(name: str, value: float) -> float:

@@ -96,13 +96,13 @@ class Tesseract:
 
     def _words(self, image: Image.Image, settings: str) -> list[Word]:
         """Runs Tesseract once."""
-        said = self._tesseract.image_to_data(
+        found = self._tesseract.image_to_data(
             image, lang=self.model, config=settings, output_type=self._tesseract.Output.DICT
         )
         return [
             Word(text.strip(), float(score) / 100, (left, top, left + width, top + height))
             for text, score, left, top, width, height in zip(
-                *(said[key] for key in ("text", "conf", "left", "top", "width", "height")), strict=True
+                *(found[key] for key in ("text", "conf", "left", "top", "width", "height")), strict=True
             )
             # Ornaments are read as punctuation; a word has a letter or a digit.
             if any(character.isalnum() for character in text)

@@ -81,8 +81,12 @@ def read_bytes(path: Path, most: int) -> bytes:
     except (OSError, ValueError) as error:  # a ValueError: a null character in the path
         raise DataError(getattr(error, "strerror", None) or str(error), path) from None
     if len(raw) > most:
-        raise DataError(f"larger than {most / 2**20:g} MiB, the most that is read", path)
+        raise _too_large(most, path)
     return raw
+
+
+def _too_large(most: int, path: Path) -> DataError:
+    return DataError(f"larger than {most / 2**20:g} MiB, the most that is read", path)
 
 
 def _not_utf8(byte: int, path: Path, line: int) -> DataError:
@@ -101,8 +105,8 @@ class Lines:
         sha256: Digest of the file, in hexadecimal, once all lines were read.
 
     Raises:
-        DataError: While reading: the file cannot be read or is no regular one, or a line is not UTF-8 or longer than
-            `MAX_LINE_BYTES`.
+        DataError: While reading: the file cannot be read, is no regular one or larger than `MAX_TEXT_BYTES`, or a line
+            is not UTF-8 or longer than `MAX_LINE_BYTES`.
     """
 
     def __init__(self, path: Path):
@@ -114,15 +118,17 @@ class Lines:
         digest = hashlib.sha256()
         try:
             with open_regular(self.path) as file:
-                number = 0
+                number, size = 0, 0
                 while raw := file.readline(MAX_LINE_BYTES + 1):
-                    number += 1
+                    number, size = number + 1, size + len(raw)
                     if len(raw) > MAX_LINE_BYTES:
                         raise DataError(f"longer than {MAX_LINE_BYTES // 2**20} MiB", self.path, number)
+                    if size > MAX_TEXT_BYTES:
+                        raise _too_large(MAX_TEXT_BYTES, self.path)
                     digest.update(raw)
                     yield number, self._decode(raw, number)
-        except OSError as error:
-            raise DataError(error.strerror or str(error), self.path) from None
+        except (OSError, ValueError) as error:  # a ValueError: a null character in the path
+            raise DataError(getattr(error, "strerror", None) or str(error), self.path) from None
         self.sha256 = digest.hexdigest()
 
     def _decode(self, raw: bytes, number: int) -> str:

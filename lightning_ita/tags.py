@@ -33,6 +33,32 @@ def repair(tags: Sequence[str]) -> list[str]:
     return repaired
 
 
+# What the prefixes of BIO, BIOES, BILOU and BMES are in BIO, and which of them end a mention.
+AS_BIO = {"B": "B", "I": "I", "M": "I", "E": "I", "L": "I", "S": "B", "U": "B"}
+ENDS = frozenset("ELSU")
+
+
+def as_bio(tags: Sequence[str]) -> list[str]:
+    """Turns the tags of BIOES, BILOU or BMES into BIO; BIO tags stay as they are, stray ``I-`` tags included.
+
+    Args:
+        tags: ``O``, or one of `AS_BIO`, a hyphen and an entity type each.
+    """
+    bio = []
+    previous = "O"
+    for tag in tags:
+        if tag != "O":
+            prefix, type_ = AS_BIO[tag[0]], tag[2:]
+            # What follows the end of a mention is another mention: without B-, BIO would read both as one.
+            if prefix == "I" and previous[0] in ENDS and previous[2:] == type_:
+                prefix = "B"
+            bio.append(f"{prefix}-{type_}")
+        else:
+            bio.append(tag)
+        previous = tag
+    return bio
+
+
 class Forbidden(NamedTuple):
     """What no well-formed tag sequence has; every table is indexed by the model's tag ids.
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 
 from lightning_ita.contexts.jsonl import Contexts, read_contexts
-from lightning_ita.contexts.store import ContextStore
-from lightning_ita.data.conll import Tweet, read_tweets
+from lightning_ita.data.conll import Split, Tweet, read_split
+from lightning_ita.data.raw_tags import look_alikes
 from lightning_ita.data.releases import release_of, split_warnings
+from lightning_ita.data.source import Source
 from lightning_ita.errors import DataError, UserError
-from lightning_ita.files import sha256_of
 from lightning_ita.tags import LabelConvention
+from lightning_ita.text import quoted
 
 SPLITS = ("train", "valid", "test")
+# The names under which corpora have a split's file.
+FILES = {"train": ("train.txt",), "valid": ("valid.txt", "dev.txt"), "test": ("test.txt",)}
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,16 @@ class Corpus:
         """The known release the splits belong to, or ``unknown``."""
         return release_of(self.name, {split: self.digests[split] for split in SPLITS})
 
-    def texts(self, tweet_id: str) -> dict[str, tuple[str, ...]]:
-        """Returns the contexts of one tweet's image by kind, leaving out kinds that say nothing of it."""
-        found = ((kind, contexts.texts.get(tweet_id, ())) for kind, contexts in self.contexts.items())
+    def texts(self, tweet: Tweet) -> dict[str, tuple[str, ...]]:
+        """Returns the contexts of a tweet's image by kind, leaving out kinds that say nothing of it."""
+        if tweet.image is None:
+            return {}
+        found = ((kind, contexts.texts.get(tweet.image, ())) for kind, contexts in self.contexts.items())
         return {kind: texts for kind, texts in found if texts}
 
 
 def find_folder(name: str, data_dir: str | os.PathLike[str] | None, how_to_get: str) -> Path:
-    """Returns the folder that holds a data set's ``train.txt``, ``valid.txt`` and ``test.txt``.
+    """Returns the folder that holds a data set's ``train.txt``, ``valid.txt`` (or ``dev.txt``) and ``test.txt``.
 
     Args:
         name: The data set's name.
@@ -67,14 +73,36 @@ def find_folder(name: str, data_dir: str | os.PathLike[str] | None, how_to_get: 
     base = Path(data_dir).expanduser()
     folders = [base / name, base]
     for folder in folders:
-        if (folder / "train.txt").is_file():
-            missing = [f"{split}.txt" for split in SPLITS if not (folder / f"{split}.txt").is_file()]
+        if _exists(folder / "train.txt"):
+            missing = [names[0] for names in FILES.values() if not any(_exists(folder / each) for each in names)]
             if missing:
                 raise UserError(f"{folder} has train.txt but not {' and '.join(missing)}. {how_to_get}")
             return folder
     looked = " or ".join(str(folder / layout) for folder in folders)
-    exists = "" if base.is_dir() else f" ({base} does not exist)"
+    exists = "" if _exists(base) else f" ({base} does not exist)"
     raise UserError(f"dataset {name!r} not found{exists}: looked for {looked}. {how_to_get}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return os.path.lexists(path)  # a link to nothing is an error of its own when it is read
+    except ValueError:  # a null character in the path
+        return False
+
+
+def split_files(folder: Path) -> dict[str, Path]:
+    """Returns the file of each split in a data set's folder.
+
+    Raises:
+        UserError: A split has two files: ``valid.txt`` and ``dev.txt``.
+    """
+    files = {}
+    for split, names in FILES.items():
+        there = [folder / name for name in names if _exists(folder / name)] or [folder / names[0]]
+        if len(there) > 1:
+            raise UserError(f"{folder} has {' and '.join(names)}: which one is the {split} split? Remove the other.")
+        files[split] = there[0]
+    return files
 
 
 def find_contexts(name: str, kind: str, folder: Path, given: Mapping[str, str]) -> Path:
@@ -91,11 +119,12 @@ def find_contexts(name: str, kind: str, folder: Path, given: Mapping[str, str]) 
     """
     if kind in given:
         path = Path(given[kind].replace("{dataset}", name)).expanduser()
-        if not path.is_file():
+        if not _exists(path):
             raise UserError(f"--context-files {kind}={path}: no such file")
         return path
     places = [folder / "contexts", folder.parent / "contexts", folder]
-    found = [path for place in places for path in sorted(place.glob(f"{name}.{kind}.*jsonl"))]
+    pattern = f"{glob.escape(name)}.{kind}.*jsonl"
+    found = [path for place in places for path in sorted(place.glob(pattern))]
     if len(found) == 1:
         return found[0]
     remedy = f"name it with --context-files {kind}=FILE"
@@ -104,87 +133,121 @@ def find_contexts(name: str, kind: str, folder: Path, given: Mapping[str, str]) 
     looked = " or ".join(str(place / f"{name}.{kind}.*.jsonl") for place in places)
     raise UserError(
         f"no {kind} contexts for {name}: looked for {looked}; {remedy}. "
-        f'A file has one {{"image": id, "texts": [text, ...]}} a line.'
+        f'A file has one {{"image": id, "texts": [text, ...]}} per line.'
     )
 
 
 def read_corpus(
     name: str,
     folder: Path,
-    types: Sequence[str],
+    types: Sequence[str] | None,
+    source: Source,
     kinds: Iterable[str] = (),
-    context_files: Mapping[str, str] | None = None,
     labels: LabelConvention = "repair",
-    context_store: str | None = None,
-    context_engines: Mapping[str, str] | None = None,
+    columns: Sequence[int] | None = None,
 ) -> Corpus:
     """Reads a data set from disk and checks it.
 
     Args:
         name: The data set's name.
-        folder: Where ``train.txt``, ``valid.txt`` and ``test.txt`` lie.
-        types: Its entity types.
+        folder: Where ``train.txt``, ``valid.txt`` (or ``dev.txt``) and ``test.txt`` lie.
+        types: Its entity types; if not given, those of ``train.txt``, sorted.
+        source: Where its contexts lie.
         kinds: Kinds of context wanted.
-        context_files: Files by kind, where they are not found by their name.
         labels: What becomes of stray ``I-`` tags.
-        context_store: A store of contexts, for kinds that `context_files` does not name.
-        context_engines: Whose contexts to take from the store, by kind.
+        columns: Columns of the word and the tag, where the files have others; see `read_split`.
 
     Raises:
-        UserError: A file is missing or malformed, or a file of contexts knows none of the images.
+        UserError: A file is missing or malformed, a type is found in valid or test alone, or a file of contexts knows
+            none of the images.
     """
-    paths = {split: folder / f"{split}.txt" for split in SPLITS}
-    splits = {split: read_tweets(path, types, labels) for split, path in paths.items()}
-    digests = {split: sha256_of(path) for split, path in paths.items()}
-    contexts = {}
-    for kind in kinds:
-        if context_store is not None and kind not in (context_files or {}):
-            contexts[kind] = stored_contexts(name, kind, context_store, splits, context_engines or {})
-        else:
-            path = find_contexts(name, kind, folder, context_files or {})
-            contexts[kind] = read_contexts(path, kind)
-            check_ids(contexts[kind], splits, path)
-        digests[kind] = contexts[kind].sha256
-    return Corpus(
-        name, tuple(types), splits, contexts, digests, tuple(corpus_warnings(name, splits, contexts, digests))
-    )
+    files = split_files(folder)
+    read = {split: read_split(path, types, labels, columns) for split, path in files.items()}
+    types = types_of_train(read, files) if types is None else types
+    splits = {split: found.tweets for split, found in read.items()}
+    digests = {split: found.sha256 for split, found in read.items()}
+    contexts = {kind: contexts_of(name, kind, folder, source, splits) for kind in kinds}
+    digests |= {kind: found.sha256 for kind, found in contexts.items()}
+    warnings = [*reading_warnings(name, read), *corpus_warnings(name, splits, contexts, digests)]
+    return Corpus(name, tuple(types), splits, contexts, digests, tuple(warnings))
 
 
-def stored_contexts(
-    name: str,
-    kind: str,
-    context_store: str,
-    splits: Mapping[str, Sequence[Tweet]],
-    context_engines: Mapping[str, str],
-) -> Contexts:
-    """Reads what an engine said of a corpus's images from a store.
+def types_of_train(read: Mapping[str, Split], files: Mapping[str, Path]) -> tuple[str, ...]:
+    """Returns the entity types that the tags of ``train.txt`` name, sorted.
 
     Raises:
-        UserError: The store cannot be read, has no or several engines of the kind, or nothing on these images.
+        DataError: It names none, or the tags of another split name others.
     """
-    path = Path(context_store).expanduser()
-    ids = {tweet.id for tweets in splits.values() for tweet in tweets}
-    with ContextStore(path, readonly=True) as store:
-        contexts = store.contexts(kind, ids, context_engines.get(kind))
-    if not contexts.texts:
-        raise DataError(f"{contexts.source} has read none of the images of {name}: is it another corpus's store?", path)
+    types = read["train"].types
+    if not types:
+        raise DataError("every word is tagged O: there is no mention to learn from", files["train"])
+    for split in SPLITS[1:]:
+        further = read[split].types.keys() - types.keys()
+        if further:
+            everything = sorted(set().union(*(each.types for each in read.values())))
+            raise DataError(
+                f"{'types' if len(further) > 1 else 'the type'} {', '.join(map(quoted, sorted(further)))} "
+                f"that {files['train'].name} does not have ({', '.join(map(quoted, sorted(types)))}), and that a model "
+                f"cannot learn; if that is meant, name all types: --types {','.join(everything)}",
+                files[split],
+                min(read[split].types[type_] for type_ in further),
+            )
+    return tuple(sorted(types))
+
+
+def image_ids(splits: Mapping[str, Sequence[Tweet]]) -> dict[str, None]:
+    """Returns the ids of the images of all tweets, each once, in the order of the tweets."""
+    return {tweet.image: None for tweet in chain.from_iterable(splits.values()) if tweet.image is not None}
+
+
+def contexts_of(name: str, kind: str, folder: Path, source: Source, splits: Mapping[str, Sequence[Tweet]]) -> Contexts:
+    """Reads what was said of a corpus's images: from the file that the source names, its store, or a file found.
+
+    Args:
+        name: The data set's name.
+        kind: The kind of context.
+        folder: The folder of the data set.
+        source: Where contexts lie.
+        splits: The tweets.
+
+    Raises:
+        UserError: The file or the store is missing or cannot be read, has nothing on these images, or no tweet has one.
+    """
+    ids = image_ids(splits)
+    if not ids:
+        raise UserError(f"no tweet of {name} has an image, so that there are no {kind} contexts; leave them out")
+    if source.context_store is not None and kind not in source.context_files:
+        from lightning_ita.contexts.store import ContextStore  # imports Pillow, which files of contexts do not need
+
+        path = Path(source.context_store).expanduser()
+        with ContextStore(path, readonly=True) as store:
+            contexts = store.contexts(kind, ids.keys(), source.context_engines.get(kind))
+        if not contexts.texts:
+            hint = f"has read none of the images of {name}: is it another corpus's store?"
+            raise DataError(f"{contexts.source} {hint}", path)
+        return contexts
+    path = find_contexts(name, kind, folder, source.context_files)
+    contexts = read_contexts(path, kind)
+    if not ids.keys() & contexts.texts.keys():
+        example = next(iter(contexts.texts), None)
+        raise DataError(
+            f"none of its {len(contexts.texts)} image ids is that of a tweet: it has {quoted(example)}, "
+            f"tweets have {quoted(next(iter(ids)))}. Is it the file of another data set?",
+            path,
+        )
     return contexts
 
 
-def check_ids(contexts: Contexts, splits: Mapping[str, Sequence[Tweet]], path: Path) -> None:
-    """Checks that a file of contexts is about these tweets.
-
-    Raises:
-        DataError: It knows none of the images.
-    """
-    ids = {tweet.id for tweets in splits.values() for tweet in tweets}
-    if not ids & contexts.texts.keys():
-        example = next(iter(contexts.texts), None)
-        raise DataError(
-            f"none of its {len(contexts.texts)} image ids is that of a tweet: it has {example!r}, "
-            f"tweets have {next(iter(ids))!r}. Is it the file of another data set?",
-            path,
-        )
+def reading_warnings(name: str, read: Mapping[str, Split]) -> Iterator[str]:
+    """Yields what a user should know of how the splits were read, and of their entity types."""
+    for note in dict.fromkeys(chain.from_iterable(split.notes for split in read.values())):
+        yield f"{name}: {', '.join(split for split, found in read.items() if note in found.notes)}: {note}"
+    types = dict.fromkeys(chain.from_iterable(split.types for split in read.values()))
+    for one, other in look_alikes(list(types)):
+        yield f"{name}: the types {quoted(one)} and {quoted(other)} differ only in how they are written; are they one?"
+    unlearned = [type_ for type_ in types if type_ not in read["train"].types]
+    if unlearned:
+        yield f"{name}: train has no mention of {', '.join(map(quoted, unlearned))}, which a model cannot learn"
 
 
 def corpus_warnings(
@@ -197,7 +260,7 @@ def corpus_warnings(
         if repeated and digests[left] != digests[right]:
             tweets = f"{len(repeated)} tweets stand" if len(repeated) > 1 else "1 tweet stands"
             warnings.append(f"{name}: {tweets} in both {left} and {right}")
-    ids = {tweet.id for tweets in splits.values() for tweet in tweets}
+    ids = image_ids(splits).keys()
     for kind, source in contexts.items():
         for number, what in ((len(source.failed), "failed on"), (source.unread(ids), "has not read")):
             if number:
@@ -206,5 +269,5 @@ def corpus_warnings(
         repeated_text = source.repeated()
         if repeated_text is not None:
             text, count = repeated_text
-            warnings.append(f"{name}: {count} images share the {kind} context {text!r}; probably broken images")
+            warnings.append(f"{name}: {count} images share the {kind} context {quoted(text)}; probably broken images")
     return warnings

@@ -2,37 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from lightning_ita.data.corpus import Corpus, find_folder
+from lightning_ita.data import CUSTOM
+from lightning_ita.data.corpus import SPLITS, Corpus, find_folder, read_corpus
 from lightning_ita.data.dataset import Dataset
+from lightning_ita.data.raw_tags import clean
 from lightning_ita.data.source import Source
-from lightning_ita.errors import DataError
-from lightning_ita.files import read_text
-from lightning_ita.tags import LabelConvention
+from lightning_ita.errors import UserError
+from lightning_ita.tags import LabelConvention, TagSet
+from lightning_ita.text import quoted
 
 
 class Custom(Dataset):
-    """A corpus of one's own: `data_dir` holds train.txt, valid.txt and test.txt; types are those of train.txt."""
+    """A corpus of one's own: train.txt, valid.txt or dev.txt, and test.txt.
 
-    name = "custom"
-    how_to_get = "Each tweet is a line IMGID:<image>, then word<TAB>tag lines (BIO), then an empty line."
+    Its entity types are those that the source names, or those of train.txt, sorted.
+
+    Args:
+        name: Its name, which its folder and its files of contexts bear; without one it may lie in any folder.
+    """
+
+    name = CUSTOM
+    how_to_get = (
+        "Each tweet is a line IMGID:<image> (left out where there is no image), then one line word<TAB>tag per word "
+        "(BIO), then an empty line."
+    )
+
+    def __init__(self, name: str = CUSTOM):
+        self.name = name
 
     def read(self, source: Source, kinds: Sequence[str] = (), labels: LabelConvention = "repair") -> Corpus:
-        """Reads the corpus, its entity types first."""
-        self.types = types_of(find_folder(self.name, source.data_dir, self.how_to_get) / "train.txt")
-        return super().read(source, kinds, labels)
+        """Reads tweets and contexts; see `Dataset.read`.
+
+        Named types and columns decide what the same files are read as, so that the digests of the splits depend on
+        them.
+        """
+        if isinstance(source.types, str) or source.types == []:
+            raise UserError(f"types {quoted(source.types)}: name one or more in a list; leave them out for train.txt's")
+        types = None if source.types is None else TagSet(tuple(map(clean, source.types))).types
+        corpus = read_corpus(self.name, self._folder(source), types, source, kinds, labels, source.columns)
+        settings: dict[str, Any] = {} if source.columns is None else {"columns": list(source.columns)}
+        of_train = {tag[2:] for tweet in corpus.splits["train"] for tag in tweet.tags if tag != "O"}
+        if list(corpus.types) != sorted(of_train):
+            settings["types"] = corpus.types
+        digests = {split: _digest(corpus.digests[split], settings) for split in SPLITS}
+        return replace(corpus, digests={**corpus.digests, **digests}) if settings else corpus
+
+    def _folder(self, source: Source) -> Path:
+        folder = find_folder(self.name, source.data_dir, self.how_to_get)
+        if self.name != CUSTOM and folder.absolute().name != self.name:
+            # Otherwise two names would be read from one folder, and a table would show one corpus twice.
+            wanted = f"corpus {self.name!r} is read from a folder of its name: {folder / self.name}"
+            raise UserError(f"{folder} has train.txt, but {wanted}")
+        return folder
 
 
-def types_of(path: Path) -> tuple[str, ...]:
-    """Returns the entity types a file's tags name, sorted.
-
-    Raises:
-        DataError: No line has a ``B-`` or ``I-`` tag.
-    """
-    tags = {line.rstrip("\r").rpartition("\t")[2] for line in read_text(path).split("\n") if "\t" in line}
-    types = tuple(sorted({tag[2:] for tag in tags if tag[:2] in ("B-", "I-") and len(tag) > 2}))
-    if not types:
-        raise DataError("no tag B-<type> or I-<type>, so there is nothing to learn", path)
-    return types
+def _digest(sha256: str, settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([sha256, settings], sort_keys=True).encode()).hexdigest()

@@ -10,7 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from lightning_ita.data import DATASETS
+from lightning_ita.data import CUSTOM, DATASETS
 from lightning_ita.data.batching import LengthBatchSampler, batches_of_like_length, processes
 from lightning_ita.data.corpus import SPLITS, Corpus
 from lightning_ita.data.inputs import Batch, Inputs
@@ -51,6 +51,8 @@ class MNERDataModule(pl.LightningDataModule):
         eval_token_budget: Sub-tokens per batch in validation and test; as many as pay off if not given.
         labels: ``repair`` turns stray ``I-`` tags into ``B-``, as the field counts; ``strict`` keeps them.
         seed: Seed of the training batches.
+        types: Entity types of a corpus of one's own; those of its train.txt if not given.
+        columns: Columns of the word and the tag in a corpus of one's own, where its files have others beside them.
         inputs: What makes tweets the model's input; those of the model that the trainer fits or tests if not given.
         corpus: The corpus, where it has been read already.
     """
@@ -68,12 +70,21 @@ class MNERDataModule(pl.LightningDataModule):
         eval_token_budget: int | None = None,
         labels: LabelConvention = "repair",
         seed: int = 1,
+        types: Sequence[str] | None = None,
+        columns: Sequence[int] | None = None,
         inputs: Inputs | None = None,
         corpus: Corpus | None = None,
     ):
         super().__init__()
         self.dataset = DATASETS[dataset]()
-        self.source = Source(data_dir, dict(context_files or {}), context_store, dict(context_engines or {}))
+        self.source = Source(
+            data_dir,
+            dict(context_files or {}),
+            context_store,
+            dict(context_engines or {}),
+            types=types,
+            columns=columns,
+        )
         self.contexts = contexts
         self.batch_size = batch_size
         self.token_budget = token_budget
@@ -207,7 +218,7 @@ class SNAPDataModule(MNERDataModule):
 
 
 class CustomDataModule(MNERDataModule):
-    """A corpus of one's own; arguments as for `MNERDataModule`."""
+    """A corpus of one's own, which may have a name; further arguments as for `MNERDataModule`."""
 
-    def __init__(self, data_dir: str | None = None, **options: Any):
-        super().__init__("custom", data_dir, **options)
+    def __init__(self, data_dir: str | None = None, name: str | None = None, **options: Any):
+        super().__init__(CUSTOM if name is None else f"{CUSTOM}-{name}", data_dir, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from lightning_ita.data.corpus import SPLITS, Corpus, find_folder, read_corpus
@@ -13,14 +14,14 @@ from lightning_ita.tags import LabelConvention
 class Dataset:
     """A corpus in the format of UMT's releases; a data set is a subclass in a file of its own.
 
-    Class attributes:
+    Attributes:
         name: Its name, which its folder and its files of contexts bear.
         types: Its entity types.
         expected_sizes: Published numbers of tweets in train, valid and test; ``None`` where there are none.
         how_to_get: Where a user finds the data, for errors.
     """
 
-    name: ClassVar[str]
+    name: str
     types: tuple[str, ...] = ("PER", "LOC", "ORG", "MISC")
     expected_sizes: ClassVar[tuple[int, int, int] | None] = None
     how_to_get: ClassVar[str] = ""
@@ -40,15 +41,13 @@ class Dataset:
             self.name,
             find_folder(self.name, source.data_dir, self.how_to_get),
             self.types,
+            source,
             kinds,
-            source.context_files,
             labels,
-            source.context_store,
-            source.context_engines,
         )
         sizes = tuple(len(corpus.splits[split]) for split in SPLITS)
         if self.expected_sizes in (None, sizes):
             return corpus
         expected = "/".join(map(str, self.expected_sizes or ()))
         warning = f"{self.name}: {'/'.join(map(str, sizes))} tweets in {'/'.join(SPLITS)}; published: {expected}"
-        return Corpus(**{**vars(corpus), "warnings": (*corpus.warnings, warning)})
+        return replace(corpus, warnings=(*corpus.warnings, warning))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from lightning_ita.contexts.jsonl import Contexts
 from lightning_ita.data.conll import Tweet
-from lightning_ita.data.corpus import SPLITS, Corpus, corpus_warnings, stored_contexts
+from lightning_ita.data.corpus import SPLITS, Corpus, contexts_of, corpus_warnings
 from lightning_ita.data.dataset import Dataset
 from lightning_ita.data.source import Source
 from lightning_ita.demo import DemoConfig, generate
@@ -27,17 +28,16 @@ class Demo(Dataset):
     how_to_get = f"`{spelled('corpus', '--out', 'DIR')}` writes it; without --data-dir it is generated."
 
     def read(self, source: Source, kinds: Sequence[str] = (), labels: LabelConvention = "repair") -> Corpus:
-        """Generates the corpus, or reads it from its folder; contexts come from the store if there is one."""
+        """Generates the corpus, or reads it from its folder; contexts come from the files or the store named."""
         if source.data_dir is not None:
             return super().read(source, kinds, labels)
         corpus = generated(DemoConfig(), tuple(kinds))
-        if source.context_store is None:
+        named = [kind for kind in kinds if kind in source.context_files or source.context_store is not None]
+        if not named:
             return corpus
-        contexts = {
-            kind: stored_contexts("demo", kind, source.context_store, corpus.splits, source.context_engines)
-            for kind in kinds
-        }
-        digests = {**corpus.digests, **{kind: found.sha256 for kind, found in contexts.items()}}
+        read = {kind: contexts_of(self.name, kind, Path(), source, corpus.splits) for kind in named}
+        contexts = {**corpus.contexts, **read}
+        digests = {**corpus.digests, **{kind: found.sha256 for kind, found in read.items()}}
         warnings = tuple(corpus_warnings("demo", corpus.splits, contexts, digests))
         return replace(corpus, contexts=contexts, digests=digests, warnings=warnings)
 
@@ -56,7 +56,7 @@ def generated(config: DemoConfig, kinds: tuple[str, ...]) -> Corpus:
     return Corpus(
         name="demo",
         types=Demo.types,
-        splits={split: [Tweet(t.id, t.words, t.tags) for t in tweets] for split, tweets in demo.splits.items()},
+        splits={split: [Tweet(t.id, t.words, t.tags, t.id) for t in tweets] for split, tweets in demo.splits.items()},
         contexts={
             kind: Contexts(
                 kind, "generated", {image: tuple(t) for image, t in demo.contexts[kind].items()}, digests[kind]

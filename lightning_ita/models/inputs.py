@@ -70,7 +70,7 @@ class TwoViewInputs:
     def read(self, tweets: Sequence[Tweet], corpus: Corpus) -> list[EncodedTweet]:
         """Builds both views of each tweet; a tweet whose image has no context has its text view as both."""
         builder = self.builder
-        contexts = [self._context(corpus.texts(tweet.id)) for tweet in tweets]
+        contexts = [self._context(corpus.texts(tweet)) for tweet in tweets]
         builder.learn(chain.from_iterable([*(tweet.words for tweet in tweets), *contexts]))
         text = [builder.text_view(tweet.id, tweet.words) for tweet in tweets]
         cross_modal = [builder.cross_modal_view(*pair) for pair in zip(text, contexts, strict=True)]

@@ -214,7 +214,7 @@ def evaluate(
         gold.append([names.index(tag) for tag in tweet.tags])
         line: dict[str, Any] = {"tweet": tweet.id, "words": list(tweet.words), "gold": list(tweet.tags)}
         if kinds:
-            texts = datamodule.corpus.texts(tweet.id)
+            texts = datamodule.corpus.texts(tweet)
             line["contexts"] = {kind: list(said) for kind, said in texts.items() if kind in kinds}
         for view, tags in tagged[tweet.id].items():
             tags += [0] * (len(tweet.tags) - len(tags))  # words beyond the encoder's length are tagged O

@@ -396,7 +396,9 @@ def test_a_study_reads_the_store_and_says_whose_contexts_it_had(
     with ContextStore(store, readonly=True) as opened:
         everything = opened.contexts("ocr").sha256
     assert everything == files.digests["ocr"]
-    assert files.texts("train0") == stored.texts("train0")
+    tweet = files.splits["train"][0]
+    assert tweet.image == "train0"
+    assert files.texts(tweet) == stored.texts(tweet) != {}
     (images / "<b>other<∕b>.jpg").unlink(missing_ok=True)
     run(
         store,

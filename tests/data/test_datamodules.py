@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,15 +84,25 @@ def test_snap_reads_files_of_the_format_and_says_what_it_expected(tmp_path: Path
     assert any("4290/1432/1459" in warning for warning in SNAP().read(Source(str(tmp_path))).warnings)
 
 
-def test_a_corpus_of_ones_own_brings_its_types(tmp_path: Path) -> None:
-    folder = write_corpus(
-        tmp_path, train="IMGID:1\nacme\tB-brand\nX\tI-brand\nok\tO\nRome\tB-place\n", valid="IMGID:2\na\tO\n"
-    )
-    (folder / "test.txt").write_text("IMGID:3\nacme\tB-brand\n", encoding="utf-8")
-    assert Custom().read(Source(str(folder))).types == ("brand", "place")
-    (folder / "test.txt").write_text("IMGID:3\nacme\tB-food\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"test.txt, line 2: unknown tag 'B-food'"):
-        _ = Custom().read(Source(str(folder)))
+def test_a_corpus_of_ones_own_brings_its_name_types_and_columns(tmp_path: Path) -> None:
+    row = "IMGID:1\nacme\tx\tB-brand\nok\tx\tO\nRome\tx\tB-place\n"
+    write_corpus(tmp_path / "shops", train=row, valid=row, test=row)
+    module = CustomDataModule(str(tmp_path), "shops", contexts=(), columns=(0, 2))
+    assert (module.corpus.name, module.types) == ("shops", ("brand", "place"))
+    options: dict[str, Any] = {"columns": (0, 2), "types": ["place", "brand"]}
+    assert CustomDataModule(str(tmp_path), "shops", contexts=(), **options).types == ("place", "brand")
+
+
+def test_tweets_of_one_image_and_without_an_image_become_views(tmp_path: Path, tiny_encoder: str) -> None:
+    folder = write_corpus(tmp_path, train="IMGID:1\na\tB-PER\n\nIMGID:1\nb\tO\n\nc\tB-LOC\n\nd\tO\n")
+    contexts_file(folder, "custom.cap.x.jsonl", {"1": ["a man"]})
+    inputs = ITAOptions(contexts=("cap",)).make_inputs(("LOC", "PER"), Recipe(max_length=64), tiny_encoder)
+    module = CustomDataModule(str(folder), inputs=inputs)
+    module.setup()
+    assert [tweet.id for tweet in module.encoded["train"]] == ["1", "1#2", "#3", "#4"]
+    assert [tweet.text is tweet.cross_modal for tweet in module.encoded["train"]] == [False, False, True, True]
+    summary = module.summary("train")
+    assert (summary.tweets, summary.mentions, summary.counts["without_context"]) == (4, 2, 2)
 
 
 def test_missing_data_says_what_was_looked_for_and_how_to_get_it(tmp_path: Path) -> None:
@@ -113,7 +124,8 @@ def test_contexts_are_found_by_name_or_given(tmp_path: Path) -> None:
         _ = Custom().read(Source(str(tmp_path)), ["cap"])
     found = contexts_file(tmp_path / "contexts", "custom.cap.blip2.jsonl", {"train0.jpg": ["a man"]})
     corpus = Custom().read(Source(str(folder)), ["cap"])
-    assert (corpus.contexts["cap"].source, corpus.texts("train0")) == ("blip2", {"cap": ("a man",)})
+    assert corpus.contexts["cap"].source == "blip2"
+    assert corpus.texts(corpus.splits["train"][0]) == {"cap": ("a man",)}
     contexts_file(tmp_path / "contexts", "custom.cap.other.jsonl", {"train0": ["a dog"]})
     with pytest.raises(UserError, match=r"several files of cap contexts"):
         _ = Custom().read(Source(str(tmp_path)), ["cap"])

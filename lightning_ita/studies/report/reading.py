@@ -216,6 +216,6 @@ def _reread(
         if source.data_dir is None:
             return None, {}  # this version generates another demo corpus
         raise UserError(f"{source.data_dir}: {dataset} is not what the study was run on (SHA-256 differs)")
-    words = {tweet.id: tweet.words for tweet in corpus.splits["test"]}
-    texts = {kind: tuple(corpus.texts(id_).get(kind, ()) for id_ in ids) for kind in kinds}
-    return tuple(words[id_] for id_ in ids), texts
+    tweets = {tweet.id: tweet for tweet in corpus.splits["test"]}
+    texts = {kind: tuple(corpus.texts(tweets[id_]).get(kind, ()) for id_ in ids) for kind in kinds}
+    return tuple(tweets[id_].words for id_ in ids), texts

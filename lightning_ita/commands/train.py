@@ -94,8 +94,9 @@ def main(argv: Sequence[str]) -> int:
         metrics = read_metrics(folder / METRICS)
     else:
         from lightning_ita.studies.loggers import tracking
-        from lightning_ita.studies.progress import RunProgress, StudyProgress
+        from lightning_ita.studies.progress import StudyProgress
         from lightning_ita.studies.run import run_cell
+        from lightning_ita.studies.watching import RunProgress
 
         with tracking(arguments.logger, cell, out) as tracker:
             if finished:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -14,8 +11,8 @@ from lightning_ita.models.options import VIEWS
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.study import Result
 
-# Shares of a cell: when it is trained, and when it is finished.
-TRAINING_SHARE, DONE = 0.95, 1.0
+# The share of a cell that is done when it is finished.
+DONE = 1.0
 
 
 def make_bars(console: Console) -> Progress:
@@ -94,23 +91,3 @@ def outcome(result: Result) -> str:
     test = result.metrics["test"]
     scores = "  ".join(f"{view} {test[view]['f1']:.2f}" for view in VIEWS if view in test)
     return f"test F1  {scores}  ({result.metrics['seconds']:.0f} s)"
-
-
-class RunProgress(Callback):
-    """Reports how far the run of a cell is.
-
-    Args:
-        report: Takes the share done, from 0 to 1, and the stage in words.
-    """
-
-    def __init__(self, report: Callable[[float, str], None]):
-        self.report = report
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Reports a training step."""
-        share = trainer.global_step / max(int(trainer.estimated_stepping_batches), 1)
-        self.report(TRAINING_SHARE * share, f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
-
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Reports that training is over."""
-        self.report(TRAINING_SHARE, "evaluating")

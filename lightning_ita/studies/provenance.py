@@ -25,6 +25,7 @@ DECIDING_NOTHING = (
     "lightning_ita.models.presets",  # hyper-parameters, whose values are in the identity
     "lightning_ita.studies.loggers",
     "lightning_ita.studies.progress",
+    "lightning_ita.studies.watching",
     "lightning_ita.commands",
 )
 # Packages whose module holds names alone: that a system or a data set was added changes no result of another.

@@ -13,8 +13,9 @@ from lightning_ita.data.source import Source
 from lightning_ita.models.encoders.locating import EncoderShape, encoder_shape
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.launch.workers import Report, run_workers
-from lightning_ita.studies.progress import RunProgress, StudyProgress
+from lightning_ita.studies.progress import StudyProgress
 from lightning_ita.studies.study import Result, collect, run
+from lightning_ita.studies.watching import RunProgress
 
 # Weights, gradients, AdamW's two moments and the best epoch, 4 bytes a parameter each, with room for activations.
 BYTES_A_PARAMETER = 24

@@ -35,10 +35,10 @@ from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.loggers import first_line
 from lightning_ita.studies.names import OBJECTIVE
 from lightning_ita.studies.plan import LOCKS
-from lightning_ita.studies.progress import RunProgress
 from lightning_ita.studies.run import run_cell
 from lightning_ita.studies.study import METRICS, part_of
 from lightning_ita.studies.sweep.space import RECIPE, Parameter, defaults, with_values
+from lightning_ita.studies.watching import RunProgress
 
 Pruner = Literal["median", "halving", "none"]
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -52,34 +52,45 @@ def load_tokenizer(name: str) -> Any:
         UserError: There is no such encoder, its tokenizer cannot be read, lacks special tokens or words, or knows more
             sub-tokens than the encoder.
     """
-    shape = encoder_shape(name)
+    vocabulary = encoder_shape(name).vocabulary
     with encoder_errors(name, "tokenizer", "It needs the files that its tokenizer's save_pretrained writes."):
         # add_prefix_space: words are given one by one; byte-level tokenizers read them as the start of a word.
         tokenizer = AutoTokenizer.from_pretrained(
             locate_encoder(name), add_prefix_space=True, split_special_tokens=True, trust_remote_code=False
         )
-        ids = tokenizer.get_vocab().values()
+        _check_tokenizer(name, tokenizer, vocabulary)
+    return tokenizer
+
+
+def _check_tokenizer(name: str, tokenizer: Any, vocabulary: int) -> None:
+    """Checks that a tokenizer can write views, and that it is the encoder's.
+
+    Raises:
+        UserError: It is not.
+    """
     for token in ("cls_token", "sep_token", "unk_token", "pad_token"):
         if getattr(tokenizer, token) is None:
             raise UserError(
                 f"the tokenizer of encoder {quoted(name)} has no {token}. Views are written with all four of cls, sep, "
                 f"unk and pad, as BERT and XLM-R read them; encoders of other kinds cannot be used"
             )
+    ids = tokenizer.get_vocab().values()
     if set(ids) <= set(tokenizer.all_special_ids):
         raise UserError(f"the tokenizer of encoder {quoted(name)} knows no words; its vocabulary's file is missing")
-    if max(ids) >= shape.vocabulary:
+    if max(ids) >= vocabulary:
         raise UserError(
             f"the tokenizer of encoder {quoted(name)} has sub-tokens up to id {max(ids)}, but the encoder only "
-            f"{shape.vocabulary} (vocab_size in config.json); they do not belong together"
+            f"{vocabulary} (vocab_size in config.json); they do not belong together"
         )
     config = read_config(name)
     padding = config.get("pad_token_id")
     if config.get("model_type") in OFFSET_FAMILIES and padding not in (None, tokenizer.pad_token_id):
         raise UserError(
             f"the tokenizer of encoder {quoted(name)} pads with id {tokenizer.pad_token_id}, but pad_token_id in "
-            f"config.json is {padding}, by which the encoder counts positions; they do not belong together"
+            f"config.json is {quoted(padding)}, by which the encoder counts positions; they do not belong together"
         )
-    return tokenizer
+    # Fails where its settings are damaged, or the unknown token is not in its vocabulary.
+    tokenizer([["a"], ["𪚥"]], is_split_into_words=True, add_special_tokens=False)
 
 
 def load_encoder(name: str, pretrained: bool = True, max_length: int | None = None) -> nn.Module:

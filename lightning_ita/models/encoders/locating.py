@@ -77,6 +77,8 @@ _KEYS = {
     "vocabulary": ("vocab_size", "n_words"),
     "positions": ("max_position_embeddings", "n_positions"),
 }
+# Larger than any encoder's, so that a damaged configuration does not take all memory.
+_LARGEST = {"layers": 1000, "hidden": 2**16, "feed_forward": 2**20, "vocabulary": 2**24, "positions": 2**24}
 
 
 def locate_encoder(name: str) -> str:
@@ -301,9 +303,10 @@ def _sizes(name: str, config: Mapping[str, Any]) -> dict[str, int]:
         key = next((key for key in keys if config.get(key) is not None), None)
         if key is None or (size == "positions" and config[key] == -1):  # XLNet's way to say that there is no limit
             continue
-        if type(config[key]) is not int or config[key] < 1:
+        if type(config[key]) is not int or not 1 <= config[key] <= _LARGEST[size]:
             raise UserError(
-                f"config.json of encoder {quoted(name)}: {key} is {quoted(config[key])}, not a whole number above 0"
+                f"config.json of encoder {quoted(name)}: {key} is {quoted(config[key])}, not a whole number from 1 to "
+                f"{_LARGEST[size]}"
             )
         sizes[size] = config[key]
     return sizes

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -94,6 +95,14 @@ def test_a_damaged_tokenizer_is_an_error_of_the_user(edited: Edit, file: str, te
     folder = edited()
     (Path(folder) / file).write_text(text)
     with pytest.raises(UserError, match=r"the tokenizer of encoder .* cannot be read"):
+        load_tokenizer(folder)
+
+
+def test_a_tokenizer_of_which_one_setting_is_damaged_is_an_error_of_the_user(edited: Edit) -> None:
+    folder = edited()
+    path = Path(folder) / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": "x"}))
+    with pytest.raises(UserError, match=r"the tokenizer of encoder .* cannot be read: TypeError"):
         load_tokenizer(folder)
 
 

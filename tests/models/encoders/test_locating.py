@@ -119,6 +119,7 @@ def test_the_longest_view_leaves_out_positions_that_are_never_used(
         '{"model_type": "bert", "hidden_size": "x"}',
         '{"model_type": "bert", "hidden_size": -3}',
         '{"model_type": "bert", "hidden_size": true}',
+        '{"model_type": "bert", "num_hidden_layers": 1000000000}',
         '{"model_type": "bert", "hidden_size": 1e999}',
         '{"model_type": "bert", "hidden_size": ' + "9" * 10_000 + "}",
         '{"model_type": ["bert"]}',

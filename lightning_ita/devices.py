@@ -6,7 +6,10 @@ torch is imported only where it is asked.
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
 
 # auto: bfloat16 where the processor multiplies matrices in it, else float32.
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -25,6 +28,15 @@ def available_precision(precision: Precision) -> Precision:
         supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
         fast = supported is not None and supported()
     return "bfloat16" if fast else "float32"
+
+
+def has_float64(device: torch.device) -> bool:
+    """Tells whether a device computes in float64: Apple GPUs do not, nor do some Intel GPUs."""
+    if device.type == "xpu":
+        import torch
+
+        return bool(torch.xpu.get_device_properties(device).has_fp64)
+    return device.type != "mps"
 
 
 def bound_kernel_cache() -> None:

@@ -1,6 +1,7 @@
 """A batch of linear-chain CRFs as a ``torch.distributions`` object."""
 
 import itertools
+import math
 from functools import cached_property
 from typing import Any
 
@@ -10,28 +11,42 @@ from torch.distributions import Distribution, register_kl
 
 from lightning_ita.crf.gradients import LogMarginals, LogMessages, LogPartition, LogProb, Marginals
 from lightning_ita.crf.trellis import Trellis, forward_backward
-from lightning_ita.crf.validation import check_contents, check_forbidden, check_other, check_structure, check_tags
+from lightning_ita.crf.validation import (
+    check_contents,
+    check_decodable,
+    check_forbidden,
+    check_no_transforms,
+    check_other,
+    check_structure,
+    check_tags,
+)
 from lightning_ita.crf.viterbi import ForbiddenTransitions, viterbi
 
 
 class ChainDistribution(Distribution):
-    """p(y) ∝ exp(start[y₁] + Σ e_t[y_t] + Σ A[y_{t-1}, y_t] + end[y_n]), one distribution a row.
+    """A linear-chain CRF for each row: p(y) ∝ exp(start[y₁] + Σ e_t[y_t] + Σ A[y_{t-1}, y_t] + end[y_n]).
 
-    Everything is computed when first asked for, in at least float32: log Z, marginals, entropies and divergences share
-    one forward–backward. All of it can be differentiated once, with respect to emissions and transitions.
+    Values are computed on first use, in float32 at least; log Z, marginals, entropies and divergences share one
+    forward–backward. All of them can be differentiated once, with respect to emissions and transitions; to
+    differentiate twice (``create_graph=True``), forward-mode differentiation and the transforms of ``torch.func`` are
+    errors. The arguments are copied: changing parameters in place later does not change the distribution.
+
+    Scores may be −inf: such a tag or transition has probability 0. A row in which every tag sequence is impossible has
+    log Z = −inf and no distribution: its other values are NaN. So are all values of a row with a NaN or +inf score.
 
     Args:
-        emissions: Scores of each tag at each position, shape (batch, length, tags). What padding holds is ignored.
+        emissions: Scores of each tag at each position, shape (batch, length, tags). Values at padding are ignored.
         mask: True at real positions, which come first in every row; bool, shape (batch, length).
         start_transitions: Scores of the first tag, shape (tags,).
         transitions: ``transitions[i, j]`` is the score of going from tag i to tag j, shape (tags, tags).
         end_transitions: Scores of the last tag, shape (tags,).
-        validate_args: Whether to look into the mask and into tags for mistakes, besides shapes and dtypes, which are
-            always checked. By default it is done, as everywhere in ``torch.distributions``, save on accelerators,
-            where a look costs a synchronisation.
+        validate_args: Whether to check the contents of the mask and of tags. Shapes and dtypes are always checked. By
+            default contents are checked as everywhere in ``torch.distributions``, but not on accelerators, where the
+            check would have to wait for the device.
 
     Raises:
         ValueError: If shapes or dtypes do not fit, or the mask is no prefix mask.
+        NotImplementedError: Inside a transform of ``torch.func``, or with forward-mode differentiation.
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012
@@ -45,6 +60,7 @@ class ChainDistribution(Distribution):
         end_transitions: Tensor,
         validate_args: bool | None = None,
     ) -> None:
+        check_no_transforms(emissions, start_transitions, transitions, end_transitions)
         check_structure(emissions, mask, start_transitions, transitions, end_transitions)
         super().__init__(emissions.shape[:1], emissions.shape[1:2], validate_args=False)
         if validate_args is None:
@@ -53,27 +69,28 @@ class ChainDistribution(Distribution):
         if validate_args:
             check_contents(mask)
         dtype = torch.promote_types(torch.promote_types(emissions.dtype, transitions.dtype), torch.float32)
-        self.mask = mask
+        # Copies, for values are computed later: an optimiser's step in between must not mix old and new parameters.
+        self.mask = mask.clone()
         self.emissions = torch.where(mask[..., None], emissions.to(dtype), 0)
-        self.start_transitions = start_transitions.to(dtype)
-        self.transitions = transitions.to(dtype)
-        self.end_transitions = end_transitions.to(dtype)
-        # Of which distribution these are which rows: there the forward–backward is to be found.
+        self.start_transitions = start_transitions.to(dtype, copy=True)
+        self.transitions = transitions.to(dtype, copy=True)
+        self.end_transitions = end_transitions.to(dtype, copy=True)
+        # The distribution of which these are some rows, and which; the forward–backward is run there.
         self._source: tuple[ChainDistribution, slice] | None = None
 
     def __getitem__(self, rows: slice) -> "ChainDistribution":
-        """Some rows of the batch, say one of two views; they share this batch's forward–backward."""
+        """Returns some rows of the batch, for example one of two views; they share this batch's forward–backward."""
         if not isinstance(rows, slice):
             raise TypeError(f"expected a slice of the batch, got {type(rows).__name__}")
         return self._derive(rows, self.emissions[rows], *self._potentials[1:])
 
     def split(self, sizes: int | list[int]) -> tuple["ChainDistribution", ...]:
-        """Consecutive parts of the batch, as :func:`torch.split`; they share this batch's forward–backward."""
+        """Splits the batch as :func:`torch.split` does; the parts share this batch's forward–backward."""
         ends = list(itertools.accumulate(len(part) for part in self.mask.split(sizes)))
         return tuple(self[start:end] for start, end in itertools.pairwise([0, *ends]))
 
     def detach(self) -> "ChainDistribution":
-        """The same distribution, forward–backward and all; no gradient reaches its emissions and transitions."""
+        """Returns the same distribution without gradients; it shares this batch's forward–backward."""
         return self._derive(slice(None), *(scores.detach() for scores in self._potentials))
 
     def _derive(
@@ -91,8 +108,13 @@ class ChainDistribution(Distribution):
     def _potentials(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.emissions, self.start_transitions, self.transitions, self.end_transitions
 
-    @cached_property
+    @property
     def _trellis(self) -> Trellis:
+        check_no_transforms()
+        return self._computed
+
+    @cached_property
+    def _computed(self) -> Trellis:
         if self._source is not None:
             distribution, rows = self._source
             return distribution._trellis if rows == slice(None) else distribution._trellis[rows]
@@ -118,10 +140,13 @@ class ChainDistribution(Distribution):
     def pair_marginals(self) -> Tensor:
         """p(y_{t-1} = i, y_t = j) for t = 1 … length − 1, shape (batch, length − 1, tags, tags), zero at padding."""
         alpha, beta = LogMessages.apply(self._trellis, *self._potentials)
+        inside = self.mask[:, 1:, None, None]
         # shape: (batch, length - 1, tags, tags)
         scores = alpha[:, :-1, :, None] + self.transitions + (self.emissions + beta)[:, 1:, None, :]
+        # Masked before the softmax, too: its gradient would be NaN where all transitions into padding are −inf.
+        scores = torch.where(inside, scores, 0)
         pairs = scores.flatten(2).softmax(2).view(scores.shape)
-        return torch.where(self.mask[:, 1:, None, None], pairs, 0)
+        return torch.where(inside, pairs, 0)
 
     @property
     def transition_counts(self) -> Tensor:
@@ -131,10 +156,10 @@ class ChainDistribution(Distribution):
         return self._trellis.transition_counts.clone()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-probability of tag sequences.
+        """Returns the log-probability of tag sequences.
 
         Args:
-            value: Tags, int64, shape (batch, length). What padding holds is ignored.
+            value: Tags, int64, shape (batch, length). Values at padding are ignored.
 
         Returns:
             Shape (batch,).
@@ -142,22 +167,29 @@ class ChainDistribution(Distribution):
         Raises:
             ValueError: If the shape or dtype does not fit, or a tag is out of range.
         """
+        trellis = self._trellis
         check_tags(value, self.mask, self.transitions.shape[0], contents=self._validate_args)
         tags = value.masked_fill(~self.mask, 0)
-        return LogProb.apply(self._trellis, tags, self.mask, *self._potentials)
+        return LogProb.apply(trellis, tags, self.mask, *self._potentials)
 
     def argmax(self, forbidden: ForbiddenTransitions | None = None) -> Tensor:
-        """The most probable tag sequence (Viterbi).
+        """Returns the most probable tag sequence (Viterbi algorithm).
+
+        The scores are checked for NaN and infinity whatever `validate_args` is, since no later step could notice: the
+        tags would look ordinary. On an accelerator each call waits for the device once.
 
         Args:
-            forbidden: Moves that the sequence may not make.
+            forbidden: Transitions that the sequence must not contain.
 
         Returns:
-            Tags, int64, shape (batch, length), −1 at padding. Where every sequence is forbidden, any.
+            Tags, int64, shape (batch, length), −1 at padding. Where every sequence is forbidden, any of them.
 
         Raises:
-            ValueError: If what is forbidden has a wrong shape or dtype.
+            NonFiniteScoresError: If a score is NaN or +inf, or all scores of a position are −inf; it names the row.
+            ValueError: If a tensor in `forbidden` has a wrong shape or dtype.
         """
+        check_no_transforms()
+        check_decodable(self.mask, *self._potentials)
         start, transitions, end = self.start_transitions, self.transitions, self.end_transitions
         if forbidden is not None:
             check_forbidden(*forbidden, num_tags=transitions.shape[0])
@@ -168,7 +200,7 @@ class ChainDistribution(Distribution):
             return viterbi(self.emissions, self.mask, start, transitions, end, self.mask.device.type != "cpu")
 
     def _expected(self, emissions: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
-        """Expected score of a sequence drawn from this distribution under other potentials, shape (batch,)."""
+        """Returns Σ_y p(y) score(y), where other potentials give the score, shape (batch,)."""
         marginals = self.marginals
         last = marginals[torch.arange(len(marginals), device=marginals.device), self._trellis.last]
         return (
@@ -179,14 +211,16 @@ class ChainDistribution(Distribution):
         )
 
     def entropy(self) -> Tensor:
-        """−Σ_y p(y) log p(y) in nats, exactly, shape (batch,)."""
+        """Returns −Σ_y p(y) log p(y) in nats, computed exactly, shape (batch,)."""
         return self.cross_entropy(self)
 
     def cross_entropy(self, other: "ChainDistribution") -> Tensor:
-        """−Σ_y p_self(y) log p_other(y) in nats, exactly (CVA as ITA writes it, arXiv 2112.06482).
+        """Returns −Σ_y p_self(y) log p_other(y) in nats, computed exactly: CVA as the ITA paper writes it.
+
+        Wang et al., NAACL 2022 (arXiv 2112.06482), the equation for L_CVA.
 
         Args:
-            other: Distributions over the same sequences, the student where this is the teacher.
+            other: Distributions over the same sequences: the student, if this is the teacher.
 
         Returns:
             Shape (batch,).
@@ -198,7 +232,7 @@ class ChainDistribution(Distribution):
         return other.log_partition - self._expected(*other._potentials)
 
     def kl(self, other: "ChainDistribution") -> Tensor:
-        """KL(self ‖ other) in nats, exactly, shape (batch,).
+        """Returns KL(self ‖ other) in nats, computed exactly, shape (batch,).
 
         Args:
             other: Distributions over the same sequences.
@@ -210,28 +244,28 @@ class ChainDistribution(Distribution):
             ValueError: If the two differ in shape or, where contents are checked, in mask.
         """
         check_other(self.emissions, self.mask, other.emissions, other.mask, contents=self._validate_args)
-        # Of the differences, so that the divergence of equal chains is 0 and not what rounding leaves.
+        # From the differences of scores, so that the divergence of equal chains is exactly 0, without rounding errors.
         scores = (ours - theirs for ours, theirs in zip(self._potentials, other._potentials, strict=True))
         return other.log_partition - self.log_partition + self._expected(*scores)
 
     def token_kl(self, other: "ChainDistribution", temperature: float = 1.0) -> Tensor:
-        """Σ_t KL(softmax(a_self,t / τ) ‖ softmax(a_other,t / τ)) · τ², with a = α + β (the token form of CVA).
+        """Returns Σ_t KL(softmax(a_self,t / τ) ‖ softmax(a_other,t / τ)) · τ², with a = α + β: the token form of CVA.
 
         Args:
-            other: Distributions over the same sequences, the student where this is the teacher.
-            temperature: τ > 0.
+            other: Distributions over the same sequences: the student, if this is the teacher.
+            temperature: τ > 0, finite.
 
         Returns:
             Shape (batch,).
 
         Raises:
-            ValueError: If the temperature is not positive, or the two differ in shape or, where contents are checked,
-                in mask.
+            ValueError: If the temperature is not positive and finite, or the two differ in shape or, where contents
+                are checked, in mask.
         """
-        if not temperature > 0:
-            raise ValueError(f"expected a temperature > 0, got {temperature}")
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"expected a finite temperature > 0, got {temperature}")
         check_other(self.emissions, self.mask, other.emissions, other.mask, contents=self._validate_args)
-        # a less its log-sum is the log-marginals, and a softmax does not see the difference.
+        # The log-marginals are a minus its log-sum-exp, a constant per position, which does not change the softmax.
         # shape: (batch, length, tags)
         ours, theirs = ((chain.log_marginals / temperature).log_softmax(2) for chain in (self, other))
         return _weigh(ours.exp(), ours - theirs).sum((1, 2)) * temperature**2
@@ -243,5 +277,5 @@ def _kl_divergence(p: ChainDistribution, q: ChainDistribution) -> Tensor:
 
 
 def _weigh(probability: Tensor, score: Tensor) -> Tensor:
-    """Their product, where 0 · −inf is 0: what cannot happen costs nothing."""
+    """Returns probability · score, with 0 · −inf = 0: an impossible event adds nothing to an expectation."""
     return probability * torch.where(probability > 0, score, 0)

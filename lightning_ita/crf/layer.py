@@ -1,4 +1,4 @@
-"""The CRF layer: parameters in, distribution out."""
+"""The CRF layer: holds the transition parameters and returns a distribution over tag sequences."""
 
 import torch
 import torchcrf
@@ -10,8 +10,9 @@ from lightning_ita.crf.distribution import ChainDistribution
 class LinearChainCRF(torchcrf.CRF):
     """A linear-chain CRF whose call returns the distribution over tag sequences.
 
-    Parameters, their initialisation and their names are those of pytorch-crf (batch first), so that state dicts go
-    both ways. Only the call differs: there it returns a log-likelihood, here all that can be asked of the chain.
+    Parameters, their names and their initialisation are those of pytorch-crf (with ``batch_first=True``), so that
+    state dicts can be exchanged. Only the call differs: pytorch-crf returns a log-likelihood, this layer returns a
+    distribution, which offers log-probabilities, marginals, entropy, divergences and decoding.
 
     Example:
         >>> crf = LinearChainCRF(num_tags=9)
@@ -31,7 +32,7 @@ class LinearChainCRF(torchcrf.CRF):
         super().__init__(num_tags, batch_first=True)
 
     def forward(self, emissions: Tensor, mask: Tensor, validate_args: bool | None = None) -> ChainDistribution:
-        """The distribution over tag sequences given emission scores.
+        """Returns the distribution over tag sequences given emission scores.
 
         Args:
             emissions: Scores of each tag at each position, shape (batch, length, tags).
@@ -39,7 +40,7 @@ class LinearChainCRF(torchcrf.CRF):
             validate_args: Passed on to :class:`ChainDistribution`.
 
         Returns:
-            A batch of distributions, one for each row.
+            A batch of distributions, one per row.
 
         Raises:
             ValueError: If shapes or dtypes do not fit, or the mask is no prefix mask.
@@ -49,14 +50,17 @@ class LinearChainCRF(torchcrf.CRF):
         )
 
     def decode(self, emissions: Tensor, mask: Tensor | None = None) -> list[list[int]]:
-        """The most probable tags as lists, as pytorch-crf returns them; ``crf(emissions, mask).argmax()`` is faster.
+        """Returns the most probable tags as lists, as pytorch-crf does; ``crf(emissions, mask).argmax()`` is faster.
 
         Args:
             emissions: Shape (batch, length, tags).
             mask: True at real positions, shape (batch, length); everywhere by default.
 
         Returns:
-            A list of tags for each row, as long as the row.
+            A list of tags for each row, of the row's length without padding.
+
+        Raises:
+            NonFiniteScoresError: If a score is NaN or +inf, or all scores of a position are −inf; it names the row.
         """
         mask = emissions.new_ones(emissions.shape[:2], dtype=torch.bool) if mask is None else mask.bool()
         paths = self(emissions, mask).argmax()

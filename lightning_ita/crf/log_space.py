@@ -1,8 +1,9 @@
-"""Forward–backward in log space: exact at any scores, −inf included, and on any device.
+"""Forward–backward in log space: exact for all scores, −inf included, and on every device.
 
-On the CPU it walks along the chain and serves what is spread too widely for :mod:`lightning_ita.crf.scaled`.
-Elsewhere it goes through a tree, so that the number of kernels grows with the logarithm of the length, and it never
-waits for the device. Its speed there is unmeasured: it was tested on a CPU only.
+On the CPU it goes along the chain, and is used for scores whose spread is too wide for
+:mod:`lightning_ita.crf.scaled`. On other devices it computes products in a tree, so that the number of kernels grows
+with the logarithm of the length; it never waits for the device. Its speed there is unmeasured: it was tested on a CPU
+only.
 """
 
 from dataclasses import dataclass
@@ -12,21 +13,22 @@ import torch
 from torch import Tensor
 
 from lightning_ita.crf.tree import ascend, log_identity, log_product, prefixes, recur, suffixes
+from lightning_ita.devices import has_float64
 
 
 @dataclass(frozen=True)
 class LogTrellis:
-    """What one forward–backward says about a batch of chains, in float64 where the device has it.
+    """The results of one forward–backward for a batch of chains, in float64 where the device has it.
 
     Attributes:
-        dtype: Of the results.
+        dtype: The dtype of the results.
         mask: (batch, length).
-        emissions: Less their maximum at each position, (batch, length, tags).
+        emissions: Emissions minus their maximum at each position, (batch, length, tags).
         transitions: (tags, tags).
-        alpha: Log-sum of the ways to come to a tag, its emission included, (batch, length, tags).
-        beta: Log-sum of the ways to go on from a tag, (batch, length, tags).
+        alpha: Log-sum-exp of the scores of all prefixes that end in a tag, with its emission, (batch, length, tags).
+        beta: Log-sum-exp of the scores of all suffixes that follow a tag, (batch, length, tags).
         log_partition: (batch,).
-        log_depth: Whether to go through a tree.
+        log_depth: Whether to compute in a tree.
     """
 
     dtype: torch.dtype
@@ -73,12 +75,12 @@ class LogTrellis:
         return torch.where(self.mask[..., None], (self.alpha + self.beta).log_softmax(2), 0).to(self.dtype)
 
     def log_messages(self) -> tuple[Tensor, Tensor]:
-        """Log α and log β, each up to a constant at each position, (batch, length, tags), zero at padding."""
+        """Log α and log β, each up to one constant per position, (batch, length, tags), zero at padding."""
         padding = ~self.mask[..., None]
         return self.alpha.masked_fill(padding, 0).to(self.dtype), self.beta.masked_fill(padding, 0).to(self.dtype)
 
     def vjp(self, alpha_grad: Tensor, beta_grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Pulls gradients with respect to log α and log β back to the potentials.
+        """Computes gradients with respect to the potentials from those with respect to log α and log β.
 
         Args:
             alpha_grad: (batch, length, tags), zero at padding.
@@ -89,13 +91,13 @@ class LogTrellis:
         """
         batch = len(self.mask)
         inside = self.mask[:, 1:, None, None]
-        # p(y_{t-1} = i | y_t = j, prefix) and p(y_t = j | y_{t-1} = i, suffix); none where there is no way at all
+        # p(y_{t-1} = i | y_t = j, prefix) and p(y_t = j | y_{t-1} = i, suffix); 0 where all of them are impossible
         # shape: (batch, length - 1, tags, tags)
         before = (self.alpha[:, :-1, :, None] + self.transitions).softmax(2)
         before = torch.where(inside & ~before.isnan(), before, 0)
         after = (self.transitions + (self.emissions + self.beta)[:, 1:, None, :]).softmax(3)
         after = torch.where(inside & ~after.isnan(), after, 0)
-        # The adjoint of α walks backwards; that of β is mirrored to do so too.
+        # The adjoint of α runs backwards; that of β runs forwards and is reversed, so that both are solved together.
         matrices = torch.cat([before, after.mT.flip(1)])
         inputs = torch.cat([alpha_grad, beta_grad.flip(1)]).to(matrices.dtype)
         solved = recur(matrices, inputs) if self.log_depth else _walk(matrices, inputs)
@@ -117,11 +119,11 @@ def _walk(matrices: Tensor, inputs: Tensor) -> Tensor:
 
 
 def working_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
-    """What to compute in: float64 where the device has it, since log-sums grow with the length.
+    """Returns the dtype to compute in: float64 where the device has it, since log-sums grow with the length.
 
-    Neither does autocast touch float64.
+    Autocast leaves float64 alone, too.
     """
-    return dtype if device.type == "mps" else torch.float64
+    return torch.float64 if has_float64(device) else dtype
 
 
 def forward_backward(
@@ -135,12 +137,12 @@ def forward_backward(
         start: (tags,).
         transitions: (tags, tags).
         end: (tags,).
-        log_depth: Whether to go through a tree, rather than along the chain.
+        log_depth: Whether to compute in a tree; otherwise along the chain.
     """
     dtype = emissions.dtype
     double = working_dtype(emissions.device, dtype)
     start, transitions, end = (scores.to(double) for scores in (start, transitions, end))
-    # Less their maximum (0 where all are −inf), so that a constant added to them costs no precision.
+    # Minus their maximum (0 where all are −inf), so that a constant added to all of them costs no precision.
     # shape: (batch, length, 1)
     peaks = emissions.amax(2, keepdim=True).to(double)
     peaks = torch.where(peaks.isfinite(), peaks, 0)
@@ -148,25 +150,25 @@ def forward_backward(
     first = start + centred[:, 0]
     last = end.expand_as(first)
     messages = _through_tree if log_depth else _along_chain
-    alpha, beta = messages(centred, mask, first, transitions, last)
+    alpha, beta = messages(centred, mask, start, first, transitions, last)
     log_partition = torch.logsumexp(first + beta[:, 0], dim=1) + peaks.sum((1, 2))
     return LogTrellis(dtype, mask, centred, transitions, alpha, beta, log_partition.to(dtype), log_depth)
 
 
 def _along_chain(
-    emissions: Tensor, mask: Tensor, first: Tensor, transitions: Tensor, last: Tensor
+    emissions: Tensor, mask: Tensor, start: Tensor, first: Tensor, transitions: Tensor, last: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """α and β, both directions in one loop."""
+    """Returns α and β; one loop computes both directions."""
     # shape: (length, 2, batch, tags)
     scores = torch.stack([emissions, emissions.flip(1)]).permute(2, 0, 1, 3).contiguous()
     # shape: (2, 1, tags, tags)
     steps = torch.stack([transitions, transitions.T])[:, None]
-    # Walking backwards, a chain begins where its padding ends.
+    # In the backward direction a chain begins after its padding.
     # shape: (length, 2, batch, 1)
     begun = torch.stack([torch.ones_like(mask), mask.flip(1).roll(1, 1)]).permute(2, 0, 1)[..., None]
-    # What comes before a position's emission; forwards, the start is in `first` with the first emission.
+    # The messages before the first emission is added. Not `first` minus that emission: −inf − (−inf) is NaN.
     # shape: (2, batch, tags)
-    entering = torch.stack([first - emissions[:, 0], last])
+    entering = torch.stack([start.expand_as(first), last])
     messages = [entering]
     for t in range(1, len(scores)):
         # shape: (2, batch, tags, 1)
@@ -178,12 +180,13 @@ def _along_chain(
 
 
 def _through_tree(
-    emissions: Tensor, mask: Tensor, first: Tensor, transitions: Tensor, last: Tensor
+    emissions: Tensor, mask: Tensor, start: Tensor, first: Tensor, transitions: Tensor, last: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """α and β, both from one tree."""
+    """Returns α and β, both computed from one tree."""
     levels = ascend(chain_matrices(emissions, mask, transitions), log_identity(transitions), log_product)
     length = emissions.shape[1]
-    # Leaf t leads from position t to t + 1: before it is α_t, after it β_{t+1}, and before all of them β_0.
+    # Leaf t holds the step from position t to t + 1: the product before it is α_t, the one after it β_{t+1}, and the
+    # product of all leaves gives β_0.
     alpha = prefixes(levels, first, log_product)[:, :length]
     whole = log_product(levels[-1], last[:, None, :, None])[..., 0]
     beta = torch.cat([whole, suffixes(levels, last, log_product)], dim=1)[:, :length]
@@ -191,7 +194,7 @@ def _through_tree(
 
 
 def chain_matrices(emissions: Tensor, mask: Tensor, transitions: Tensor) -> Tensor:
-    """Scores of going on from each position: transition plus next emission, the identity into padding.
+    """Returns the scores of the step that follows each position: transition plus next emission; identity at padding.
 
     Returns:
         (batch, length, tags, tags).

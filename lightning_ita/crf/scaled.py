@@ -1,12 +1,12 @@
-"""Forward–backward on scaled probabilities, for the CPU: three small operations a step, both directions at once.
+"""Forward–backward on scaled probabilities, for the CPU: three small operations per step compute both directions.
 
-Sums of products replace log-sum-exps (Rabiner, 1989, section V.A). That is exact as long as nothing underflows, and
-the spread of the scores tells beforehand whether anything can: a step multiplies by factors between exp(−spread) and
-1, so that in float64, rescaled in time, no entry leaves the range of normal numbers while the spread is at most
-:data:`WIDEST_SPREAD`. Chains of wider spread belong to :mod:`lightning_ita.crf.log_space`.
+Sums of products replace log-sum-exps (Rabiner, 1989, section V.A). The result is exact as long as nothing underflows,
+and the spread of the scores tells in advance whether anything can: a step multiplies by factors between exp(−spread)
+and 1, so that in float64, with the state rescaled often enough, no entry leaves the range of normal numbers while the
+spread is at most :data:`WIDEST_SPREAD`. Chains with a wider spread are left to :mod:`lightning_ita.crf.log_space`.
 
-It is written in NumPy, since its time goes into starting small operations, which NumPy does in half the time that
-PyTorch takes, and without waking a pool of threads.
+It is written in NumPy, because most of its time is the overhead of small operations, which is half as large in NumPy as
+in PyTorch, and because NumPy starts no threads for them.
 """
 
 import math
@@ -26,20 +26,20 @@ WIDEST_SPREAD = 300.0
 
 @dataclass(frozen=True)
 class ScaledTrellis:
-    """What one forward–backward says about a batch of chains, in float64.
+    """The results of one forward–backward for a batch of chains, in float64.
 
     With X = exp(emissions) and E = exp(transitions), each rescaled, α_t = X_t ∘ (α_{t-1} E), and γ_t = X_t ∘ β_t obeys
-    the same recursion walking backwards: γ_t = X_t ∘ (γ_{t+1} Eᵀ). Index 0 of a dimension of size 2 walks forwards in
-    time, index 1 backwards.
+    the same recursion in the backward direction: γ_t = X_t ∘ (γ_{t+1} Eᵀ). In a dimension of size 2, index 0 is the
+    forward direction in time, index 1 the backward direction.
 
     Attributes:
-        dtype: Of the results.
+        dtype: The dtype of the results.
         mask: (length, batch).
         last: Index of the last position, (batch,).
         steps: E and its transpose, (2, tags, tags).
-        factors: X, zero at padding, rescaled where the state was, (length, 2, batch, tags).
-        before: The state before a position's factor: α_t / X_t and, walking backwards, β_t; same shape.
-        after: The state after a position's factor: α_t and, walking backwards, γ_t; same shape.
+        factors: X, zero at padding, rescaled where the state was rescaled, (length, 2, batch, tags).
+        before: The state before a position's factor: α_t / X_t forwards, β_t backwards; same shape.
+        after: The state after a position's factor: α_t forwards, γ_t backwards; same shape.
         log_partition: (batch,).
     """
 
@@ -68,7 +68,7 @@ class ScaledTrellis:
 
     @cached_property
     def _beta(self) -> Array:
-        """β_t, so scaled that Σ_j α_t(j) β_t(j) = 1, shape (length, batch, tags)."""
+        """β_t, scaled so that Σ_j α_t(j) β_t(j) = 1, shape (length, batch, tags)."""
         beta = self.before[::-1, 1]
         # shape: (length, batch)
         total = np.einsum("lbt,lbt->lb", self.after[:, 0], beta)
@@ -94,16 +94,16 @@ class ScaledTrellis:
         return self._result(np.log(marginals, out=marginals).swapaxes(0, 1))
 
     def log_messages(self) -> tuple[Tensor, Tensor]:
-        """Log α and log β, each up to a constant at each position, (batch, length, tags), zero at padding."""
+        """Log α and log β, each up to one constant per position, (batch, length, tags), zero at padding."""
         padding = ~self.mask[..., None]
         alpha, beta = (np.log(state + padding) for state in (self.after[:, 0], self.before[::-1, 1]))
         return self._result(alpha.swapaxes(0, 1)), self._result(beta.swapaxes(0, 1))
 
     def vjp(self, alpha_grad: Tensor, beta_grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Pulls gradients with respect to log α and log β back to the potentials.
+        """Computes gradients with respect to the potentials from those with respect to log α and log β.
 
-        The adjoint of log α, divided by α, obeys the recursion of β, and the other way round: the same sweep, only
-        something else enters at each position.
+        The adjoint of log α, divided by α, obeys the recursion of β, and the adjoint of log β, divided by β, that of
+        α: both are computed by `sweep`, with the incoming gradients added at each position.
 
         Args:
             alpha_grad: (batch, length, tags), zero at padding.
@@ -111,14 +111,17 @@ class ScaledTrellis:
 
         Returns:
             Gradients with respect to emissions, start, transitions and end.
+
+        Raises:
+            NotImplementedError: If autograd computes many gradients at once (``is_grads_batched``, ``vectorize``).
         """
         alpha, beta = self.after[:, 0], self.before[::-1, 1]
-        # Mirrored: γ forwards in time and α backwards.
+        # Both axes reversed: γ forwards in time and α backwards.
         # shape: (length, 2, batch, tags)
         states = self.after[::-1, ::-1]
-        beta_grads = beta_grad.numpy().swapaxes(0, 1)
-        entering = np.stack([beta_grads, alpha_grad.numpy().swapaxes(0, 1)[::-1]], axis=1, dtype=np.float64)
-        entering /= np.maximum(states, 1e-300)  # below it is padding only, where nothing enters
+        alpha_grads, beta_grads = (_array(grad).swapaxes(0, 1) for grad in (alpha_grad, beta_grad))
+        entering = np.stack([beta_grads, alpha_grads[::-1]], axis=1, dtype=np.float64)
+        entering /= np.maximum(states, 1e-300)  # only at padding are states smaller, and gradients are 0 there
         after = np.empty_like(entering)
         sweep(entering, after, self.factors[::-1, ::-1], self.steps)
         # shape: (length, batch, tags)
@@ -133,24 +136,35 @@ class ScaledTrellis:
         )
 
 
-def _outer(left: Array, right: Array) -> Array:
-    """Σ_l left[l, b, i] · right[l, b, j], shape (batch, tags, tags).
+def _array(grad: Tensor) -> NDArray[np.floating]:
+    """Returns a gradient as an array."""
+    try:
+        return grad.numpy()
+    except RuntimeError as error:
+        raise NotImplementedError(
+            "gradients of marginals cannot be computed for many outputs at once (is_grads_batched=True, "
+            "vectorize=True): compute them one after another"
+        ) from error
 
-    One small product a row: summed over rows at once it would be large enough for BLAS to wake its threads. Mirrored
-    views are copied, since BLAS does not walk backwards.
+
+def _outer(left: Array, right: Array) -> Array:
+    """Returns Σ_l left[l, b, i] · right[l, b, j], shape (batch, tags, tags).
+
+    One small product per row: a single product over all rows would be large enough for BLAS to start its threads.
+    Reversed views are copied, since BLAS takes no negative strides.
     """
     return left.transpose(1, 2, 0) @ np.ascontiguousarray(right).swapaxes(0, 1)
 
 
 def sweep(before: Array, after: Array, factors: Array, steps: Array, rescale_every: int | None = None) -> Array:
-    """Runs before[t] += after[t−1] steps; after[t] = before[t] ∘ factors[t] in place, both directions at once.
+    """Computes before[t] += after[t−1] steps and after[t] = before[t] ∘ factors[t] for all t in place, both directions.
 
     Args:
-        before: What enters at each position, (length, 2, batch, tags); what the state is there, afterwards.
-        after: Written, same shape.
-        factors: Same shape; where the state is rescaled, the factor is too.
+        before: The values added at each position, (length, 2, batch, tags); replaced by the state before the factor.
+        after: The state after the factor is written here; same shape.
+        factors: Same shape; a factor is rescaled in place where the state is.
         steps: (2, tags, tags).
-        rescale_every: After how many positions to rescale the state to a maximum of 1; None for never.
+        rescale_every: After how many positions the state is rescaled to a maximum of 1; None for never.
 
     Returns:
         Log of the product of all scales, (2, batch).
@@ -176,7 +190,7 @@ def sweep(before: Array, after: Array, factors: Array, steps: Array, rescale_eve
 def forward_backward(
     emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor
 ) -> ScaledTrellis | None:
-    """Runs both recursions in one loop.
+    """Computes both recursions in one loop.
 
     Args:
         emissions: (batch, length, tags), zero at padding.
@@ -186,7 +200,7 @@ def forward_backward(
         end: (tags,).
 
     Returns:
-        The trellis, or None where the scores are spread too widely for it to be exact.
+        The trellis, or None if the spread of the scores is too wide for it to be exact.
     """
     batch, length, tags = emissions.shape
     inside, lengths = mask.T.numpy(), mask.sum(1)
@@ -196,7 +210,7 @@ def forward_backward(
     moves = np.concatenate([transitions.numpy(), start.numpy()[None], end.numpy()[None]], dtype=np.float64)
     # shape: (length, 2, batch, tags)
     factors = np.empty((length, 2, batch, tags))
-    with np.errstate(invalid="ignore", over="ignore"):  # what comes of ∞, the comparison below turns away
+    with np.errstate(invalid="ignore", over="ignore"):  # the check below excludes what ∞ leads to
         peak = moves.max()
         moves = np.exp(moves - peak)
         np.subtract(emissions.numpy().swapaxes(0, 1), peaks.T[..., None], out=factors[:, 0])
@@ -207,11 +221,12 @@ def forward_backward(
     factors[:, 0] *= inside[..., None]
     factors[:, 1] = factors[::-1, 0]
     steps = np.stack([moves[:tags], moves[:tags].T])
-    # Walking backwards, a chain begins where its padding ends.
+    # In the backward direction a chain begins after its padding.
     before, after = np.zeros_like(factors), np.empty_like(factors)
     before[0, 0] = moves[tags]
     before[length - lengths.numpy(), 1, np.arange(batch)] = moves[tags + 1]
-    # Between two rescalings a state shrinks by exp(−spread) or grows by the number of tags at most, each step.
+    # In each step between two rescalings, a state shrinks at most by exp(−spread) and grows at most by the number of
+    # tags.
     rescale_every = max(1, int(WIDEST_SPREAD / max(-math.log(smallest), math.log(tags), 1)) - 1)
     log_scale = sweep(before, after, factors, steps, rescale_every)
     total = np.einsum("bt,bt->b", after[0, 0], before[-1, 1])

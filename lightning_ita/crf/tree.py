@@ -1,10 +1,12 @@
-"""Products along a chain in log depth, for devices where starting an operation costs more than carrying it out.
+"""Products of all prefixes and suffixes of a chain of matrices, in a number of steps logarithmic in its length.
 
-A chain of matrices is multiplied pairwise, level by level, up to one product (the tree); going down again, every
-position learns the product of all to its left or right applied to a vector (Blelloch, 1990, "Prefix sums and their
-applications"). Any associative product will do: the three here are real, log-sum-exp and max-plus.
+This suits devices on which starting an operation takes longer than computing it. The matrices are multiplied pairwise,
+level by level, until one product is left (the tree). Then, from the top down, each position receives a vector times the
+product of all matrices to its left, or the product of all to its right times a vector (Blelloch, 1990, "Prefix sums and
+their applications"). This works for every associative product; used here are the ordinary one, log-sum-exp, and
+max-plus.
 
-Shapes: a level is (batch, nodes, n, n), its number of nodes a power of two.
+Shapes: a level is (batch, nodes, n, n), where the number of nodes is a power of two.
 """
 
 from collections.abc import Callable
@@ -17,17 +19,17 @@ Product = Callable[[Tensor, Tensor], Tensor]
 
 
 def log_product(left: Tensor, right: Tensor) -> Tensor:
-    """out[i, j] = log Σ_k exp(left[i, k] + right[k, j])."""
+    """Returns out[i, j] = log Σ_k exp(left[i, k] + right[k, j])."""
     return torch.logsumexp(left.unsqueeze(-1) + right.unsqueeze(-3), dim=-2)
 
 
 def max_product(left: Tensor, right: Tensor) -> Tensor:
-    """out[i, j] = max_k left[i, k] + right[k, j]."""
+    """Returns out[i, j] = max_k left[i, k] + right[k, j]."""
     return (left.unsqueeze(-1) + right.unsqueeze(-3)).amax(-2)
 
 
 def log_identity(matrices: Tensor) -> Tensor:
-    """What leaves a matrix as it is under log_product and max_product, shape (n, n)."""
+    """Returns the identity matrix of log_product and max_product: 0 on the diagonal, −inf elsewhere, shape (n, n)."""
     identity = torch.full(matrices.shape[-2:], -torch.inf, dtype=matrices.dtype, device=matrices.device)
     return identity.fill_diagonal_(0)
 
@@ -37,11 +39,11 @@ def ascend(matrices: Tensor, identity: Tensor, product: Product) -> list[Tensor]
 
     Args:
         matrices: (batch, length, n, n).
-        identity: Fills the leaves up to a power of two, (n, n).
+        identity: The product's identity; pads the number of leaves to a power of two, (n, n).
         product: An associative product.
 
     Returns:
-        Levels, from the leaves to the root.
+        The levels, from the leaves to the root.
     """
     missing = (1 << (matrices.shape[1] - 1).bit_length()) - matrices.shape[1]
     padding = identity.expand(matrices.shape[0], missing, -1, -1)
@@ -52,7 +54,7 @@ def ascend(matrices: Tensor, identity: Tensor, product: Product) -> list[Tensor]
 
 
 def prefixes(levels: list[Tensor], first: Tensor, product: Product) -> Tensor:
-    """``first`` times all matrices before each leaf, (batch, leaves, n), for ``first`` of shape (batch, n)."""
+    """Returns `first`, (batch, n), times all matrices before each leaf: (batch, leaves, n)."""
     # shape: (batch, nodes, 1, n)
     state = first[:, None, None, :]
     for level in reversed(levels[:-1]):
@@ -61,7 +63,7 @@ def prefixes(levels: list[Tensor], first: Tensor, product: Product) -> Tensor:
 
 
 def suffixes(levels: list[Tensor], last: Tensor, product: Product) -> Tensor:
-    """All matrices after each leaf times ``last``, (batch, leaves, n), for ``last`` of shape (batch, n)."""
+    """Returns all matrices after each leaf times `last`, (batch, n): (batch, leaves, n)."""
     # shape: (batch, nodes, n, 1)
     state = last[:, None, :, None]
     for level in reversed(levels[:-1]):
@@ -70,7 +72,7 @@ def suffixes(levels: list[Tensor], last: Tensor, product: Product) -> Tensor:
 
 
 def best_path(levels: list[Tensor], first: Tensor, last: Tensor) -> Tensor:
-    """The best way along the chain: the tags before, between and after all leaves.
+    """Returns the highest-scoring tag sequence; leaf t scores the step from tag t to tag t + 1.
 
     Args:
         levels: Built with :func:`max_product`.
@@ -86,7 +88,7 @@ def best_path(levels: list[Tensor], first: Tensor, last: Tensor) -> Tensor:
     # shape: (batch, nodes + 1)
     path = torch.stack([ends.div(tags, rounding_mode="floor"), ends.remainder(tags)], dim=1)
     for level in reversed(levels[:-1]):
-        # The best tag in the middle of a node, now that those at its two ends are known.
+        # The best tag in the middle of each node, given the tags at its two ends.
         # shape: (batch, nodes, n)
         left = level[:, 0::2].take_along_dim(path[:, :-1, None, None], dim=2)[:, :, 0]
         right = level[:, 1::2].take_along_dim(path[:, 1:, None, None], dim=3)[..., 0]
@@ -106,7 +108,7 @@ def recur(matrices: Tensor, inputs: Tensor) -> Tensor:
         u, (batch, length, n).
     """
     n = inputs.shape[2]
-    # u ↦ inputs + matrices u, as one matrix on (u, 1)
+    # The map u ↦ inputs + matrices u, as one matrix that acts on (u, 1)
     # shape: (batch, length, n + 1, n + 1)
     affine = F.pad(matrices, (0, 1, 0, 1, 0, 1))
     affine[:, :, :n, n] = inputs

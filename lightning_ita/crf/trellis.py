@@ -1,4 +1,4 @@
-"""The forward–backward algorithm: which way to run it, and what every way has to say."""
+"""The forward–backward algorithm: the interface of its results, and the choice of an implementation."""
 
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from lightning_ita.crf import log_space, scaled
 
 
 class Trellis(Protocol):
-    """What one forward–backward says about a batch of chains; no gradient is recorded here."""
+    """The results of one forward–backward for a batch of chains; autograd records nothing here."""
 
     @property
     def last(self) -> Tensor:
@@ -32,18 +32,18 @@ class Trellis(Protocol):
     def log_messages(self) -> tuple[Tensor, Tensor]:
         """Log α (with the position's emission) and log β (without), each (batch, length, tags).
 
-        A constant may be missing at each position: it cancels from everything that is said about a position.
+        Each is known up to one constant per position, which cancels in marginals and in their gradients.
         """
 
     def vjp(self, alpha_grad: Tensor, beta_grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Pulls gradients with respect to log α and log β back to emissions, start, transitions and end."""
+        """Computes gradients of emissions, start, transitions and end from those of log α and log β."""
 
     def __getitem__(self, rows: slice) -> "Trellis":
-        """Some rows of the batch."""
+        """Returns some rows of the batch."""
 
 
 def forward_backward(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Trellis:
-    """Runs both recursions: through a tree on accelerators; on the CPU scaled, or in log space where scaling fails.
+    """Computes both recursions: in a tree on accelerators; on the CPU scaled, or in log space if that is not exact.
 
     Args:
         emissions: (batch, length, tags), zero at padding.

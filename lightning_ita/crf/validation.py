@@ -1,14 +1,54 @@
-"""What a chain's arguments must look like. Shapes and dtypes cost nothing to check; contents cost a look."""
+"""Checks of the arguments of a distribution.
+
+Shapes and dtypes can be checked for free. On an accelerator, a check of contents has to wait for the device.
+"""
+
+import math
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+
+from lightning_ita.errors import NonFiniteLossError
+
+
+class NonFiniteScoresError(NonFiniteLossError, ValueError):
+    """Scores cannot be decoded, because they are NaN or infinite: no tag sequence is the best one.
+
+    The model has diverged, as where its loss is NaN; who expects that error, as sweeps do, gets this one, too.
+
+    Args:
+        message: Which scores, with the remedy.
+        row: The row of the batch with the scores; ``None`` where transitions are wrong, which all rows share.
+    """
+
+    def __init__(self, message: str, row: int | None = None):
+        super().__init__(message)
+        self.row = row
+
+
+def check_no_transforms(*scores: Tensor) -> None:
+    """Checks that no transform of ``torch.func`` is active, and that scores are not used in forward-mode autograd.
+
+    The algorithms store results between questions and compute partly in NumPy: a transform cannot see through either.
+
+    Raises:
+        NotImplementedError: Saying what to use.
+    """
+    if torch._C._are_functorch_transforms_active():
+        raise NotImplementedError(
+            "ChainDistribution does not support the transforms of torch.func (grad, vmap, jvp, ...): use "
+            "torch.autograd.grad for gradients, and one large batch in place of vmap"
+        )
+    if any(forward_ad.unpack_dual(each).tangent is not None for each in scores):
+        raise NotImplementedError("ChainDistribution does not support forward-mode differentiation; use backward()")
 
 
 def check_structure(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> None:
     """Checks shapes and dtypes.
 
     Raises:
-        ValueError: Saying what was expected and what came.
+        ValueError: Naming the expected and the given form.
     """
     if emissions.dim() != 3 or not emissions.is_floating_point() or 0 in emissions.shape:
         raise ValueError(f"expected floating-point emissions of shape (batch, length, tags), got {_form(emissions)}")
@@ -25,16 +65,17 @@ def check_structure(emissions: Tensor, mask: Tensor, start: Tensor, transitions:
 
 
 def check_contents(mask: Tensor) -> None:
-    """Checks that a mask is a prefix mask with something in every row.
+    """Checks that each row of a mask is True at its first positions, at least at one, and False at all others.
 
     Raises:
-        ValueError: Saying which row is wrong.
+        ValueError: Naming the first wrong row.
     """
     lengths = mask.sum(1)
     prefix = torch.arange(mask.shape[1], device=mask.device) < lengths[:, None]
     if not torch.equal(prefix, mask):
         row = int((prefix != mask).any(1).nonzero()[0])
-        raise ValueError(f"expected a mask whose True come first in every row, got {mask[row].tolist()} in row {row}")
+        found = mask[row].tolist()
+        raise ValueError(f"expected a mask whose True values come first in every row, got {found} in row {row}")
     if not mask[:, 0].all():
         row = int(mask[:, 0].logical_not().nonzero()[0])
         raise ValueError(f"expected at least one True in every row of the mask, got none in row {row}")
@@ -44,7 +85,7 @@ def check_tags(tags: Tensor, mask: Tensor, num_tags: int, contents: bool) -> Non
     """Checks tag sequences.
 
     Raises:
-        ValueError: Saying what was expected and what came.
+        ValueError: Naming the expected and the given form.
     """
     if tags.dtype != torch.int64 or tags.shape != mask.shape:
         raise ValueError(f"expected int64 tags of shape {tuple(mask.shape)}, got {_form(tags)}")
@@ -55,10 +96,10 @@ def check_tags(tags: Tensor, mask: Tensor, num_tags: int, contents: bool) -> Non
 
 
 def check_forbidden(start: Tensor, transition: Tensor, end: Tensor, num_tags: int) -> None:
-    """Checks the shapes and dtypes of what is forbidden.
+    """Checks the shapes and dtypes of forbidden transitions.
 
     Raises:
-        ValueError: Saying what was expected and what came.
+        ValueError: Naming the expected and the given form.
     """
     for name, forbidden, shape in (
         ("start", start, (num_tags,)),
@@ -69,11 +110,47 @@ def check_forbidden(start: Tensor, transition: Tensor, end: Tensor, num_tags: in
             raise ValueError(f"expected a bool forbidden {name} of shape {shape}, got {_form(forbidden)}")
 
 
+def check_decodable(mask: Tensor, emissions: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> None:
+    """Checks that scores can be decoded: no NaN, no +inf, and no position at which the score of every tag is −inf.
+
+    Otherwise each comparison of the Viterbi algorithm would choose the first tag, usually O, without any sign that
+    something is wrong. On an accelerator the check waits for the device, once.
+
+    Args:
+        mask: Prefix mask, (batch, length).
+        emissions: (batch, length, tags), zero at padding.
+        start: (tags,).
+        transitions: (tags, tags).
+        end: (tags,).
+
+    Raises:
+        NonFiniteScoresError: Naming the first wrong row and position.
+    """
+    if emissions.is_meta or emissions.numel() == 0:  # there are no values
+        return
+    # A maximum is NaN where one of its values is NaN.
+    # shape: (batch, length)
+    peaks = emissions.amax(2)
+    moves = (transitions.amax() < math.inf) & start.amax().isfinite() & end.amax().isfinite()
+    if peaks.isfinite().all() & moves:
+        return
+    remedy = "the model has diverged or its numbers overflowed; a smaller learning rate or float32 usually helps"
+    wrong = (~peaks.isfinite()).nonzero().tolist()
+    if not wrong:
+        raise NonFiniteScoresError(f"transition scores are NaN or infinite, so no tags can be decoded: {remedy}")
+    row, position = wrong[0]
+    raise NonFiniteScoresError(
+        f"row {row} cannot be decoded ({len({each for each, _ in wrong})} of {len(mask)} rows cannot): its largest "
+        f"emission score at position {position} is {peaks[row, position].item()}; {remedy}",
+        row,
+    )
+
+
 def check_other(emissions: Tensor, mask: Tensor, other_emissions: Tensor, other_mask: Tensor, contents: bool) -> None:
     """Checks that two distributions are over the same sequences.
 
     Raises:
-        ValueError: Saying what was expected and what came.
+        ValueError: Naming the expected and the given form.
     """
     if emissions.shape != other_emissions.shape:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The best tag sequence (Viterbi)."""
+"""The Viterbi algorithm: the best tag sequence of a chain."""
 
 from typing import NamedTuple
 
@@ -11,12 +11,12 @@ from lightning_ita.crf.tree import ascend, best_path, log_identity, max_product
 
 
 class ForbiddenTransitions(NamedTuple):
-    """Which moves a decoded sequence may not make; True forbids.
+    """The starts, transitions and ends that a decoded sequence must not contain; True forbids.
 
     Attributes:
-        start: Tags that may not come first, bool, shape (tags,).
+        start: Tags that must not come first, bool, shape (tags,).
         transition: ``transition[i, j]`` forbids going from tag i to tag j, bool, shape (tags, tags).
-        end: Tags that may not come last, bool, shape (tags,).
+        end: Tags that must not come last, bool, shape (tags,).
     """
 
     start: Tensor
@@ -27,7 +27,7 @@ class ForbiddenTransitions(NamedTuple):
 def viterbi(
     emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor, log_depth: bool
 ) -> Tensor:
-    """The highest-scoring tag sequence of each row.
+    """Returns the highest-scoring tag sequence of each row.
 
     Args:
         emissions: (batch, length, tags), zero at padding.
@@ -35,7 +35,7 @@ def viterbi(
         start: (tags,).
         transitions: (tags, tags).
         end: (tags,).
-        log_depth: Whether to go through a tree, rather than along the chain; the latter is for the CPU.
+        log_depth: Whether to compute in a tree; otherwise along the chain, which needs the CPU.
 
     Returns:
         Tags, int64, shape (batch, length), −1 at padding.
@@ -49,7 +49,10 @@ def viterbi(
 
 
 def _along_chain(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
-    """In NumPy, for its small operations start sooner; rows come last, so that maxima over tags are vectorised."""
+    """Computes the sequences step by step, in NumPy, whose small operations have less overhead than PyTorch's.
+
+    The batch is the last dimension, so that maxima over tags are vectorised.
+    """
     batch, length = mask.shape
     moves, inside = transitions.numpy(), mask.T.numpy()
     # shape: (length, tags, batch)
@@ -65,7 +68,7 @@ def _along_chain(emissions: Tensor, mask: Tensor, start: Tensor, transitions: Te
     path = np.full((length, batch), -1)
     last, rows = mask.sum(1).numpy() - 1, np.arange(batch)
     path[last, rows] = (best[last, :, rows] + end.numpy()).argmax(1)
-    # The best predecessor is looked for along the way back only: one tags-th of the work.
+    # Best predecessors are computed on the way back only, for the chosen tags: 1 / tags of the work.
     # shape: (length, batch, tags)
     candidates, arrivals = np.ascontiguousarray(best.swapaxes(1, 2)), np.ascontiguousarray(moves.T)
     for t in range(length - 1, 0, -1):

@@ -41,6 +41,6 @@ def log_probs(chain: ChainDistribution, row: int) -> tuple[Tensor, Tensor]:
 def padded(rows: list[Tensor], length: int) -> Tensor:
     """Rows of different lengths as one batch, zero at padding."""
     batch = rows[0].new_zeros(len(rows), length, *rows[0].shape[1:])
-    for padded_row, row in zip(batch, rows, strict=True):
-        padded_row[: len(row)] = row
+    for index, row in enumerate(rows):
+        batch[index, : len(row)] = row
     return batch

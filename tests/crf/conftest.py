@@ -22,6 +22,16 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return request.param
 
 
+@pytest.fixture(params=[False, True], ids=["log", "tree"])
+def way_in_log_space(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for the two ways that take any scores."""
+    log_depth = request.param
+    monkeypatch.setattr(distribution, "forward_backward", partial(log_space.forward_backward, log_depth=log_depth))
+    monkeypatch.setattr(
+        distribution, "viterbi", lambda *arguments: viterbi.viterbi(*arguments[:-1], log_depth=log_depth)
+    )
+
+
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)

@@ -6,7 +6,8 @@ from chains import prefix_mask, random_chain, random_potentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_ita.crf import ChainDistribution, ForbiddenTransitions, LinearChainCRF
+from lightning_ita.crf import ChainDistribution, ForbiddenTransitions, LinearChainCRF, NonFiniteScoresError
+from lightning_ita.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,74 @@ def test_wrong_forbidden_transitions_are_named(field):
         chain.argmax(nothing._replace(**{field: torch.zeros(3, dtype=torch.bool)}))
 
 
+@pytest.mark.parametrize("validate_args", [True, False])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_scores_that_are_no_numbers_are_not_decoded(way, value, validate_args):
+    """NaN in one word of one tweet: without the error its tags would all be O."""
+    emissions = torch.zeros(4, 3, 5)
+    emissions[2, 1, 4] = value
+    emissions[3, 0] = emissions[0, 2] = value  # the latter is padding
+    crf, mask = LinearChainCRF(5), prefix_mask([2, 3, 2, 1])
+    chain = crf(emissions, mask, validate_args)
+    with pytest.raises(
+        NonFiniteScoresError, match=rf"row 2 .*2 of 4 rows .*position 1 is {value}; .*diverged"
+    ) as caught:
+        chain.argmax()
+    assert caught.value.row == 2
+    assert isinstance(caught.value, UserError)  # a command prints its message without a traceback
+    with pytest.raises(NonFiniteScoresError, match="row 2"):
+        crf.decode(emissions, mask)
+    with pytest.raises(NonFiniteScoresError, match=r"row 0 .*2 of 2 rows"):
+        chain[2:].detach().argmax()
+    assert torch.equal(chain[:2].argmax(), crf(emissions[:2], mask[:2]).argmax())
+    assert chain[:0].argmax().shape == (0, 3)
+
+
+def test_scores_that_are_all_impossible_are_not_decoded(way):
+    emissions = torch.zeros(2, 3, 4)
+    emissions[1, 1, :3] = -torch.inf
+    mask = prefix_mask([1, 3])
+    assert LinearChainCRF(4)(emissions, mask).argmax()[1, 1] == 3
+    emissions[1, 1, 3] = -torch.inf
+    with pytest.raises(NonFiniteScoresError, match=r"row 1 .*position 1 is -inf"):
+        LinearChainCRF(4)(emissions, mask).argmax()
+
+
+@pytest.mark.parametrize("name", ["start_transitions", "transitions", "end_transitions"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_transitions_that_are_no_numbers_are_not_decoded(way, name, value):
+    crf = LinearChainCRF(4)
+    with torch.no_grad():
+        getattr(crf, name)[1] = value
+    with pytest.raises(NonFiniteScoresError, match="transition scores are NaN or infinite") as caught:
+        crf(torch.zeros(2, 3, 4), prefix_mask([3, 1])).argmax()
+    assert caught.value.row is None
+
+
+def test_nan_is_seen_in_every_value():
+    emissions = torch.zeros(2, 3, 4)
+    emissions[0, 1, 2] = torch.nan
+    chain = LinearChainCRF(4)(emissions, prefix_mask([3, 3]))
+    zeros = torch.zeros(2, 3, dtype=torch.int64)
+    other = LinearChainCRF(4)(torch.zeros(2, 3, 4), chain.mask)
+    for value in (
+        chain.log_prob(zeros),
+        chain.log_partition,
+        chain.marginals,
+        chain.log_marginals,
+        chain.pair_marginals,
+        chain.transition_counts,
+        chain.entropy(),
+        chain.cross_entropy(other),
+        other.cross_entropy(chain),
+        chain.kl(other),
+        chain.token_kl(other, 2.0),
+        other.token_kl(chain, 2.0),
+    ):
+        assert value[0].isnan().all()
+        assert value[1].isfinite().all()
+
+
 @pytest.mark.parametrize("divergence", ["cross_entropy", "kl", "token_kl"])
 def test_distributions_over_other_sequences(divergence):
     chain = random_chain([3, 2], 4)
@@ -78,8 +147,8 @@ def test_distributions_over_other_sequences(divergence):
         getattr(chain, divergence)(random_chain([3, 1], 4))
 
 
-@pytest.mark.parametrize("temperature", [0, -1.0, float("nan")])
-def test_temperature_must_be_positive(temperature):
+@pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), float("inf")])
+def test_temperature_must_be_positive_and_finite(temperature):
     chain = random_chain([3, 2], 4)
     with pytest.raises(ValueError, match="temperature > 0"):
         chain.token_kl(chain, temperature)

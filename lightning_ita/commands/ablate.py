@@ -63,7 +63,12 @@ def main(argv: Sequence[str]) -> int:
         default="tag,cap",
         help="Any of tag, cap, ocr, separated by commas: ITA has a row with each alone and one with all of them.",
     )
-    parser.add_argument("--dataset", type=str, default="demo", help=f"{', '.join(DATASETS)}; several with commas.")
+    parser.add_argument(
+        "--dataset",
+        type=str,
+        default="demo",
+        help=f"{', '.join(DATASETS)} (your own, in DATA), or custom-NAME (in DATA/custom-NAME); several with commas.",
+    )
     add_source(parser)
     parser.add_argument(
         "--cva",

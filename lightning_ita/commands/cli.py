@@ -15,6 +15,7 @@ from rich.console import Console
 
 from lightning_ita.commands import COMMANDS
 from lightning_ita.contexts.kinds import KINDS
+from lightning_ita.data import DATASETS
 from lightning_ita.devices import bound_kernel_cache
 from lightning_ita.errors import INTERRUPTED, USER_ERROR, Terminated, UserError, unknown, what_happened
 from lightning_ita.invocation import PROGRAM, spelled
@@ -56,6 +57,18 @@ def add_source(parser: jsonargparse.ArgumentParser) -> None:
         "--data-dir", type=str | None, help="The folder above twitter15/, twitter17/ ..., or one of them."
     )
     parser.add_argument(
+        "--types",
+        type=str | None,
+        help="Entity types of a corpus of your own (--dataset custom), separated by commas; those of its train.txt if "
+        "not given.",
+    )
+    parser.add_argument(
+        "--columns",
+        type=str | None,
+        metavar="WORD,TAG",
+        help="Columns of word and tag in a corpus of your own whose lines have further ones, counted from 0: 0,2.",
+    )
+    parser.add_argument(
         "--context-files",
         type=str,
         nargs="*",
@@ -80,6 +93,30 @@ def add_source(parser: jsonargparse.ArgumentParser) -> None:
     )
 
 
+def add_dataset(parser: jsonargparse.ArgumentParser, several: bool = False) -> None:
+    """Adds ``--dataset``."""
+    names = f"{', '.join(DATASETS)}; custom is your own in DATA, custom-NAME your own in DATA/custom-NAME"
+    text = f"Any of {names}; separated by commas." if several else f"One of {names}."
+    parser.add_argument("--dataset", type=str, default="demo", help=text)
+
+
+def columns_of(text: str | None) -> tuple[int, int] | None:
+    """Reads ``--columns``.
+
+    Raises:
+        UserError: It is not two whole numbers from 0 up.
+    """
+    if text is None:
+        return None
+    try:
+        word, tag = (int(part) for part in text.split(","))
+    except ValueError:
+        word, tag = -1, -1
+    if word < 0 or tag < 0 or word == tag:
+        raise UserError(f"--columns {text}: expected the columns of word and tag, counted from 0, for example 0,2")
+    return word, tag
+
+
 def source_of(arguments: Any) -> Source:
     """Returns where the data lie, from parsed arguments.
 
@@ -93,6 +130,8 @@ def source_of(arguments: Any) -> Source:
         context_files=by_kind("--context-files", arguments.context_files, "cap=captions.jsonl"),
         context_store=arguments.context_store,
         context_engines=by_kind("--context-engines", arguments.context_engines, "ocr=rapidocr"),
+        types=None if arguments.types is None else split_names(arguments.types),
+        columns=columns_of(arguments.columns),
     )
 
 

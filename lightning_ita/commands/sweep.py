@@ -128,7 +128,7 @@ def main(argv: Sequence[str]) -> int:
     )
     console = make_console()
     cells = [with_values(base, values) for values in corners(space)]
-    kinds = {kind for cell in cells for kind in cell.contexts}
+    kinds = dict.fromkeys(kind for cell in cells for kind in cell.contexts)
     corpus = DATASETS[base.dataset]().read(source, parse_contexts(kinds), base.recipe.labels)
     for warning in corpus.warnings:
         console.print(f"note: {warning}", markup=False, highlight=False)

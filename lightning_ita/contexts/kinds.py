@@ -1,41 +1,74 @@
-"""The kinds of visual context, and how their combinations are named."""
+"""The kinds of context, and how their combinations are named."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 from lightning_ita.errors import UserError, unknown
+from lightning_ita.text import quoted
 
-# In the order in which they follow the tweet: captions, tags, OCR.
+# The paper's, in the order in which they follow the tweet: captions, tags, OCR. Any other kind follows them.
 KINDS = {"cap": "Cap", "tag": "Tag", "ocr": "OCR"}
 # In the order in which a system's name lists them.
 NAMED_ORDER = ("tag", "cap", "ocr")
+# What any other kind may be called: it is a part of file names and of identities, where these names stand for others.
+KIND = re.compile(r"[a-z][a-z0-9]{0,15}")
+RESERVED = frozenset({"none", "train", "valid", "dev", "test", "images", "labels", "encoder", "ita"})
+# A name that resembles a known kind this much is taken for a misspelling of it.
+MISSPELT = 0.75
+
+
+def check_kind(name: str) -> None:
+    """Checks that a kind of context may have this name: one of `KINDS`, or a short name of the user's own.
+
+    Raises:
+        UserError: It may not, or it looks like a misspelt kind (the nearest is suggested).
+    """
+    if name in KINDS:
+        return
+    if name in RESERVED:
+        raise UserError(f"context {quoted(name)}: this name stands for something else; call the kind otherwise")
+    if not KIND.fullmatch(name) or get_close_matches(name, KINDS, n=1, cutoff=MISSPELT):
+        hint = "; a kind of your own is a short name in small letters that resembles none of these"
+        raise UserError(f"{unknown('context', name, [*KINDS, 'none'])}".rstrip(".") + hint)
 
 
 def parse_contexts(text: str | Iterable[str]) -> tuple[str, ...]:
     """Reads a combination of contexts, for example ``tag,cap``; ``none`` or nothing is no context.
 
     Returns:
-        The kinds in the order in which they follow the tweet.
+        The kinds in the order in which they follow the tweet: the paper's, then others as they are named.
 
     Raises:
-        UserError: A kind is unknown (the nearest is suggested) or named twice.
+        UserError: A kind cannot be one (the nearest is suggested), or is named twice.
     """
     names = text.split(",") if isinstance(text, str) else list(text)
     names = [name.strip().lower() for name in names if name.strip()]
     if names == ["none"]:
         return ()
     for name in names:
-        if name not in KINDS:
-            raise unknown("context", name, [*KINDS, "none"])
+        check_kind(name)
         if names.count(name) > 1:
             raise UserError(f"context {name!r} is named twice in {','.join(names)!r}; name each kind once")
-    return tuple(kind for kind in KINDS if kind in names)
+    return (*(kind for kind in KINDS if kind in names), *(name for name in names if name not in KINDS))
+
+
+def kind_title(kind: str) -> str:
+    """Returns a kind as tables write it: ``Cap``, ``OCR``, ``Know`` ..."""
+    return KINDS.get(kind, kind.capitalize())
 
 
 def system_name(contexts: Iterable[str]) -> str:
-    """Returns the name of a system by its contexts, as in the paper: ``BERT-CRF``, ``ITA-Cap``, ``ITA-All`` ..."""
-    kinds = [kind for kind in NAMED_ORDER if kind in set(contexts)]
+    """Returns the name of a system by its contexts, as in the paper: ``BERT-CRF``, ``ITA-Cap``, ``ITA-All`` ...
+
+    ``All`` means the paper's three, whatever others there are.
+    """
+    kinds = list(contexts)
     if not kinds:
         return "BERT-CRF"
-    return "ITA-" + ("All" if len(kinds) == len(KINDS) else "+".join(KINDS[kind] for kind in kinds))
+    if set(kinds) == set(KINDS):
+        return "ITA-All"
+    ordered = [kind for kind in NAMED_ORDER if kind in kinds] + [kind for kind in kinds if kind not in KINDS]
+    return "ITA-" + "+".join(map(kind_title, ordered))

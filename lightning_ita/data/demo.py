@@ -12,8 +12,9 @@ from lightning_ita.data.conll import Tweet
 from lightning_ita.data.corpus import SPLITS, Corpus, contexts_of, corpus_warnings
 from lightning_ita.data.dataset import Dataset
 from lightning_ita.data.source import Source
-from lightning_ita.demo import DemoConfig, generate
+from lightning_ita.demo import CONTEXTS, DemoConfig, generate
 from lightning_ita.demo.writing import text_files
+from lightning_ita.errors import UserError
 from lightning_ita.invocation import spelled
 from lightning_ita.tags import LabelConvention
 
@@ -31,8 +32,14 @@ class Demo(Dataset):
         """Generates the corpus, or reads it from its folder; contexts come from the files or the store named."""
         if source.data_dir is not None:
             return super().read(source, kinds, labels)
-        corpus = generated(DemoConfig(), tuple(kinds))
         named = [kind for kind in kinds if kind in source.context_files or source.context_store is not None]
+        for kind in kinds:
+            if kind not in CONTEXTS and kind not in named:
+                raise UserError(
+                    f"the demo corpus has {', '.join(CONTEXTS)} contexts, and no {kind}; name a file of them with "
+                    f"--context-files {kind}=FILE"
+                )
+        corpus = generated(DemoConfig(), tuple(kind for kind in kinds if kind in CONTEXTS))
         if not named:
             return corpus
         read = {kind: contexts_of(self.name, kind, Path(), source, corpus.splits) for kind in named}

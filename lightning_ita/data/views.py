@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning_ita.contexts.kinds import KINDS
 from lightning_ita.data.subtokens import subtokens_of
 from lightning_ita.data.word_cache import WordCache
 
@@ -39,14 +38,14 @@ class View:
 
 
 def context_words(contexts: Mapping[str, Sequence[str]]) -> list[str]:
-    """Writes the contexts of one image as words: texts of a kind are parted by commas, kinds end with a full stop.
+    """Writes the contexts of one tweet as words: texts of a kind are separated by commas, kinds end with a full stop.
 
     Args:
-        contexts: Texts by kind; a kind may be missing or empty.
+        contexts: Texts by kind, in the order in which they follow the tweet; a kind may be empty.
     """
     words: list[str] = []
-    for kind in KINDS:
-        texts = [text.split() for text in contexts.get(kind, ()) if text.split()]
+    for said in contexts.values():
+        texts = [text.split() for text in said if text.split()]
         for index, text in enumerate(texts):
             words += [",", *text] if index else text
         if texts:

@@ -81,7 +81,7 @@ class TwoViewInputs:
         return pair_views(text, cross_modal, tags)
 
     def _context(self, texts: Mapping[str, Sequence[str]]) -> list[str]:
-        return context_words({kind: said for kind, said in texts.items() if kind in self.kinds})
+        return context_words({kind: texts[kind] for kind in self.kinds if kind in texts})
 
     def lengths(self, read: EncodedTweet) -> tuple[int, ...]:
         """Returns the sub-tokens of the text view and of the cross-modal view."""

@@ -61,7 +61,7 @@ class Study:
     @property
     def contexts(self) -> tuple[str, ...]:
         """Kinds of context that any row reads."""
-        return parse_contexts({kind for row in self.rows for kind in row.kinds})
+        return parse_contexts(dict.fromkeys(kind for row in self.rows for kind in row.kinds))
 
 
 def ablation_rows(

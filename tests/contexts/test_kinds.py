@@ -14,6 +14,9 @@ from lightning_ita.errors import UserError
         ("tag,cap", ("cap", "tag"), "ITA-Tag+Cap"),
         (" OCR ", ("ocr",), "ITA-OCR"),
         ("ocr,tag,cap", ("cap", "tag", "ocr"), "ITA-All"),
+        ("know,cap", ("cap", "know"), "ITA-Cap+Know"),
+        ("ret,know", ("ret", "know"), "ITA-Ret+Know"),
+        ("know,ocr,tag,cap", ("cap", "tag", "ocr", "know"), "ITA-Tag+Cap+OCR+Know"),
     ],
 )
 def test_combinations_are_read_and_named(text: str, kinds: tuple[str, ...], system: str) -> None:
@@ -23,7 +26,16 @@ def test_combinations_are_read_and_named(text: str, kinds: tuple[str, ...], syst
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("tags", "unknown context 'tags'. Did you mean 'tag'"), ("tag,tag", "'tag' is named twice"), ("cap,none", "none")],
+    [
+        ("tags", "unknown context 'tags'. Did you mean 'tag'"),
+        ("tag,tag", "'tag' is named twice"),
+        ("cap,none", "stands for something else"),
+        ("cap,train", "stands for something else"),
+        ("../x", "a kind of your own is a short name"),
+        ("a b", "short name"),
+        ("know-2", "short name"),
+        ("know,know", "named twice"),
+    ],
 )
 def test_mistakes_are_said(text: str, expected: str) -> None:
     with pytest.raises(UserError, match=expected):

@@ -183,3 +183,20 @@ def test_the_generated_demo_equals_the_written_one(tmp_path: Path) -> None:
     assert {split: list(tweets) for split, tweets in memory.splits.items()} == disk.splits
     for kind, contexts in memory.contexts.items():
         assert dict(contexts.texts) == dict(disk.contexts[kind].texts)
+
+
+def test_a_kind_of_ones_own_is_read_by_its_file(tmp_path: Path, tiny_encoder: str) -> None:
+    folder = write_corpus(tmp_path / "custom")
+    with pytest.raises(UserError, match=r"no know contexts for custom: looked for"):
+        Custom().read(Source(str(tmp_path)), ["know"])
+    contexts_file(tmp_path / "contexts", "custom.know.x.jsonl", {"train0": ["Kobe is a player"]})
+    contexts_file(tmp_path / "contexts", "custom.cap.x.jsonl", {"train0": ["a man"]})
+    options = ITAOptions(contexts=("know", "cap"))
+    assert (options.title, options.kinds) == ("ITA-Cap+Know", ("cap", "know"))
+    corpus = Custom().read(Source(str(folder)), options.kinds)
+    inputs = options.make_inputs(corpus.types, Recipe(), tiny_encoder)
+    first = inputs.read(corpus.splits["train"], corpus)[0]
+    pieces = inputs.tokenizer.convert_ids_to_tokens(first.cross_modal.input_ids[len(first.text.input_ids) :])
+    assert "".join(pieces).replace("##", "") == "aman.kobeisaplayer.[SEP]"
+    with pytest.raises(UserError, match="the demo corpus has .* contexts, and no know"):
+        Demo().read(Source(), ["know"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_ita.contexts.kinds import KINDS
+from lightning_ita.contexts.kinds import kind_title
 from lightning_ita.models.options import CROSS_MODAL, TEXT
 from lightning_ita.studies.report.evidence import Evidence, RowEvidence
 from lightning_ita.studies.report.findings import best_on_dev
@@ -132,7 +132,7 @@ def _gallery(split: TaggedSplit, title: str, text: str, worse: System, better: S
             for system in (worse, better)
         }
         contexts = {
-            KINDS[kind]: " · ".join(split.contexts[kind][tweet])
+            kind_title(kind): " · ".join(split.contexts[kind][tweet])
             for kind in (*worse[0].row.cell.contexts, *better[0].row.cell.contexts)
             if kind in split.contexts and split.contexts[kind][tweet]
         }

@@ -198,5 +198,5 @@ def test_a_kind_of_ones_own_is_read_by_its_file(tmp_path: Path, tiny_encoder: st
     first = inputs.read(corpus.splits["train"], corpus)[0]
     pieces = inputs.tokenizer.convert_ids_to_tokens(first.cross_modal.input_ids[len(first.text.input_ids) :])
     assert "".join(pieces).replace("##", "") == "aman.kobeisaplayer.[SEP]"
-    with pytest.raises(UserError, match="the demo corpus has .* contexts, and no know"):
+    with pytest.raises(UserError, match=r"the demo corpus has .* contexts, and no know"):
         Demo().read(Source(), ["know"])

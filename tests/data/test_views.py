@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data.views import ViewBuilder, context_words
 from lightning_ita.models.encoders import load_tokenizer
 
@@ -13,9 +14,10 @@ def tokenizer(tiny_encoder: str):
     return load_tokenizer(tiny_encoder)
 
 
-def test_contexts_follow_in_the_order_captions_tags_ocr() -> None:
-    contexts = {"ocr": ["STOP"], "tag": ["red ball", "man"], "cap": ["a man plays", "a court"]}
-    assert " ".join(context_words(contexts)) == "a man plays , a court . red ball , man . STOP ."
+def test_contexts_follow_in_the_order_captions_tags_ocr_and_others() -> None:
+    said = {"know": ["a player"], "ocr": ["STOP"], "tag": ["red ball", "man"], "cap": ["a man plays", "a court"]}
+    ordered = {kind: said[kind] for kind in parse_contexts("know,ocr,tag,cap")}
+    assert " ".join(context_words(ordered)) == "a man plays , a court . red ball , man . STOP . a player ."
     assert context_words({"cap": [], "ocr": ["  "]}) == []
 
 

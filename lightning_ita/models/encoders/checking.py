@@ -29,6 +29,8 @@ _ROBERTA = frozenset({"camembert", "roberta", "xlm-roberta"})
 _MOST_NAMES = 5
 # Sub-tokens of the short view that is tried, and where two of them differ.
 _SHORT, _PLACE = 8, 4
+# Longest view that is tried: tables of positions are shorter, and so are tweets with their contexts.
+_LONGEST = 8192
 
 
 def check_family(name: str, config: Any) -> None:
@@ -97,6 +99,7 @@ def check_reading(name: str, encoder: Any, shape: EncoderShape, longest: int) ->
         UserError: It fails, does not return a state per sub-token, its words do not see each other in both directions,
             or views of full length are too long; says which length works.
     """
+    longest = min(longest, _LONGEST)
     padding = encoder.config.pad_token_id or 0
     # Any sub-tokens but padding, from the middle of the vocabulary: special tokens stand at its ends.
     ids = torch.arange(max(longest, _SHORT)) % 3 + shape.vocabulary // 2
@@ -111,7 +114,10 @@ def check_reading(name: str, encoder: Any, shape: EncoderShape, longest: int) ->
             raise _unusable(
                 name, encoder, f"given sub-tokens and their mask alone, it fails with {type(error).__name__}: {error}"
             ) from error
+        # In evaluation mode: with dropout, attention on CPUs holds the scores of all pairs of sub-tokens in memory.
+        encoder.eval()
         _check_length(name, lambda length: _through_first_layer(encoder, ids[None, :length]), longest)
+        encoder.train()
 
 
 def _check_states(name: str, encoder: Any, ids: Tensor, width: int, padding: int) -> None:

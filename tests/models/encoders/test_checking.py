@@ -115,6 +115,10 @@ def test_a_reader_passes_and_its_later_layers_do_not_read_the_longest_view() -> 
     assert max(lengths) < 100
 
 
+def test_views_beyond_any_tweets_are_not_tried() -> None:
+    check_reading("reader", Reader(limit=8192), SHAPE, 10**6)
+
+
 @pytest.mark.parametrize("limit", [8, 9, 57, 99])
 def test_the_length_that_works_is_said(limit: int) -> None:
     message = rf"does not take views of 100 sub-tokens.*IndexError.*give --recipe.max_length {limit}$"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,8 +186,9 @@ class _Columns:
     """Takes the word and the tag from the columns of a line."""
 
     def __init__(self, path: Path, chosen: Sequence[int] | None):
-        numbers = [each for each in chosen if type(each) is int and each >= 0] if isinstance(chosen, Sequence) else []
-        if chosen is not None and not len(chosen) == len(set(numbers)) == 2:
+        given = chosen if isinstance(chosen, Sequence) else ()
+        numbers = {each for each in given if type(each) is int and each >= 0}
+        if chosen is not None and not len(given) == len(numbers) == 2:
             raise UserError(f"columns {quoted(chosen)}: name two different ones, counted from 0: word,tag as in 0,1")
         self.path = path
         self.chosen = chosen
@@ -231,17 +231,20 @@ class _Columns:
 
 def _ids(drafts: Sequence[_Draft]) -> Iterator[str]:
     """Yields an id for each tweet; see `Tweet`."""
-    taken = {draft.image for draft in drafts}  # "123#2" may also be the name of an image
-    seen: Counter[str | None] = Counter()
+    images = {draft.image for draft in drafts}
+    last: dict[str | None, int] = {}
     for position, draft in enumerate(drafts, start=1):
-        seen[draft.image] += 1
-        if draft.image is not None and seen[draft.image] == 1:
+        if draft.image is not None and draft.image not in last:
+            last[draft.image] = 1
             yield draft.image
             continue
-        stem, number = ("", position) if draft.image is None else (draft.image, seen[draft.image])
-        while f"{stem}#{number}" in taken:
+        stem = draft.image or ""
+        number = last.get(draft.image, 0) + 1
+        if draft.image is None:
+            number = max(number, position)
+        while f"{stem}#{number}" in images:  # "123#2" may also be the name of an image
             number += 1
-        taken.add(f"{stem}#{number}")
+        last[draft.image] = number
         yield f"{stem}#{number}"
 
 

@@ -43,9 +43,7 @@ class Custom(Dataset):
         Named types and columns decide what the same files are read as, so that the digests of the splits depend on
         them.
         """
-        if isinstance(source.types, str) or source.types == []:
-            raise UserError(f"types {quoted(source.types)}: name one or more in a list; leave them out for train.txt's")
-        types = None if source.types is None else TagSet(tuple(map(clean, source.types))).types
+        types = None if source.types is None else _checked(source.types)
         corpus = read_corpus(self.name, self._folder(source), types, source, kinds, labels, source.columns)
         settings: dict[str, Any] = {} if source.columns is None else {"columns": list(source.columns)}
         of_train = {tag[2:] for tweet in corpus.splits["train"] for tag in tweet.tags if tag != "O"}
@@ -61,6 +59,13 @@ class Custom(Dataset):
             wanted = f"corpus {self.name!r} is read from a folder of its name: {folder / self.name}"
             raise UserError(f"{folder} has train.txt, but {wanted}")
         return folder
+
+
+def _checked(types: Sequence[str]) -> tuple[str, ...]:
+    """Returns named types as they are read from tags, if they are a list of different ones."""
+    if isinstance(types, str) or not types or not all(isinstance(each, str) for each in types):
+        raise UserError(f"types {quoted(types)}: expected a list of names; without them, those of train.txt are taken")
+    return TagSet(tuple(map(clean, types))).types
 
 
 def _digest(sha256: str, settings: Mapping[str, Any]) -> str:

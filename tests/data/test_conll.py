@@ -109,6 +109,7 @@ def test_two_of_several_columns_are_chosen(tmp_path: Path, columns: Any, type_: 
         ("IMGID:1\na\tO\n", (0, -1), "name two different ones, counted from 0"),
         ("IMGID:1\na\tO\n", ("0", "1"), "name two different ones, counted from 0"),
         ("IMGID:1\na\tO\n", (0, 1, 2), "name two different ones, counted from 0"),
+        ("IMGID:1\na\tO\n", 3, "name two different ones, counted from 0"),
     ],
 )
 def test_columns_that_are_not_there_are_errors(tmp_path: Path, content: str, columns: Any, expected: str) -> None:
@@ -177,6 +178,15 @@ def test_several_tweets_of_one_image_have_ids_of_their_own(tmp_path: Path) -> No
     assert [tweet.id for tweet in found.tweets] == ["123", "123#3", "123#2", "123#4", "caf\u00e9", "caf\u00e9#2"]
     assert [tweet.image for tweet in found.tweets] == ["123", "123", "123#2", "123", "caf\u00e9", "caf\u00e9"]
     assert found.notes == ["3 tweets share their image with one before"]
+
+
+def test_ids_stay_unique_where_images_are_called_like_them(tmp_path: Path) -> None:
+    # Images called 1#2, 1#3 ... and #1, #2 ... have the ids that tweets of image 1, and without an image, would have.
+    images = [f"{stem}#{number}" for stem in ("1", "") for number in range(1, 2001)]
+    text = "".join(f"IMGID:{image}\nw\tO\n\n" for image in images) + "IMGID:1\nw\tO\n\nw\tO\n\n" * 2000
+    ids = [tweet.id for tweet in split(tmp_path, text).tweets]
+    assert len(set(ids)) == 8000
+    assert (ids[:4000], ids[4000], ids[4001], ids[4002], ids[-2]) == (images, "1", "#4002", "1#2001", "1#3999")
 
 
 def test_tweets_without_an_image_are_tweets_and_counted(tmp_path: Path) -> None:

@@ -168,8 +168,9 @@ def test_named_types_are_part_of_the_identity_where_they_differ(tmp_path: Path) 
     with pytest.raises(UserError, match=r"line 4: unknown tag 'B-LOC'"):
         custom(tmp_path, ["PER"])
     for types, expected in (
-        ([], "name one or more"),
-        ("PER,LOC", "in a list"),
+        ([], "a list of names"),
+        ("PER,LOC", "a list of names"),
+        ([1], "a list of names"),
         (["PER", "PER "], "'PER' stands twice"),
     ):
         with pytest.raises(UserError, match=expected):

@@ -30,9 +30,17 @@ def room_of(module: str) -> str | None:
     return rest.partition(".")[0] or None if package == PACKAGE else None
 
 
-def imports(source: str) -> Iterator[tuple[int, str]]:
-    """Yields line and module of every import in a source text, those in functions and for type checkers included."""
-    for node in ast.walk(ast.parse(source)):
+def imports(source: str, package: bool = False) -> Iterator[tuple[int, str]]:
+    """Yields line and module of every import in a source text, those in functions and for type checkers included.
+
+    For the package itself those for type checkers are left out: they say what its lazy names are.
+    """
+    tree = ast.parse(source)
+    told = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    skipped = {id(child) for node in told for child in ast.walk(node)} if package else set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -49,7 +57,7 @@ def climbs(module: str, imported: str) -> bool:
     if other is None or room == other or other.startswith("__"):
         return False
     if room is None:
-        return True  # the package's own names come by strings, when they are asked for
+        return True  # the package's own names come by strings, when they are used
     return RANK[other] > RANK[room] or (RANK[other] == RANK[room] > 0)
 
 

@@ -117,14 +117,14 @@ def read_split(
 def image_of(line: str) -> str | None:
     """Returns the image id that a line ``IMGID:<image>`` names, empty where it names none; ``None`` for other lines.
 
-    A line with a tag after a tab is that of a word, which may be ``IMGID:``.
+    A line with something after a tab is a word, which may be ``IMGID:``, and its tag.
     """
     return image_id(line.removeprefix(IMAGE)) if line.startswith(IMAGE) and "\t" not in line.rstrip() else None
 
 
 @dataclass(slots=True)
 class _Draft:
-    """A tweet while it is read: the line it starts at, its image, its words and their tags."""
+    """A tweet that is being read: the line it starts at, its image, its words and their tags."""
 
     line: int
     image: str | None
@@ -133,7 +133,7 @@ class _Draft:
 
 
 class _Drafts:
-    """Puts the lines of a file together to tweets."""
+    """Groups the lines of a file into tweets."""
 
     def __init__(self, path: Path, types: Sequence[str] | None, columns: Sequence[int] | None):
         self.path = path
@@ -183,7 +183,7 @@ class _Drafts:
 
 
 class _Columns:
-    """Takes the word and the tag from the columns of a line."""
+    """Finds the word and the tag among the columns of a line."""
 
     def __init__(self, path: Path, chosen: Sequence[int] | None):
         given = chosen if isinstance(chosen, Sequence) else ()
@@ -249,7 +249,7 @@ def _ids(drafts: Sequence[_Draft]) -> Iterator[str]:
 
 
 def _inside_first(bio: Sequence[list[str]], repaired: Sequence[list[str]], labels: LabelConvention) -> Iterator[str]:
-    """Notes a split in which most mentions start with ``I-``: IOB1, not a few mistakes."""
+    """Yields a note where most mentions start with ``I-``: that is IOB1, not a few mistakes."""
     strays = sum(old != new for pair in zip(bio, repaired, strict=True) for old, new in zip(*pair, strict=True))
     mentions = sum(tag[0] == "B" for tags in repaired for tag in tags)
     if 2 * strays > mentions:
@@ -258,7 +258,7 @@ def _inside_first(bio: Sequence[list[str]], repaired: Sequence[list[str]], label
 
 
 def _image_notes(drafts: Sequence[_Draft]) -> Iterator[str]:
-    """Notes tweets without an image, further tweets of one image, and tweets that are repeated word for word."""
+    """Yields notes on tweets without an image, further tweets of one image, and tweets repeated word for word."""
     without = [draft.line for draft in drafts if draft.image is None]
     if without and len(without) < len(drafts):
         yield f"{_counted(len(without), 'tweet has', 'tweets have')} no image (first in line {without[0]})"

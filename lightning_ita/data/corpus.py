@@ -1,4 +1,4 @@
-"""A corpus as it lies on disk: three splits of tweets, files of contexts, and what is to be known about them."""
+"""Reads a corpus from disk: three splits of tweets, the contexts of their images, and warnings about both."""
 
 from __future__ import annotations
 

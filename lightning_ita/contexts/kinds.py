@@ -17,7 +17,7 @@ NAMED_ORDER = ("tag", "cap", "ocr")
 KIND = re.compile(r"[a-z][a-z0-9]{0,15}")
 RESERVED = frozenset({"none", "train", "valid", "dev", "test", "images", "labels", "encoder", "ita"})
 # A name that resembles a known kind this much is taken for a misspelling of it.
-MISSPELT = 0.75
+MISSPELT = 0.65
 
 
 def check_kind(name: str) -> None:

@@ -1,23 +1,29 @@
-"""Entity-level precision, recall and F1, as seqeval and CoNLL-2003 count them, on tensors of BIO tag ids."""
+"""Precision, recall and F1 over entity mentions, as seqeval and CoNLL-2003 count them, on tensors of BIO tag ids.
+
+A mention is correct if its first word, its last word and its type are those of a mention in gold.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from lightning_ita.devices import has_float64
+from lightning_ita.errors import UserError, unknown
 from lightning_ita.tags import LabelConvention
+from lightning_ita.text import quoted
 
 
 class Mentions(NamedTuple):
-    """The mentions of a batch of tag sequences, each noted at its first word.
+    """The mentions in a batch of tag sequences; each is represented at its first word.
 
     Attributes:
-        starts: bool (batch, words), True where a mention starts.
-        ends: int64 (batch, words), position after the last word of the mention that a word starts or continues.
+        starts: bool (batch, words), True at the first word of each mention.
+        ends: int64 (batch, words), for each word of a mention the position after the mention's last word.
         types: int64 (batch, words), entity type of each tag; -1 for O and padding.
     """
 
@@ -31,9 +37,13 @@ def find_mentions(bio: Tensor, convention: LabelConvention = "repair") -> Mentio
 
     Args:
         bio: int64 (batch, words).
-        convention: ``repair`` lets a stray ``I-`` start a mention (seqeval's default, conlleval); ``strict`` ignores
-            mentions that start so (seqeval's ``mode="strict", scheme=IOB2``).
+        convention: With ``repair`` an ``I-`` that continues no mention starts one (seqeval's default, conlleval); with
+            ``strict`` a mention that starts so is ignored (seqeval's ``mode="strict", scheme=IOB2``).
+
+    Raises:
+        UserError: The convention is unknown.
     """
+    _check_convention(convention)
     words = bio.shape[1]
     tagged = bio > 0
     types = torch.where(tagged, (bio - 1) // 2, -1)
@@ -55,22 +65,36 @@ def sentence_counts(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Counts the mentions of each sentence by type.
 
+    Positions where gold is negative are left out of both, as if they were not there: padding (-1 here), and the later
+    sub-tokens of a word (-100 in Hugging Face's token classification). A negative id that is predicted elsewhere
+    counts as O.
+
     Args:
-        predicted: int64 (batch, words), BIO tag ids; negative at padding.
+        predicted: BIO tag ids, integers (batch, words).
         gold: The same for the reference.
         num_types: Number of entity types.
-        convention: What a stray ``I-`` counts as.
+        convention: How an ``I-`` that continues no mention counts; see `find_mentions`.
 
     Returns:
         Correct, predicted and gold mentions, int64 (batch, num_types) each.
+
+    Raises:
+        ValueError: The two are not integers of the same shape (batch, words), or a tag id is beyond the types.
+        UserError: The convention is unknown.
     """
+    _check_tags(predicted, gold, num_types)
+    # Sorted to the end of each sentence, in stable order, so that the words before and after such a position meet.
+    left_out = (gold < 0).long()
+    order = left_out.argsort(dim=1, stable=True)
+    predicted = predicted.masked_fill(gold < 0, -1).gather(1, order).long()
+    gold = gold.gather(1, order).long()
     p, g = find_mentions(predicted, convention), find_mentions(gold, convention)
     correct = p.starts & g.starts & (p.types == g.types) & (p.ends == g.ends)
     first_cell = num_types * torch.arange(len(gold), device=gold.device)[:, None]
 
     def by_type(starts: Tensor, types: Tensor) -> Tensor:
         cells = (first_cell + types)[starts]
-        return torch.bincount(cells, minlength=len(gold) * num_types).view(-1, num_types)
+        return torch.bincount(cells, minlength=len(gold) * num_types).view(len(gold), num_types)
 
     return by_type(correct, g.types), by_type(p.starts, p.types), by_type(g.starts, g.types)
 
@@ -78,7 +102,7 @@ def sentence_counts(
 def entity_counts(
     predicted: Tensor, gold: Tensor, num_types: int, convention: LabelConvention = "repair"
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Counts the mentions of a batch by type; arguments as for `sentence_counts`.
+    """Counts the mentions of a batch by type; arguments and errors are those of `sentence_counts`.
 
     Returns:
         Correct, predicted and gold mentions, int64 (num_types,) each.
@@ -88,11 +112,14 @@ def entity_counts(
 
 
 class EntityF1(Metric):
-    """Micro and per-type precision, recall and F1 over mentions; its states sum over processes.
+    """Micro-averaged and per-type precision, recall and F1 over mentions; its states are summed over processes.
 
     Args:
         types: Entity types, in the order of their BIO tag ids.
-        convention: What a stray ``I-`` counts as: ``repair`` or ``strict``.
+        convention: How an ``I-`` that continues no mention counts: ``repair`` or ``strict``; see `find_mentions`.
+
+    Raises:
+        UserError: A type is empty or occurs twice, or the convention is unknown.
     """
 
     higher_is_better = True
@@ -103,32 +130,71 @@ class EntityF1(Metric):
 
     def __init__(self, types: Sequence[str], convention: LabelConvention = "repair"):
         super().__init__()
+        if isinstance(types, str):
+            raise UserError(f"expected a sequence of entity types, got the single text {quoted(types)}")
         self.types = tuple(types)
+        for index, type_ in enumerate(self.types):
+            if not type_ or type_ in self.types[:index]:
+                raise UserError(f"entity types: {quoted(type_)} {'occurs twice' if type_ else 'is empty'}")
+        _check_convention(convention)
         self.convention: LabelConvention = convention
         for state in ("correct", "predicted", "gold"):
             self.add_state(state, torch.zeros(len(self.types), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, predicted: Tensor, gold: Tensor) -> None:
-        """Adds a batch of BIO tag ids, int64 (batch, words) each, negative at padding."""
+        """Adds a batch of BIO tag ids; arguments and errors are those of `sentence_counts`."""
         correct, found, wanted = entity_counts(predicted, gold, len(self.types), self.convention)
         self.correct += correct
         self.predicted += found
         self.gold += wanted
 
     def compute(self) -> dict[str, Tensor]:
-        """Returns ``precision``, ``recall``, ``f1`` (micro) and ``<type>/...`` for each type, in percent."""
-        scores = _scores(self.correct.sum(), self.predicted.sum(), self.gold.sum())
-        for index, type_ in enumerate(self.types):
-            by_type = _scores(self.correct[index], self.predicted[index], self.gold[index])
-            scores |= {f"{type_}/{name}": score for name, score in by_type.items()}
-        return scores
+        """Returns ``precision``, ``recall``, ``f1`` (micro-averaged) and ``<type>/...`` for each type, in percent.
+
+        All are float64 scalars, computed on the CPU. They are returned on the device of the metric, or on the CPU if
+        the device has no float64.
+        """
+        counts = torch.stack([self.correct, self.predicted, self.gold]).cpu()
+        # shape: (3, 1 + types)
+        counts = torch.cat([counts.sum(1, keepdim=True), counts], dim=1)
+        scores = _scores(*counts)
+        if has_float64(self.correct.device):
+            scores = {name: values.to(self.correct.device) for name, values in scores.items()}
+        prefixes = ["", *(f"{type_}/" for type_ in self.types)]
+        return {f"{prefix}{name}": scores[name][index] for index, prefix in enumerate(prefixes) for name in scores}
 
 
 def _scores(correct: Tensor, predicted: Tensor, gold: Tensor) -> dict[str, Tensor]:
-    """Precision, recall and F1 in percent; 0 where there is nothing to divide by."""
+    """Returns precision, recall and F1 in percent; 0 where the divisor is 0."""
     correct = 100.0 * correct.double()
     return {
         "precision": correct / predicted.clamp_min(1),
         "recall": correct / gold.clamp_min(1),
         "f1": 2 * correct / (predicted + gold).clamp_min(1),
     }
+
+
+def _check_convention(convention: str) -> None:
+    if convention not in get_args(LabelConvention):
+        raise unknown("label convention", str(convention), get_args(LabelConvention))
+
+
+def _check_tags(predicted: Tensor, gold: Tensor, num_types: int) -> None:
+    """Checks BIO tag ids; on an accelerator this waits for the device, as counting does anyway."""
+    for name, ids in (("predicted", predicted), ("gold", gold)):
+        if ids.dim() != 2 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+            form = f"{ids.dtype} of shape {tuple(ids.shape)}".removeprefix("torch.")
+            raise ValueError(f"expected integer {name} tag ids of shape (batch, words), got {form}")
+    if predicted.shape != gold.shape:
+        raise ValueError(
+            f"expected predicted and gold tag ids of the same shape, got {tuple(predicted.shape)} and "
+            f"{tuple(gold.shape)}"
+        )
+    for name, ids in (("predicted", predicted), ("gold", gold)):
+        wrong = ids > 2 * num_types
+        if wrong.any():
+            row, word = wrong.nonzero()[0].tolist()
+            raise ValueError(
+                f"{name} tag id {ids[row, word].item()} in row {row} at position {word} is beyond the last of "
+                f"{num_types} types: expected O, B- and I- of each type, 0 … {2 * num_types}"
+            )

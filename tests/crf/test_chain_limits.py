@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -178,9 +179,16 @@ def test_no_look_at_an_accelerators_contents():
     assert views.argmax(forbidden).shape == (6, 9)
 
 
-def test_float64_is_not_asked_of_a_device_without_it():
+def test_float64_is_not_asked_of_a_device_without_it(monkeypatch):
     assert log_space.working_dtype(torch.device("mps"), torch.float32) == torch.float32
     assert log_space.working_dtype(torch.device("cuda"), torch.float32) == torch.float64
+    # Intel's GPUs differ.
+    for properties, expected in (
+        (SimpleNamespace(has_fp64=True), torch.float64),
+        (SimpleNamespace(has_fp64=False), torch.float32),
+    ):
+        monkeypatch.setattr(torch.xpu, "get_device_properties", {torch.device("xpu"): properties}.get)
+        assert log_space.working_dtype(torch.device("xpu"), torch.float32) == expected
 
 
 def test_enumeration_lists_every_sequence():

@@ -22,6 +22,23 @@ from lightning_ita.errors import DataError, UserError
 MAX_TEXT_BYTES, MAX_LINE_BYTES = 2**30, 2**20
 
 
+def user_path(name: str | os.PathLike[str]) -> Path:
+    """Returns the path that a user wrote, with ``~`` replaced by the home folder.
+
+    Raises:
+        UserError: It names the home folder of a user that does not exist, or has a null character.
+    """
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:
+        raise UserError(
+            f"{name}: there is no home folder of this name; write ./ before a name that starts with ~"
+        ) from None
+    if "\0" in str(path):
+        raise UserError(f"{path}: a path has no null character")
+    return path
+
+
 def open_regular(path: Path) -> BufferedReader:
     """Opens a regular file for reading its bytes.
 

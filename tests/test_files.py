@@ -10,7 +10,7 @@ import pytest
 
 from lightning_ita import files
 from lightning_ita.errors import DataError, UserError
-from lightning_ita.files import Lines, check_output, parse_json, read_text, write_text
+from lightning_ita.files import Lines, check_output, parse_json, read_text, user_path, write_text
 
 
 @pytest.fixture(params=["pipe", "device", "folder", "missing"])
@@ -93,3 +93,12 @@ def test_json_is_read_as_it_is() -> None:
     assert parse_json(r'{"a": ["\ud83d\ude00", "\u0000", 1.5, null, true, {"b": -3}]}') == {
         "a": ["😀", "\0", 1.5, None, True, {"b": -3}]
     }
+
+
+def test_a_path_is_read_as_a_shell_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert user_path("~/a.db") == Path("/home/me/a.db")
+    assert user_path("b~.db") == Path("b~.db")
+    for name, reason in (("~no-such-user/a", "there is no home folder of this name"), ("a\0b", "no null character")):
+        with pytest.raises(UserError, match=reason):
+            user_path(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ from lightning_ita.commands.align_steps import (
 )
 from lightning_ita.commands.cli import by_kind, make_console, make_parser, say
 from lightning_ita.contexts.engine import Engine
-from lightning_ita.contexts.engines import check_engine, engine_list
-from lightning_ita.contexts.kinds import KINDS, parse_contexts
+from lightning_ita.contexts.engines import ENGINES, check_engine, engine_list
+from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.contexts.store import ContextStore, StoredEngine
 from lightning_ita.data.conll import image_of
 from lightning_ita.errors import DataError, UserError, unknown
-from lightning_ita.files import Lines, check_output, parse_json
+from lightning_ita.files import Lines, check_output, parse_json, user_path
 from lightning_ita.images.files import find_images
 from lightning_ita.text import quoted
 
@@ -71,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
 
     read: list[tuple[StoredEngine, Sequence[str]]] = []
     written: dict[Path, str] = {}
-    path = Path(arguments.store).expanduser()
+    path = user_path(arguments.store)
     with ContextStore(path, readonly=not (engines or arguments.imports)) as store:
         for entry in arguments.imports:
             read.append(import_file(store, entry, console))
@@ -82,11 +83,11 @@ def main(argv: Sequence[str]) -> int:
             del engine  # the next needs its memory
         exported = chosen | {stored.kind: stored.key for stored, _ in read[len(arguments.imports) :]}
         for kind, file in exports.items():
-            written |= export_file(store, kind, Path(file).expanduser(), ids, exported.get(kind), console)
+            written |= export_file(store, kind, user_path(file), ids, exported.get(kind), console)
         if arguments.stats:
             show_stats(store, console)
         if arguments.report:
-            written |= write_page(store, Path(arguments.report).expanduser(), images, chosen, console)
+            written |= write_page(store, user_path(arguments.report), images, chosen, console)
         for stored, its_images in read:
             store.check_kept(stored, its_images)
         failed = sum(count_errors(store, stored, its_images) for stored, its_images in read)
@@ -187,18 +188,23 @@ def check_arguments(
     for kind in chosen:
         if not (kind in kinds or kind in exports or arguments.report):
             raise UserError(f"--engines {kind}={quoted(chosen[kind])}: neither --kinds nor --export names {kind}")
-    store = Path(arguments.store).expanduser().resolve()
+    store = _place(arguments.store)
     needed = {store.with_name(store.name + end): "--store" for end in ("", "-wal", "-shm", "-journal")}
-    needed |= {Path(file).expanduser().resolve(): "--tweets" for file in arguments.tweets}
-    needed |= {Path(file.rpartition("=")[2]).expanduser().resolve(): "--import" for file in arguments.imports}
+    needed |= {_place(file): "--tweets" for file in arguments.tweets}
+    needed |= {_place(file.rpartition("=")[2]): "--import" for file in arguments.imports}
     for option, file in (*(("--export", file) for file in exports.values()), ("--report", arguments.report)):
         if file is None:
             continue
-        path = Path(file).expanduser()
+        path = user_path(file)
         check_output(path)
-        if (place := path.resolve()) in needed:
+        if (place := _place(file)) in needed:
             raise UserError(f"{option} {file} would replace the file of {needed[place]}; name another file")
         needed[place] = option
+
+
+def _place(file: str) -> Path:
+    """Returns the path of a file with all links resolved; unlike `Path.resolve`, of links in a circle too."""
+    return Path(os.path.realpath(user_path(file)))
 
 
 def check_engines(kinds: Sequence[str], chosen: Mapping[str, str]) -> None:
@@ -217,7 +223,7 @@ def choose_images(arguments: Any) -> Mapping[str, Sequence[Path]]:
     Raises:
         UserError: There are none.
     """
-    images: Mapping[str, Sequence[Path]] = find_images(Path(arguments.images).expanduser())
+    images: Mapping[str, Sequence[Path]] = find_images(user_path(arguments.images))
     if arguments.tweets:
         found = images
         images = {image: found.get(image, ()) for image in wanted_ids(arguments.tweets)}
@@ -237,7 +243,7 @@ def wanted_ids(files: Sequence[str]) -> list[str]:
     """
     ids: set[str] = set()
     for file in files:
-        path = Path(file).expanduser()
+        path = user_path(file)
         of_file = {image for _, line in Lines(path) if (image := image_of(line))}
         if not of_file:
             raise DataError("no line IMGID:<image>; --tweets takes the splits of a corpus", path)
@@ -257,8 +263,8 @@ def parse_options(entries: Sequence[str]) -> dict[str, dict[str, Any]]:
         kind, dot, name = place.partition(".")
         if not (equals and dot and name):
             raise UserError(f"--options {quoted(entry)}: expected KIND.NAME=VALUE, for example cap.captions=5")
-        if kind not in KINDS:
-            raise unknown("context", kind, KINDS)
+        if kind not in ENGINES:
+            raise unknown("context", kind, ENGINES)
         if name in options.setdefault(kind, {}):
             raise UserError(f"--options: {kind}.{name} is given twice")
         try:

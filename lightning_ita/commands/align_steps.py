@@ -19,10 +19,10 @@ from lightning_ita.commands.cli import say
 from lightning_ita.contexts import alignment
 from lightning_ita.contexts.engine import Engine, Reading
 from lightning_ita.contexts.jsonl import jsonl_of, read_contexts
-from lightning_ita.contexts.kinds import KINDS
+from lightning_ita.contexts.kinds import KINDS, check_kind
 from lightning_ita.contexts.store import IMPORTED, ContextStore, Entry, StoredEngine
-from lightning_ita.errors import UserError, unknown
-from lightning_ita.files import sha256_of, write_text
+from lightning_ita.errors import UserError
+from lightning_ita.files import sha256_of, user_path, write_text
 from lightning_ita.images.ids import image_id
 from lightning_ita.text import printable
 
@@ -94,12 +94,12 @@ def import_file(store: ContextStore, entry: str, console: Console) -> tuple[Stor
     if not equals:
         file = entry
         parts = Path(file).name.split(".")
-        kind = next((part for part in parts[1:-1] if part in KINDS), "")
+        known = next((part for part in parts[1:-1] if part in KINDS), "")
+        kind = known or (parts[1] if len(parts) > 3 else "")  # DATASET.KIND.SOURCE.jsonl
         if not kind:
             raise UserError(f"--import {file}: its name does not tell the kind; write --import KIND={file}")
-    if kind not in KINDS:
-        raise unknown("context", kind, KINDS)
-    path = Path(file).expanduser()
+    check_kind(kind)
+    path = user_path(file)
     contexts = read_contexts(path, kind)
     engine = StoredEngine(kind, IMPORTED, printable(path.name), f"sha256 {contexts.sha256}")
     store.write(engine, [Entry(image, reading=Reading(texts)) for image, texts in contexts.texts.items()])

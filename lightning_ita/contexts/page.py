@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from lightning_ita.contexts.engine import Reading
-from lightning_ita.contexts.kinds import NAMED_ORDER
+from lightning_ita.contexts.kinds import NAMED_ORDER, kind_title
 from lightning_ita.contexts.store import ContextStore, Count, Entry, StoredEngine
 from lightning_ita.errors import UserError
 from lightning_ita.images.files import ImageError, decode, read_file
@@ -55,7 +55,8 @@ def report(
     Raises:
         UserError: The store has no entry of these images.
     """
-    engines = [engine for kind in NAMED_ORDER for engine in _engines(store, kind, (chosen or {}).get(kind))]
+    kinds = list(dict.fromkeys([*NAMED_ORDER, *(engine.kind for engine in store.engines())]))
+    engines = [engine for kind in kinds for engine in _engines(store, kind, (chosen or {}).get(kind))]
     counts = {engine.key: store.count(engine) for engine in engines}
     entries = {engine.key: {entry.image: entry for entry in store.entries(engine, images)} for engine in engines}
     read = [image for image in images if any(image in of_engine for of_engine in entries.values())]
@@ -67,9 +68,9 @@ def report(
     )
     return environment.get_template("page.html").render(
         title=store.path.name,
-        kinds=KIND_NAMES,
+        kinds={kind: KIND_NAMES.get(kind, kind_title(kind)) for kind in kinds},
         engines=[_summary(engine, counts[engine.key], list(entries[engine.key].values())) for engine in engines],
-        several={kind for kind in NAMED_ORDER if sum(engine.kind == kind for engine in engines) > 1},
+        several={kind for kind in kinds if sum(engine.kind == kind for engine in engines) > 1},
         total=len(read),
         cards=[
             {

@@ -19,7 +19,7 @@ import pytest
 
 from lightning_ita.commands import ablate, align, train
 from lightning_ita.commands.cli import guard
-from lightning_ita.contexts.engines import ENGINES
+from lightning_ita.contexts.engines import ENGINES, check_engine
 from lightning_ita.contexts.jsonl import read_contexts
 from lightning_ita.contexts.store import ContextStore
 from lightning_ita.data.custom import Custom
@@ -43,7 +43,7 @@ def fake_engines(monkeypatch: pytest.MonkeyPatch) -> list[SizeAndColour]:
         made.extend(engines)
         return list(engines)
 
-    monkeypatch.setattr(align, "check_engines", lambda *_: None)
+    monkeypatch.setattr(align, "check_engines", lambda kinds, _: [check_engine(kind, None) for kind in kinds])
     monkeypatch.setattr(align, "make_engines", make)
     return made
 
@@ -160,6 +160,8 @@ def test_the_report_of_many_images_is_a_sample(tmp_path: Path, store: Path, monk
         (["--kinds=ocr", "--images=IMAGES", "--workers=-1"], "--workers -1: expected 0 or more"),
         (["--kinds=ocr", "--images=IMAGES", "--batch-size=0"], "--batch-size 0: expected 1 or more"),
         (["--kinds=none"], "nothing to do"),
+        (["--stats", "--store=~no-such-user/x.db"], "~no-such-user/x.db: there is no home folder of this name"),
+        (["--import", "ok=x"], r"unknown context 'ok'|x: No such file"),
         (["--kinds=ocr", "--images=IMAGES", "--options", "words=2"], "expected KIND.NAME=VALUE"),
         (["--kinds=ocr", "--images=IMAGES", "--options", "cap.captions=2"], "cap.captions: --kinds does not name cap"),
         (["--kinds=ocr", "--images=IMAGES", "--options", "ocr.a=2", "ocr.a=3"], "ocr.a is given twice"),

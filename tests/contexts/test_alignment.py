@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lightning_ita.contexts import preparing
 from lightning_ita.contexts.alignment import Progress, align
+from lightning_ita.contexts.engine import Reading
 from lightning_ita.contexts.preparing import KILLED
 from lightning_ita.contexts.store import ContextStore, StoredEngine
 from lightning_ita.errors import UserError
@@ -95,6 +99,43 @@ def test_an_image_that_cannot_be_read_is_an_error_of_its_own(images: Path, worke
     draw(images / "page.jpg")
     mended = run(SizeAndColour(), images)
     assert (mended.done, mended.errors.total()) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("reading", "reason"),
+    [
+        (lambda: Reading(("a",), (float("nan"),)), "scores are not finite numbers"),
+        (lambda: Reading(("a", "b"), (0.5,)), "1 scores for 2 texts"),
+        (lambda: Reading(("\ud800",)), r"a text has half a character \(a lone surrogate\): '\\ud800'"),
+        (lambda: Reading((3,)), "expected a text, found 3"),  # type: ignore[arg-type]
+        (lambda: Reading(("a",), (), ((0.0, 1.0, 2.0, float("inf")),)), "boxes are not four finite numbers each"),
+        (lambda: Reading(("x" * 2**21,)), "2,097,152 characters of text for one image"),
+    ],
+)
+def test_a_reading_that_cannot_be_kept_is_an_error_of_its_image(
+    images: Path, monkeypatch: pytest.MonkeyPatch, reading: Callable[[], Reading], reason: str
+) -> None:
+    read = SizeAndColour.read
+
+    def wrong(engine: SizeAndColour, prepared: Sequence[Any]) -> list[Reading]:
+        return [
+            reading() if size[0] == 23 else each
+            for (size, _), each in zip(prepared, read(engine, prepared), strict=True)
+        ]
+
+    monkeypatch.setattr(SizeAndColour, "read", wrong)
+    assert run(SizeAndColour(), images).errors.total() == 1
+    assert list(errors(images)) == ["0003"]
+    assert re.match(f"engine failed: ValueError: {reason}", errors(images)["0003"])
+    assert len(texts(images)) == 9
+
+
+def test_images_of_any_date_are_read_once(images: Path) -> None:
+    for number, year in enumerate((1910, 2300, 2400)):
+        seconds = (year - 1970) * 31_556_952
+        os.utime(images / f"000{number}.jpg", (seconds, seconds))
+    assert run(SizeAndColour(), images).done == 10
+    assert run(SizeAndColour(), images).before == 10
 
 
 def test_a_missing_image_is_an_error_until_it_is_there(images: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -53,7 +54,13 @@ def test_every_kind_has_engines_and_every_engine_can_be_imported() -> None:
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (("tags", None), {}, "Did you mean 'tag'"),
+        (
+            ("tags", None),
+            {},
+            "Did you mean 'tag'? Known: tag, cap, ocr. No engine reads others; `lightning-ita align --import",
+        ),
+        (("tag", "detr:~no-such-user/model"), {}, "~no-such-user/model: there is no home folder of this name"),
+        (("tag", "open_clip"), {"nouns": "a\0b"}, r"a\x00b: a path has no null character"),
         (("tag", "openclip"), {}, "unknown tag engine 'openclip'. Did you mean 'open_clip'"),
         (("cap", "blip2"), {}, "Did you mean 'blip'"),
         (("ocr", "tesserac"), {}, "Did you mean 'tesseract'"),
@@ -211,6 +218,33 @@ def test_damaged_or_foreign_folders_are_an_error_that_says_what_is_needed(tmp_pa
     (tmp_path / "clip" / "open_clip_model.safetensors").write_bytes(b"\x08" + b"\0" * 20)
     with pytest.raises(UserError, match="cannot be read"):
         make_engine("tag", f"open_clip:{tmp_path / 'clip'}")
+
+
+@pytest.mark.parametrize("choice", ["tag=open_clip", "tag=detr", "cap=blip"])
+def test_weights_without_a_tensor_are_refused(choice: str, tmp_path: Path, tiny_encoder: str) -> None:
+    kind, name = choice.split("=")
+    make = {"open_clip": random_clip, "detr": lambda folder: random_detector(folder, "yolos")}
+    make |= {"blip": lambda folder: random_blip(folder, tiny_encoder)}
+    folder = Path(make[name](tmp_path / "model"))  # type: ignore[operator]
+    (file,) = folder.glob("*.safetensors")
+    tensors = load_file(file)
+    dropped = max(tensors, key=lambda key: (tensors[key].dim() > 1, key))
+    save_file({key: value for key, value in tensors.items() if key != dropped}, file, {"format": "pt"})
+    with pytest.raises(UserError, match=rf"(lacks|Missing key).*{dropped.rpartition('.')[2]}"):
+        make_engine(kind, f"{name}:{folder}")
+
+
+@pytest.mark.parametrize("content", ["[]", '{"a": 1}', "[", "[" * 100_000, ""])
+@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_a_damaged_file_in_a_models_folder_is_an_error_of_the_user(
+    file: str, content: str, tmp_path: Path, tiny_encoder: str
+) -> None:
+    folder = Path(random_blip(tmp_path / "blip", tiny_encoder))
+    if not (folder / file).is_file():
+        pytest.skip("this version of transformers writes no such file")
+    (folder / file).write_text(content)
+    with contextlib.suppress(UserError):  # some are read all the same: a tokenizer needs no settings
+        make_engine("cap", f"blip:{folder}")
 
 
 def test_models_of_another_sort_are_refused(clip_folder: str, tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import inspect
 
 from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.engines.options import of_type
-from lightning_ita.contexts.kinds import KINDS
 from lightning_ita.devices import Precision
 from lightning_ita.errors import UserError, unknown
+from lightning_ita.invocation import spelled
 from lightning_ita.registry import Registry
-from lightning_ita.text import quoted
+from lightning_ita.text import MAX_VALUE, printable, quoted
 
 # Class and results of each engine, by name, by kind, as `align --help` lists them. A new engine is a line here.
 _TABLE = {
@@ -66,7 +66,10 @@ def check_engine(kind: str, choice: str | None) -> tuple[str, str | None]:
         UserError: The kind or the engine is unknown (the nearest is suggested), or no model follows a colon.
     """
     if kind not in ENGINES:
-        raise unknown("context", kind, KINDS)
+        command = spelled("align", "--import", f"{printable(kind, MAX_VALUE)}=FILE")
+        raise UserError(
+            f"{unknown('context', kind, ENGINES)} No engine reads others; `{command}` takes them from a file."
+        )
     name, colon, model = (choice or next(iter(ENGINES[kind]))).partition(":")
     if colon and not model:
         raise UserError(f"{kind}={quoted(choice)}: no model follows the colon")

@@ -26,6 +26,7 @@ from lightning_ita.contexts.engines.loading import (
 from lightning_ita.contexts.engines.regions import not_too_long
 from lightning_ita.devices import Precision
 from lightning_ita.errors import UserError, unknown
+from lightning_ita.files import user_path
 from lightning_ita.text import quoted
 
 # Prompts are short; a text encoder that reads 32 instead of 77 sub-tokens is more than twice as fast.
@@ -97,7 +98,7 @@ def locate(model: str) -> Checkpoint:
             repository = str(config.get("hf_hub", ""))
             repository = repository if repository.endswith("/") else repository.rpartition("/")[0]
             return Checkpoint(architecture, weights, None, repository.rstrip("/"), bool(config.get("quick_gelu")))
-        if (file := Path(weights).expanduser()).is_file():
+        if (file := user_path(weights)).is_file():
             return Checkpoint(architecture, str(file), file)
         known = [name for arch, name in published if arch == architecture]
         raise unknown(f"weights (or file) of {architecture}", weights, known or ["a file of weights"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from lightning_ita.contexts.engines.loading import (
 )
 from lightning_ita.contexts.engines.regions import not_too_long
 from lightning_ita.devices import Precision
+from lightning_ita.errors import UserError
 
 NEEDS = "config.json, preprocessor_config.json, model.safetensors (pickled weights are not read) and any tokenizer"
 
@@ -42,6 +43,25 @@ class ResizeForHub:
             images=not_too_long(image), do_rescale=False, do_normalize=False, do_pad=False, return_tensors="np"
         )
         return np.asarray(resized["pixel_values"][0]).clip(0, 255).round().astype(np.uint8)
+
+
+def check_weights(what: str, missing: Collection[str]) -> None:
+    """Checks that a file of weights had all tensors of a model: transformers makes up the others at random.
+
+    Args:
+        what: The engine as the user writes it, for the error.
+        missing: The tensors that the file did not have.
+
+    Raises:
+        UserError: There are any, counters of batches aside, which play no part here.
+    """
+    names = sorted(name for name in missing if not name.endswith("num_batches_tracked"))
+    if names:
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        raise UserError(
+            f"{what}: its file of weights lacks {shown}, which its config.json describes; "
+            f"save weights and configuration again, together"
+        )
 
 
 class HubModel:
@@ -80,7 +100,10 @@ class HubModel:
         dtype = torch.bfloat16 if in_precision and self.precision == "bfloat16" else torch.float32
 
         def loader() -> tuple[Any, Any]:
-            net = getattr(transformers, auto_class).from_pretrained(self.place, use_safetensors=True, dtype=dtype)
+            net, info = getattr(transformers, auto_class).from_pretrained(
+                self.place, use_safetensors=True, dtype=dtype, output_loading_info=True
+            )
+            check_weights(what, info["missing_keys"])
             return net, transformers.AutoImageProcessor.from_pretrained(self.place)
 
         self.net, self.processor = load(what, loader, folder, may_download, NEEDS)

@@ -17,7 +17,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 
 from lightning_ita.devices import Precision, available_precision
 from lightning_ita.errors import UserError
-from lightning_ita.files import sha256_of
+from lightning_ita.files import sha256_of, user_path
 from lightning_ita.text import printable
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ def existing_path(model: str) -> Path | None:
     Raises:
         UserError: The name is a path, and nothing is there.
     """
-    path = Path(model).expanduser()
+    path = user_path(model)
     if path.is_dir():
         return path
     if path.is_file():
@@ -158,9 +158,9 @@ def load(what: str, loader: Callable[[], T], folder: Path | None, may_download: 
 
 
 def _brief(error: BaseException) -> str:
-    """Returns the first line of an error's message, cut: some list half of the library."""
+    """Returns the start of an error's message on one line: some list half of the library."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return printable(lines[0]).rstrip(".")
+    return printable(" ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])).rstrip(".")
 
 
 def package_versions(*packages: str) -> str:

@@ -16,6 +16,7 @@ from lightning_ita.contexts.engines.loading import as_json, choose_device, diges
 from lightning_ita.contexts.engines.options import check_count, check_share
 from lightning_ita.contexts.engines.regions import Box
 from lightning_ita.errors import UserError
+from lightning_ita.files import user_path
 from lightning_ita.text import printable
 
 # Boxes that overlap vertically by this share of the smaller height belong to one line of the page.
@@ -168,7 +169,7 @@ class RapidOcr:
         self.model = model or "bundled"
         self.threshold = check_share("threshold", threshold)
         self.batch_size = check_count("batch_size", batch_size)
-        folder = Path(model).expanduser() if model else Path(rapidocr.__file__).parent / "models"
+        folder = user_path(model) if model else Path(rapidocr.__file__).parent / "models"
         if not folder.is_dir():
             raise UserError(f"ocr={self.name}:{model}: no such folder; expected one with models as ONNX")
         cuda = choose_device(device).type == "cuda" and "CUDAExecutionProvider" in runtime.get_available_providers()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lightning_ita.contexts.engines.loading import digest
 from lightning_ita.errors import DataError, unknown
-from lightning_ita.files import read_text
+from lightning_ita.files import read_text, user_path
 from lightning_ita.text import printable, quoted
 
 # A model embeds each entry before the first image is read, and compares it with every region of every image.
@@ -38,7 +38,7 @@ def read_vocabulary(name: str) -> Vocabulary:
     Raises:
         UserError: It does not exist or is empty, an entry stands twice, or there are more than `MOST_ENTRIES`.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     if not path.is_file():
         path = SHIPPED / f"{name}.txt"
         if not path.is_file():

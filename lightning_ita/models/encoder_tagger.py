@@ -37,7 +37,7 @@ class EncoderTagger(Tagger):
         pretrained: bool = True,
     ):
         super().__init__(types, options, recipe, encoder if isinstance(encoder, str) else "module")
-        module = load_encoder(encoder, pretrained) if isinstance(encoder, str) else encoder
+        module = load_encoder(encoder, pretrained, self.recipe.max_length) if isinstance(encoder, str) else encoder
         if self.recipe.gradient_checkpointing:
             checkpoint_activations(module)
         if self.recipe.compile:

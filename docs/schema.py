@@ -57,8 +57,8 @@ HISTORY = f"""\
 * **2**: the split between train and test is `valid` everywhere: `valid` in `metrics.json` (before: `dev`), `valid/...`
   in its `history` and in the columns of tables (`valid_f1_mean` ...). `metrics.json` has `types`, and what is needed to
   load a model again (`system` is the system's name now, `options`, `tag_scheme`, `tokenizer`); `config.yaml` has
-  `system` and `options`. `plan.jsonl` is new. Predictions and failure logs are as before and carry no version; in CSV
-  the names of the columns tell it.
+  `system` and its options. `plan.jsonl` is new. Predictions and failure logs are as before and carry no version; in
+  CSV the names of the columns tell it.
 * **1**: the files of all results up to 0.1.0.
 """
 NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "null", Any: "anything"}
@@ -68,7 +68,12 @@ def words(kind: Any) -> str:
     """Says a type in words."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        named = {records.Percent: "number from 0 to 100", records.Seconds: "number, seconds"}
+        named = {
+            records.Percent: "number from 0 to 100",
+            records.Seconds: "number, seconds",
+            records.View: "`T` or `I+T`",
+            records.Split: "`train`, `valid` or `test`",
+        }
         return named.get(kind) or words(arguments[0])
     if origin is Literal:
         return " or ".join(f"`{value}`" for value in arguments)

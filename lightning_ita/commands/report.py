@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.text import Text
+
 from lightning_ita.commands.cli import add_source, make_console, make_parser, source_of
 from lightning_ita.errors import UserError
 from lightning_ita.files import write_text
 from lightning_ita.statistics.resampling import RESAMPLES
-from lightning_ita.studies.report.evidence import QUESTIONS, weigh
-from lightning_ita.studies.report.findings import findings, gaps
-from lightning_ita.studies.report.grids import main_grid, verdict_grid
-from lightning_ita.studies.report.latex import latex
-from lightning_ita.studies.report.page import page
-from lightning_ita.studies.report.reading import read_split, read_study
-from lightning_ita.studies.report.text import comparisons_csv, markdown, rows_csv, terminal, types_csv
+from lightning_ita.text import printable
 
 DESCRIPTION = """\
 Reports a study: tables with intervals, significance and the share of the I+T gain that the text view keeps; plots;
@@ -31,6 +27,9 @@ examples:
   lightning-ita report runs/twitter --examples false
       a page to publish, without tweets
 """
+
+# Longest line that is printed; findings name many rows.
+MOST_CHARACTERS = 10_000
 
 
 def main(argv: Sequence[str]) -> int:
@@ -49,19 +48,31 @@ def main(argv: Sequence[str]) -> int:
     if arguments.resamples < 100:
         raise UserError(f"--resamples {arguments.resamples}: expected 100 or more")
 
+    # What is wrong with the arguments or the folder is said before torch, SciPy and Matplotlib are imported.
+    from lightning_ita.studies.report.reading import read_split, read_study
+
     console, source = make_console(), source_of(arguments)
     study = read_study(Path(arguments.study))
+
+    from lightning_ita.studies.report.evidence import QUESTIONS, weigh
+    from lightning_ita.studies.report.findings import findings, gaps
+    from lightning_ita.studies.report.grids import main_grid, verdict_grid
+    from lightning_ita.studies.report.page import page
+    from lightning_ita.studies.report.text import comparisons_csv, latex, markdown, rows_csv, types_csv
+    from lightning_ita.studies.tables.render import terminal
+
     with console.status("resampling"):
         evidence = [weigh(study, name, read_split(study, name, source), arguments.resamples) for name in study.data]
     for each in evidence:
-        console.rule(each.dataset)
+        console.rule(_text(each.dataset))
         for line in findings(each):
-            console.print(f"• {line}", markup=False, highlight=False)
-        for grid in [main_grid(study, each), *(verdict_grid(each, question) for question in QUESTIONS)]:
+            console.print(_text(f"• {line}"))
+        main = [main_grid(study, each)] if each.rows else []
+        for grid in [*main, *(verdict_grid(each, question) for question in QUESTIONS)]:
             if grid.rows:
                 console.print(terminal(grid))
         for line in gaps(study, each):
-            console.print(f"note: {line}", markup=False, highlight=False)
+            console.print(_text(f"note: {line}"))
     files = {
         "report.html": page(study, evidence, arguments.examples),
         "report.md": markdown(study, evidence),
@@ -73,5 +84,10 @@ def main(argv: Sequence[str]) -> int:
     out = Path(arguments.out) if arguments.out else study.path / "report"
     for name, text in files.items():
         write_text(out / name, text)
-    console.print("written: " + ", ".join(str(out / name) for name in files), soft_wrap=True, highlight=False)
+    console.print(_text("written: " + ", ".join(str(out / name) for name in files)), soft_wrap=True)
     return 0
+
+
+def _text(line: str) -> Text:
+    """Returns a line as it is printed: nothing in it is markup."""
+    return Text(printable(line, MOST_CHARACTERS))

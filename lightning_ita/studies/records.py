@@ -17,8 +17,8 @@ Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Name = Annotated[str, Field(min_length=1, max_length=300)]
 Text = Annotated[str, Field(max_length=10_000)]
-View = Literal["T", "I+T"]
-Split = Literal["train", "valid", "test"]
+View = Annotated[str, Field(pattern=r"^(T|I\+T)$")]
+Split = Annotated[str, Field(pattern="^(train|valid|test)$")]
 OPEN = ConfigDict(extra="allow")
 MEASURES = ("precision", "recall", "f1")
 
@@ -38,6 +38,12 @@ def _complete(scores: dict[str, float]) -> dict[str, float]:
     if missing := sorted({*MEASURES, *names} - set(scores)):
         raise ValueError(f"{', '.join(missing)} missing")
     return scores
+
+
+def _scored(epoch: dict[str, float]) -> dict[str, float]:
+    if "valid/f1" not in epoch:
+        raise ValueError("valid/f1 missing")
+    return epoch
 
 
 Scores = Annotated[dict[Name, Percent], AfterValidator(_complete)]
@@ -63,10 +69,10 @@ class Metrics(TypedDict):
     version: Annotated[Count, says("2")]
     system: Annotated[Name, says("Name of the system: `bert-crf`, `ita` ...")]
     label: NotRequired[Annotated[Name, says("Name of its row in tables: `ITA-Cap+CVA (token)` ...")]]
-    options: NotRequired[Annotated[dict[Name, Any], says("Options of the system, as `config.yaml` has them.")]]
+    options: NotRequired[Annotated[dict[Name, Any], says("Options of the system, and its name as `system`.")]]
     types: Annotated[list[Name], says("Entity types, in the order of the model's tags.")]
     tag_scheme: NotRequired[Annotated[Literal["BIO", "BIOES"], says("Tags inside the model.")]]
-    tokenizer: NotRequired[Annotated[Name, says("Encoder whose tokenizer splits words into sub-tokens.")]]
+    tokenizer: NotRequired[Annotated[Name, says("Encoder whose tokenizer splits words into sub-tokens, if any.")]]
     test: Annotated[
         dict[View, Scores],
         says(
@@ -77,7 +83,7 @@ class Metrics(TypedDict):
     valid: Annotated[dict[View, Scores], says("The same on valid, with the weights of the best epoch.")]
     best_epoch: Annotated[Count, says("Epoch whose weights were tested, counted from 1.")]
     history: Annotated[
-        list[dict[Name, Number]],
+        list[Annotated[dict[Name, Number], AfterValidator(_scored)]],
         says(
             "Per epoch: `valid/VIEW/f1`; `valid/f1`, the mean over the trained views, by which the best epoch is "
             "chosen; `valid/agreement`, F1 of the text view's mentions against the other's; all in percent; and "
@@ -121,12 +127,19 @@ class Config(TypedDict):
     __pydantic_config__ = OPEN  # type: ignore[misc]  # of a system, or of version 1
 
     dataset: Annotated[Name, says("Name of the data set.")]
-    system: NotRequired[Annotated[Name, says("Name of the system. Version 1: told by `contexts`.")]]
-    options: NotRequired[Annotated[dict[Name, Any], says("Its options. Version 1: `contexts` and `cva` instead.")]]
+    system: NotRequired[
+        Annotated[
+            Name,
+            says(
+                "Name of the system; a field of this name holds its options. Version 1 has `contexts` and `cva` in its "
+                "place: BERT-CRF without contexts, else ITA."
+            ),
+        ]
+    ]
     encoder: Annotated[Text, says("`minilm`, a folder, or an id on the Hugging Face Hub.")]
     seed: Annotated[int, Field(ge=0, lt=2**32), says("Seed of everything random.")]
     recipe: Annotated[
-        dict[Name, str | bool | int | float | None], says("Hyper-parameters, see `lightning-ita train --help`.")
+        dict[Name, str | int | float | bool | None], says("Hyper-parameters, see `lightning-ita train --help`.")
     ]
     data: Annotated[dict[Name, Name], says("SHA-256 of all that the cell reads, by split, kind of context ...")]
 

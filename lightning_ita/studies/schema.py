@@ -185,7 +185,7 @@ def read_predictions(path: Path) -> list[Prediction]:
     return predictions
 
 
-def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+def write_predictions(path: Path, predictions: Sequence[Mapping[str, Any]]) -> None:
     """Writes ``predictions.*.jsonl``."""
     write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in predictions))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from lightning_ita.models.recipes import Recipe
 from lightning_ita.studies.cell import Cell, short_form
 from lightning_ita.studies.plan import write_plan
 from lightning_ita.studies.provenance import code_digest
+from lightning_ita.studies.records import VERSION
 from lightning_ita.studies.run import score
 from lightning_ita.tags import bio_tags
 
@@ -40,13 +43,15 @@ def words_of(tweet: int) -> list[str]:
     return ["RT", "<script>alert(1)</script>", f"Jordan{tweet}", "&", "Nike", "http://t.co/x"]
 
 
-def write_cell(out: Path, cell: Cell, rates: Rates = usual_rates, with_words: bool = True) -> Path:
+def write_cell(
+    out: Path, cell: Cell, rates: Rates = usual_rates, with_words: bool = True, tweets: int = TWEETS
+) -> Path:
     """Writes the folder of a finished cell."""
     types = DATASETS[cell.dataset].types
     names = bio_tags(types)
     views = cell.tested_views
     generator = random.Random(f"{cell.cva}{cell.contexts}{cell.seed}")
-    gold = [gold_of(tweet, types) for tweet in range(TWEETS)]
+    gold = [gold_of(tweet, types) for tweet in range(tweets)]
     lines, predicted = [], {view: [] for view in views}
     for tweet, tags in enumerate(gold):
         line = {"tweet": f"id{tweet}", "gold": tags}
@@ -66,14 +71,16 @@ def write_cell(out: Path, cell: Cell, rates: Rates = usual_rates, with_words: bo
         lines.append(json.dumps(line))
     ids = [[names.index(tag) for tag in tags] for tags in gold]
     scores = {view: score(tags, ids, types, "repair") for view, tags in predicted.items()}
-    epochs = [{f"valid/{view}/f1": 60.0 + epoch for view in views} for epoch in range(3)]
+    epochs = [{"valid/f1": 60.0, **{f"valid/{view}/f1": 60.0 + epoch for view in views}} for epoch in range(3)]
     metrics = {
-        "system": cell.title,
+        "version": VERSION,
+        "system": cell.system,
+        "types": list(types),
         "test": scores,
         "valid": scores,
         "best_epoch": 3,
         "history": epochs,
-        "splits": {"test": {"mentions": 2 * TWEETS}},
+        "splits": {"test": {"mentions": 2 * tweets}},
         "contexts": dict.fromkeys(cell.contexts, "blip2"),
         "release": "UMT",
         "warnings": [f"{cell.dataset}: a warning"],
@@ -107,6 +114,7 @@ def write_study(
     missing: Sequence[tuple[str, int]] = (),
     rates: Rates = usual_rates,
     with_words: bool = True,
+    tweets: int = TWEETS,
 ) -> list[Cell]:
     """Writes a study: BERT-CRF, and each context in each mode; `missing` names mode and seed of cells to leave out."""
     digests = {name: name * 4 for name in ("train", "valid", "test", *kinds)}
@@ -117,12 +125,51 @@ def write_study(
         for contexts, cva in rows
         for seed in seeds
     ]
+    finished = [cell for cell in cells if not cell.contexts or (cell.cva, cell.seed) not in missing]
+    write_cells(out, finished, dict.fromkeys(datasets, digests), rates, with_words, tweets)
+    write_plan(out, cells)
+    return cells
+
+
+def write_cells(
+    out: Path,
+    cells: Sequence[Cell],
+    data: Mapping[str, Mapping[str, str]],
+    rates: Rates = usual_rates,
+    with_words: bool = True,
+    tweets: int = TWEETS,
+) -> None:
+    """Writes a study whose cells are all finished."""
     settings = {"encoder": "minilm", **asdict(RECIPE)}
     for name in ("cells", "failed"):
         (out / name).mkdir(parents=True)
-    (out / "study.json").write_text(json.dumps({"settings": settings, "data": dict.fromkeys(datasets, digests)}))
+    (out / "study.json").write_text(json.dumps({"settings": settings, "data": data}))
     write_plan(out, cells)
     for cell in cells:
-        if not cell.contexts or (cell.cva, cell.seed) not in missing:
-            write_cell(out, cell, rates, with_words)
-    return cells
+        write_cell(out, cell, rates, with_words, tweets)
+
+
+def first_version(out: Path) -> None:
+    """Rewrites a study as version 1 wrote it: `dev` for `valid`, no plan, no systems but BERT-CRF and ITA."""
+    (out / "plan.jsonl").unlink()
+    for folder in (out / "cells").iterdir():
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        metrics["dev"] = metrics.pop("valid")
+        metrics["history"] = [
+            {k.replace("valid/", "dev/"): v for k, v in epoch.items()} for epoch in metrics["history"]
+        ]
+        del metrics["version"], metrics["types"]
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        options = config.pop(config.pop("system"), {"contexts": [], "cva": "off"})
+        metrics["system"] = "ITA-Cap" if options["contexts"] else "BERT-CRF"
+        (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+        (folder / "config.yaml").write_text(yaml.safe_dump({**config, **options}), encoding="utf-8")
+
+
+def latex_with_booktabs() -> bool:
+    """Tells whether LaTeX is there with the packages that the tables need."""
+    find = shutil.which("kpsewhich")
+    if shutil.which("pdflatex") is None or find is None:
+        return False
+    found = subprocess.run([find, "booktabs.sty", "graphicx.sty"], capture_output=True, text=True, check=False)
+    return len(found.stdout.split()) == 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import html.parser
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from rich.console import Console
 
 from lightning_ita.studies.tables import render
 from lightning_ita.studies.tables.grid import Entry, Grid, records
+from tests.studies.studies import latex_with_booktabs
 
 # Names as users and strangers may choose them: of a type, an encoder's folder, a row.
 HOSTILE = (
@@ -162,23 +162,14 @@ def test_latex_escapes() -> None:
     )
     assert render.latex_text("a--b---c") == "a-{}-b-{}-{}-c"
     table = render.latex(
-        Grid("a b%", "t", ("x", "y", "z"), ((Entry("[1]"), Entry("b"), Entry("c")),), left=(0, 2)), "t."
+        Grid("a b%", "t", ("x", "y", "z"), ((Entry("[1]"), Entry("b"), Entry("[2]")),), left=(0, 2)), "t."
     )
     assert r"\label{tab:a-b-}" in table
-    assert "{}[1] & b & c" in table
+    assert "\n{}[1] & b & [2]" in table
     assert r"\begin{tabular}{lrl}" in table
 
 
-def booktabs() -> bool:
-    """Tells whether LaTeX is there with the packages that the tables need."""
-    find = shutil.which("kpsewhich")
-    if shutil.which("pdflatex") is None or find is None:
-        return False
-    found = subprocess.run([find, "booktabs.sty", "graphicx.sty"], capture_output=True, text=True, check=False)
-    return len(found.stdout.split()) == 2
-
-
-@pytest.mark.skipif(not booktabs(), reason="no pdfLaTeX with booktabs and graphicx here")
+@pytest.mark.skipif(not latex_with_booktabs(), reason="no pdfLaTeX with booktabs and graphicx here")
 def test_latex_compiles_whatever_the_names(tmp_path: Path) -> None:
     table = render.latex(grid_of(*HOSTILE), "Names.")
     (tmp_path / "paper.tex").write_text(

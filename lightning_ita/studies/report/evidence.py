@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from lightning_ita.models.options import CROSS_MODAL, TEXT, VIEWS
+from lightning_ita.models.options import CROSS_MODAL, TEXT
 from lightning_ita.statistics.comparison import (
     SIGNIFICANCE,
     Comparison,
@@ -20,7 +21,7 @@ from lightning_ita.statistics.comparison import (
 )
 from lightning_ita.statistics.resampling import RESAMPLES, Counts, Sample, bootstrap
 from lightning_ita.studies.report.reading import StudyFolder, TaggedSplit
-from lightning_ita.studies.tables.ablation import BASELINE as BASELINE_SYSTEM
+from lightning_ita.studies.report.sides import Pair, Side, pairs_of, sides_of
 from lightning_ita.studies.tables.ablation import Row, rows_of
 
 # The families of tests, each corrected on its own for every data set.
@@ -28,10 +29,8 @@ BASELINE, ALIGNMENT, POOLED = "baseline", "alignment", "pooled"
 QUESTIONS = {
     BASELINE: "Does it beat BERT-CRF?",
     ALIGNMENT: "What do two views and CVA change?",
-    POOLED: "What holds over all contexts together?",
+    POOLED: "What holds over all rows of a system together?",
 }
-# All ITA rows of one training mode, as one system.
-POOLED_SYSTEM = "ITA"
 METHODS_DIFFER, MODELS_DIFFER = "*", "°"
 
 
@@ -60,6 +59,7 @@ class Verdict:
         question: The family: a key of `QUESTIONS`.
         first: Label of the first row.
         second: Label of the second.
+        against: The second row in short: ``off`` and ``joint`` are the first one's own system and options.
         view: The view of the first; BERT-CRF has T alone.
         comparison: Difference and uncorrected p values.
         p_bootstrap: Corrected by Holm over the family, as are the others.
@@ -70,6 +70,7 @@ class Verdict:
     question: str
     first: str
     second: str
+    against: str
     view: str
     comparison: Comparison
     p_bootstrap: float
@@ -84,7 +85,7 @@ class Verdict:
         return METHODS_DIFFER if self.p_methods is not None and self.p_methods <= SIGNIFICANCE else MODELS_DIFFER
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RowEvidence:
     """A row of the table.
 
@@ -104,11 +105,11 @@ class RowEvidence:
     @property
     def is_baseline(self) -> bool:
         """Whether this is BERT-CRF."""
-        return self.row.cell.system == BASELINE_SYSTEM
+        return self.row.is_baseline
 
     @property
-    def best_view(self) -> str:
-        """The view that stands for the row: I+T, or T where that is the only one."""
+    def main_view(self) -> str:
+        """The view that stands for the row: I+T, or T where it has no other."""
         return self.row.cell.tested_views[-1]
 
 
@@ -120,7 +121,7 @@ class Evidence:
         dataset: The data set.
         rows: The rows, in the order of the paper's.
         verdicts: All comparisons, family by family.
-        split: What every model said; ``None`` while no cell is finished.
+        split: What every model predicted; ``None`` while no cell is finished.
     """
 
     dataset: str
@@ -153,93 +154,59 @@ def weigh(study: StudyFolder, dataset: str, split: TaggedSplit | None, resamples
         resamples: Resamples of the bootstrap, and of the randomisation.
     """
     rows = rows_of([result for result in study.results if result.cell.dataset == dataset])
-    views = {} if split is None else _views(rows, split, resamples)
-    baseline = next((row.label for row in rows if row.cell.system == BASELINE_SYSTEM), None)
-    single: Systems = {(row.cell.contexts, str(row.cell.cva)): row.label for row in rows if row.cell.contexts}
-    pooled: Systems = {((POOLED,), mode): _pooled_label(members) for mode, members in _modes(rows).items()}
-    verdicts = tuple(
-        verdict
-        for question, pairs in (
-            (BASELINE, _against_baseline(single, baseline)),
-            (ALIGNMENT, _against_counterparts(single)),
-            (POOLED, [*_against_baseline(pooled, baseline), *_against_counterparts(pooled)]),
-        )
-        for verdict in _family(question, pairs, views)
-    )
-    gains = {(v.first, v.view): v for v in verdicts if v.question == BASELINE}
+    sides = sides_of(rows)
+    views = {} if split is None else _views(sides, split, resamples)
+    families: dict[str, list[Pair]] = {question: [] for question in QUESTIONS}
+    baseline = next((side for side in sides if side.rows[0].is_baseline), None)
+    for side in sides:
+        for pair in pairs_of(side, sides, baseline):
+            single = BASELINE if pair.second is baseline else ALIGNMENT
+            families[POOLED if side.is_pooled else single].append(pair)
+    families[POOLED].sort(key=lambda pair: pair.second is not baseline)
+    judged = [each for question, pairs in families.items() for each in _family(question, pairs, views)]
     evidence = []
-    for row in rows:
-        found = views.get(row.label, {})
-        own = {view: gains[row.label, view] for view in found if (row.label, view) in gains}
-        kept = None
-        if (
-            baseline is not None
-            and CROSS_MODAL in own
-            and own[CROSS_MODAL].mark
-            and own[CROSS_MODAL].comparison.low > 0
-        ):
+    for side in sides[: len(rows)]:
+        found = views.get(side, {})
+        gains = {v.view: v for pair, v in judged if pair.first is side and pair.second is baseline}
+        kept, gain = None, gains.get(CROSS_MODAL)
+        if baseline is not None and TEXT in found and gain is not None and gain.mark and gain.comparison.low > 0:
             kept = share_kept(views[baseline][TEXT].sample, found[TEXT].sample, found[CROSS_MODAL].sample)
-        evidence.append(RowEvidence(row, found, own, kept))
-    return Evidence(dataset, tuple(evidence), verdicts, split)
+        evidence.append(RowEvidence(side.rows[0], found, gains, kept))
+    return Evidence(dataset, tuple(evidence), tuple(verdict for _, verdict in judged), split)
 
 
-def _views(rows: Sequence[Row], split: TaggedSplit, resamples: int) -> dict[str, dict[str, ViewEvidence]]:
-    """Returns what is known of each row, and of the rows of a training mode together, by label and view."""
-    # All types together, by label and view, and by seed.
-    counts = {
-        (row.label, view): {
-            result.cell.seed: split.counts[result.cell.name, view].sum(axis=1)
-            for result in row.results
-            if (result.cell.name, view) in split.counts
-        }
-        for row in rows
-        for view in VIEWS
-    }
-    counts |= _pooled(rows, counts)
+def _views(sides: Sequence[Side], split: TaggedSplit, resamples: int) -> dict[Side, dict[str, ViewEvidence]]:
+    """Returns what is known of each side, by view."""
+    # All types together, by side and view, and by seed.
+    counts: dict[tuple[Side, str], dict[int, Counts]] = {}
+    for side in sides:
+        for view in side.views:
+            parts = [
+                {
+                    result.cell.seed: split.counts[result.cell.name, view].sum(axis=1)
+                    for result in row.results
+                    if (result.cell.name, view) in split.counts
+                }
+                for row in side.rows
+            ]
+            # Of several rows means, not sums: to be swapped with a single row's, a tweet's counts must weigh as much.
+            # A seed that one of the rows lacks is left out.
+            common = sorted(set.intersection(*map(set, parts))) if len(parts) > 1 else list(parts[0])
+            for seed in common:
+                of_rows = [part[seed] for part in parts]
+                model: Counts = of_rows[0] if len(of_rows) == 1 else np.mean(of_rows, axis=0)
+                counts.setdefault((side, view), {})[seed] = model
     # One bootstrap for all models, so that each resample holds the same tweets for all.
-    models = np.stack([model for by_seed in counts.values() for model in by_seed.values()])
+    models: Any = np.stack([model for by_seed in counts.values() for model in by_seed.values()])
     resampled = iter(bootstrap(models, resamples).T)
-    named = {row.label: row for row in rows}
-    found: dict[str, dict[str, ViewEvidence]] = {}
-    for (label, view), by_seed in counts.items():
-        if by_seed:
-            sample = Sample(np.stack([*by_seed.values()]), np.stack([next(resampled) for _ in by_seed], axis=1))
-            scores = named[label].scores(view) if label in named else sample.f1.tolist()
-            evidence = ViewEvidence(estimate(scores), sample.over_tweets(), sample, tuple(by_seed))
-            found.setdefault(label, {})[view] = evidence
+    found: dict[Side, dict[str, ViewEvidence]] = {}
+    for (side, view), by_seed in counts.items():
+        of_side: Any = np.stack([*by_seed.values()])
+        sample = Sample(of_side, np.stack([next(resampled) for _ in by_seed], axis=1))
+        scores = sample.f1.tolist() if side.is_pooled else side.rows[0].scores(view)
+        evidence = ViewEvidence(estimate(scores), sample.over_tweets(), sample, tuple(by_seed))
+        found.setdefault(side, {})[view] = evidence
     return found
-
-
-def _modes(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Returns the ITA rows of each training mode; no mode that has a single row."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.cell.contexts:
-            found.setdefault(row.cell.cva, []).append(row)
-    return {mode: members for mode, members in found.items() if len(members) > 1}
-
-
-def _pooled_label(members: Sequence[Row]) -> str:
-    """Returns what the rows of a training mode are called together: ``ITA``, ``ITA+CVA (token)`` ..."""
-    return members[0].label.replace(members[0].cell.title, POOLED_SYSTEM)
-
-
-def _pooled(
-    rows: Sequence[Row], counts: Mapping[tuple[str, str], Mapping[int, Counts]]
-) -> dict[tuple[str, str], dict[int, Counts]]:
-    """Averages the counts of all ITA rows of a training mode, seed by seed; a seed that a row lacks is left out.
-
-    Means, not sums: to be swapped with a single row's, a tweet's counts must weigh as much.
-    """
-    pooled = {}
-    for members in _modes(rows).values():
-        for view in VIEWS:
-            parts = [counts[row.label, view] for row in members]
-            common = sorted(set.intersection(*map(set, parts)))
-            pooled[_pooled_label(members), view] = {
-                seed: np.mean([part[seed] for part in parts], axis=0) for seed in common
-            }
-    return pooled
 
 
 def _aligned(one: ViewEvidence, two: ViewEvidence) -> tuple[Sample, Sample]:
@@ -254,39 +221,31 @@ def _aligned(one: ViewEvidence, two: ViewEvidence) -> tuple[Sample, Sample]:
     return ordered(one), ordered(two)
 
 
-# First label and view, second label and view.
-Pair = tuple[str, str, str, str]
-# Labels of ITA systems by contexts and training mode.
-Systems = Mapping[tuple[tuple[str, ...], str], str]
-
-
-def _against_baseline(systems: Systems, baseline: str | None) -> list[Pair]:
-    return [] if baseline is None else [(label, view, baseline, TEXT) for label in systems.values() for view in VIEWS]
-
-
-def _against_counterparts(systems: Systems) -> list[Pair]:
-    """Each system that is trained on both views against the same contexts without, and alignment against `joint`."""
-    pairs = []
-    for (contexts, mode), label in systems.items():
-        others = {"off": [], "joint": ["off"]}.get(mode, ["off", "joint"])
-        for other in others:
-            if (contexts, other) in systems:
-                pairs += [(label, view, systems[contexts, other], view) for view in VIEWS]
-    return pairs
-
-
-def _family(question: str, pairs: Sequence[Pair], views: Mapping[str, Mapping[str, ViewEvidence]]) -> list[Verdict]:
+def _family(
+    question: str, pairs: Sequence[Pair], views: Mapping[Side, Mapping[str, ViewEvidence]]
+) -> list[tuple[Pair, Verdict]]:
+    """Compares the pairs of a family of tests of which both sides are known, and corrects their p values."""
     tested = []
-    for first, view, second, other in pairs:
-        if view in views.get(first, {}) and other in views.get(second, {}):
-            one, two = _aligned(views[first][view], views[second][other])
-            tested.append((first, view, second, compare(one, two)))
-    comparisons = [comparison for *_, comparison in tested]
+    for pair in pairs:
+        if pair.view in views.get(pair.first, {}) and pair.second_view in views.get(pair.second, {}):
+            one, two = _aligned(views[pair.first][pair.view], views[pair.second][pair.second_view])
+            tested.append((pair, compare(one, two)))
     corrected = [
-        holm([getattr(comparison, name) for comparison in comparisons])
+        holm([getattr(comparison, name) for _, comparison in tested])
         for name in ("p_bootstrap", "p_randomisation", "p_methods")
     ]
-    return [
-        Verdict(question, first, second, view, comparison, bootstrapped or 0.0, randomised or 0.0, methods)
-        for (first, view, second, comparison), bootstrapped, randomised, methods in zip(tested, *corrected, strict=True)
-    ]
+    verdicts = []
+    for (pair, comparison), bootstrapped, randomised, methods in zip(tested, *corrected, strict=True):
+        verdict = Verdict(
+            question=question,
+            first=pair.first.label,
+            second=pair.second.label,
+            against=pair.against,
+            view=pair.view,
+            comparison=comparison,
+            p_bootstrap=bootstrapped or 0.0,
+            p_randomisation=randomised or 0.0,
+            p_methods=methods,
+        )
+        verdicts.append((pair, verdict))
+    return verdicts

@@ -1,4 +1,4 @@
-"""Tweets that tell why: fixed by the image, spoilt by it, and those on which the two views disagree."""
+"""Example tweets: what only the image view gets right, what only it gets wrong, and where the two views disagree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lightning_ita.contexts.kinds import kind_title
 from lightning_ita.models.options import CROSS_MODAL, TEXT
 from lightning_ita.studies.report.evidence import Evidence, RowEvidence
-from lightning_ita.studies.report.findings import best_on_dev
+from lightning_ita.studies.report.findings import best_on_valid
 from lightning_ita.studies.report.reading import TaggedSplit, Tags
 
 # Tweets shown of each kind.
@@ -83,31 +83,30 @@ def mentions(tags: Tags) -> list[tuple[int, int, str]]:
 
 
 def galleries(evidence: Evidence) -> list[Gallery]:
-    """Returns examples from the ITA row that is best on dev: against BERT-CRF, and its two views against each other.
+    """Returns examples of the row that is best on valid: against BERT-CRF, and its two views against each other.
 
     Empty where the tweets' words are not known.
     """
-    split, row = evidence.split, best_on_dev(evidence.rows)
+    split, row = evidence.split, best_on_valid(evidence.rows)
     if split is None or split.words is None or row is None:
         return []
     here, baseline = f"{row.row.label}, I+T", evidence.baseline
     found = []
     if baseline is not None:
-        ita, bert = (row, CROSS_MODAL, here), (baseline, TEXT, "BERT-CRF")
+        best, bert = (row, CROSS_MODAL, here), (baseline, TEXT, "BERT-CRF")
         seeds = sorted(set(row.views[CROSS_MODAL].seeds) & set(baseline.views[TEXT].seeds))
         fixed, spoilt = f"BERT-CRF errs where {here} does not", f"{here} errs where BERT-CRF does not"
-        found.append(_gallery(split, "Fixed by the image", fixed + APART, bert, ita, seeds))
-        found.append(_gallery(split, "Spoilt by the image", spoilt + APART, ita, bert, seeds))
+        found.append(_gallery(split, "Fixed by the image", fixed + APART, bert, best, seeds))
+        found.append(_gallery(split, "Spoilt by the image", spoilt + APART, best, bert, seeds))
     aligned = [each for each in evidence.rows if each.row.cell.cva in ("token", "sequence")]
-    own = best_on_dev(aligned) or row
-    if TEXT not in own.views:
-        return [gallery for gallery in found if gallery.examples]
-    text, cross_modal = (own, TEXT, f"{own.row.label}, T"), (own, CROSS_MODAL, f"{own.row.label}, I+T")
-    seeds = list(own.views[TEXT].seeds)
-    helps = "One model, with and without the context: the text view errs where the I+T view does not"
-    harms = "One model, with and without the context: the I+T view errs where the text view does not"
-    found.append(_gallery(split, "T against I+T", helps, text, cross_modal, seeds))
-    found.append(_gallery(split, "I+T against T", harms, cross_modal, text, seeds))
+    own = best_on_valid(aligned) or row
+    if TEXT in own.views:
+        text, cross_modal = (own, TEXT, f"{own.row.label}, T"), (own, CROSS_MODAL, f"{own.row.label}, I+T")
+        seeds = list(own.views[TEXT].seeds)
+        helps = "One model, with and without the image: the text view errs where the I+T view does not"
+        harms = "One model, with and without the image: the I+T view errs where the text view does not"
+        found.append(_gallery(split, "T against I+T", helps, text, cross_modal, seeds))
+        found.append(_gallery(split, "I+T against T", harms, cross_modal, text, seeds))
     return [gallery for gallery in found if gallery.examples]
 
 

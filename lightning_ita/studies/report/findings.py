@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lightning_ita.models.options import CROSS_MODAL, TEXT
-from lightning_ita.statistics.comparison import estimate
 from lightning_ita.studies.report.evidence import (
     ALIGNMENT,
     METHODS_DIFFER,
@@ -27,7 +26,7 @@ def gaps(study: StudyFolder, evidence: Evidence) -> list[str]:
         for result in row.row.results:
             if result.metrics is None:
                 reason = f"failed: {result.failure}" if result.failure else "not run"
-            elif result.cell.name in study.stale:
+            elif result.stale:
                 reason = f"stale{STALE_MARK}, of other code or settings than today’s"
             else:
                 continue
@@ -36,13 +35,17 @@ def gaps(study: StudyFolder, evidence: Evidence) -> list[str]:
         f"{label}, seed{'s' if len(which) > 1 else ''} {', '.join(map(str, which))}: {reason}"
         for (label, reason), which in seeds.items()
     ]
+    # Of a study without a plan, whose logs name their cell by its folder.
+    lines += [
+        f"{name}: failed: {why}" for name, why in study.failures.items() if name.startswith(f"{evidence.dataset}-")
+    ]
     warnings = {warning for row in evidence.rows for metrics in row.row.finished for warning in metrics["warnings"]}
     return lines + sorted(warnings)
 
 
 def findings(evidence: Evidence) -> list[str]:
     """Says in sentences what the tables show: the largest gain, what the text view keeps, how certain both are."""
-    best_row = best_on_dev(evidence.rows)
+    best_row = best_on_valid(evidence.rows)
     if best_row is None or CROSS_MODAL not in best_row.gains:
         return []
     lines = [_gain(best_row), _kept(evidence), *_alignment(evidence), *_pooled(evidence)]
@@ -60,7 +63,7 @@ def _gain(row: RowEvidence) -> str:
     }.get(verdict.mark, "no more than chance may explain once all comparisons are counted")
     direction = "above" if found.difference >= 0 else "below"
     return (
-        f"{row.row.label}, the best ITA row on dev, is {abs(found.difference):.2f} F1 {direction} BERT-CRF in the I+T "
+        f"{row.row.label}, the best row on valid, is {abs(found.difference):.2f} F1 {direction} BERT-CRF in the I+T "
         f"view (95 % interval {interval_text(found.low, found.high, sign=True)}), {level}."
     )
 
@@ -92,14 +95,14 @@ def _pooled(evidence: Evidence) -> list[str]:
         if verdict.question == POOLED and verdict.view == TEXT:
             interval = interval_text(verdict.comparison.low, verdict.comparison.high, sign=True)
             parts.append(f"{_difference(verdict)} (95 % interval {interval})")
-    return [f"In the text view, all contexts together: {'; '.join(parts)}."] if parts else []
+    return [f"In the text view, all rows of a system together: {'; '.join(parts)}."] if parts else []
 
 
 def _difference(verdict: Verdict) -> str:
     return f"{verdict.first} {minus(signed(verdict.comparison.difference))}{verdict.mark} against {verdict.second}"
 
 
-def best_on_dev(rows: Sequence[RowEvidence]) -> RowEvidence | None:
-    """Returns the ITA row whose I+T view is best on dev: choosing on test would flatter it."""
+def best_on_valid(rows: Sequence[RowEvidence]) -> RowEvidence | None:
+    """Returns the row whose I+T view is best on valid: chosen on test, it would look better than it is."""
     tested = [row for row in rows if CROSS_MODAL in row.views]
-    return max(tested, key=lambda row: estimate(row.row.scores(CROSS_MODAL, "f1", "valid")).mean, default=None)
+    return max(tested, key=lambda row: row.row.mean(CROSS_MODAL, "f1", "valid") or 0.0, default=None)

@@ -45,7 +45,9 @@ def gains_by_context(evidence: Evidence, row: RowEvidence) -> list[Bin]:
     """
     split, baseline = evidence.split, evidence.baseline
     kinds = row.row.cell.contexts
-    if split is None or baseline is None or CROSS_MODAL not in row.views or not set(kinds) <= set(split.contexts):
+    if split is None or baseline is None or CROSS_MODAL not in row.views:
+        return []
+    if not kinds or not set(kinds) <= set(split.contexts):
         return []
     lengths = np.array(
         [len(context_words({k: split.contexts[k][tweet] for k in kinds})) for tweet in range(len(split.ids))]

@@ -1,63 +1,24 @@
-"""The tables of a report as grids of entries: what each says is decided here, how it looks by terminal, Markdown ..."""
+"""The tables of a report as grids: what each says is decided here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_ita.models.options import VIEWS
 from lightning_ita.statistics.comparison import Estimate, Share, estimate
-from lightning_ita.studies.published import published
 from lightning_ita.studies.report.evidence import (
     BASELINE,
     METHODS_DIFFER,
     MODELS_DIFFER,
     POOLED,
-    POOLED_SYSTEM,
     QUESTIONS,
     Evidence,
     RowEvidence,
     Verdict,
 )
 from lightning_ita.studies.report.reading import StudyFolder
-from lightning_ita.studies.tables.ablation import MISSING, STALE_MARK, caption, mean_text, signed
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of a table.
-
-    Attributes:
-        text: What it says.
-        mark: A mark of significance behind it.
-        note: What stands below it in small print, or in brackets.
-        best: Whether it is the best of its column.
-    """
-
-    text: str
-    mark: str = ""
-    note: str = ""
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table.
-
-    Attributes:
-        name: A short name, for anchors and labels.
-        title: What it shows.
-        columns: Names of its columns; the first holds the rows' names.
-        rows: Its entries.
-        caption: How to read it.
-    """
-
-    name: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Entry, ...], ...]
-    caption: str = ""
-
+from lightning_ita.studies.tables.ablation import conditions, mean_text, published_grid, seeds_text, signed
+from lightning_ita.studies.tables.grid import MISSING, Entry, Grid
 
 MARKS = (
     f"{METHODS_DIFFER} the methods differ: p ≤ 0.05 over tweets and seeds. {MODELS_DIFFER} the trained models differ, "
@@ -65,10 +26,10 @@ MARKS = (
 )
 
 
-AGAINST = "off: the same contexts, trained on I+T alone; joint: trained on both views without alignment. "
+AGAINST = "off: the same system and contexts, trained on I+T alone; joint: trained on both views without alignment. "
 POOLING = (
-    "Each system is all ITA rows of one training mode: what they get right and wrong on a tweet is averaged, seed by "
-    "seed, so that a difference is that of the rows on average. "
+    "Each side is all rows of one system and training mode: what they get right and wrong on a tweet is averaged, seed "
+    "by seed, so that a difference is that of the rows on average. "
 )
 
 
@@ -104,13 +65,9 @@ def encoder_name(study: StudyFolder) -> str:
 
 def grids(study: StudyFolder, evidence: Evidence) -> list[Grid]:
     """Returns the tables of a data set; those that would be empty are left out."""
-    found = [
-        main_grid(study, evidence),
-        *(verdict_grid(evidence, question) for question in QUESTIONS),
-        type_grid(evidence),
-        published_grid(evidence.dataset),
-    ]
-    return [grid for grid in found if grid.rows]
+    found = [*(verdict_grid(evidence, question) for question in QUESTIONS), type_grid(evidence)]
+    main = [main_grid(study, evidence)] if evidence.rows else []
+    return [grid for grid in (*main, *found, published_grid(evidence.dataset)) if grid.rows]
 
 
 def main_grid(study: StudyFolder, evidence: Evidence) -> Grid:
@@ -130,14 +87,15 @@ def main_grid(study: StudyFolder, evidence: Evidence) -> Grid:
     return Grid(
         name=f"{evidence.dataset}-ablation",
         title="Ablation",
-        columns=("system", "T", "Δ", "I+T", "Δ ", "kept", "seeds", "paper", f"{encoder} − paper"),
+        columns=("system", "T", "Δ", "I+T", "Δ", "kept", "seeds", "paper", f"{encoder} − paper"),
         rows=tuple(rows),
         caption=(
-            f"{caption([row.row for row in evidence.rows])} T: the text view alone. I+T: tweet and visual contexts. "
+            f"{conditions([row.row for row in evidence.rows])} T: the text view alone. I+T: tweet and image, or what "
+            "was said of the image. "
             "In brackets: 95 % interval of the mean over seeds (Student’s t). Δ: points above BERT-CRF. "
             f"{MARKS} over all comparisons with BERT-CRF on the data set. kept: the share of the I+T view’s gain that "
             "the text view keeps, (T − BERT-CRF) / (I+T − BERT-CRF), with its 95 % interval; empty unless that gain is "
-            "marked and its interval above 0. paper: what the paper reports for the system of this name, with its own "
+            "marked and its interval above 0. paper: what was published for the system of this name, with its own "
             f"contexts and the encoder in brackets. {encoder} − paper: our I+T (T for BERT-CRF) minus it; where the "
             "encoders differ, so do the models."
             f"{' A row with one seed has no standard deviation and no interval over seeds.' if single else ''}"
@@ -150,36 +108,36 @@ def _score(row: RowEvidence, view: str, best: float | None) -> Entry:
         return Entry(MISSING)
     found = row.views[view].f1
     note = "" if found.std is None else interval_text(found.low, found.high)
-    return Entry(mean_text(found), note=note, best=round(found.mean, 2) == best)
+    return Entry(mean_text(found.mean, found.std), note=note, best=round(found.mean, 2) == best, value=found.mean)
 
 
 def _gain(row: RowEvidence, view: str) -> Entry:
     if view not in row.gains:
         return Entry(MISSING)
-    return Entry(minus(signed(row.gains[view].comparison.difference)), row.gains[view].mark)
+    difference = row.gains[view].comparison.difference
+    return Entry(minus(signed(difference)), row.gains[view].mark, value=difference)
 
 
 def _seeds(row: RowEvidence) -> Entry:
-    failed = f"{len(row.row.failures)} failed" if row.row.failures else ""
-    stale = STALE_MARK if any(result.stale for result in row.row.results) else ""
-    return Entry(f"{len(row.row.finished)}/{len(row.row.results)}{stale}", note=failed)
+    return Entry(seeds_text(row.row), note=f"{len(row.row.failures)} failed" if row.row.failures else "")
 
 
 def _paper(row: RowEvidence, encoder: str) -> tuple[Entry, Entry]:
     number = row.row.published
     if number is None:
         return Entry(MISSING), Entry(MISSING)
-    paper = Entry(f"{number.f1} ({number.encoder})")
-    if row.best_view not in row.views:
+    theirs = number.encoder or "encoder not stated"
+    paper = Entry(f"{number.f1} ({theirs})", value=float(number.f1))
+    if row.main_view not in row.views:
         return paper, Entry(MISSING)
-    difference = row.views[row.best_view].f1.mean - float(number.f1)
-    return paper, Entry(minus(signed(difference)), note=f"{encoder} − {number.encoder}")
+    difference = row.views[row.main_view].f1.mean - float(number.f1)
+    return paper, Entry(minus(signed(difference)), note=f"{encoder} − {theirs}", value=difference)
 
 
 def verdict_grid(evidence: Evidence, question: str) -> Grid:
     """One family of comparisons with its p values."""
     family = [verdict for verdict in evidence.verdicts if verdict.question == question]
-    against = question != BASELINE  # all rows of the other family are against BERT-CRF, as its title says
+    against = question != BASELINE  # where all rows are against BERT-CRF, as the title says
     columns = ["system", "view", "Δ", "95 % interval", "p bootstrap", "p randomisation", "p methods", "seeds", "needed"]
     if against:
         columns.insert(1, "against")
@@ -193,10 +151,11 @@ def verdict_grid(evidence: Evidence, question: str) -> Grid:
             f"{POOLING if question == POOLED else ''}{AGAINST if against else ''}"
             "p bootstrap (paired) and p randomisation (approximate) take the test "
             "tweets as chance and the trained models as given; p methods and the interval take tweets and seeds as "
-            "chance (where a row has a single seed, the interval is over tweets). needed: seeds a row for 80 % power "
+            "chance (where a row has a single seed, the interval is over tweets). needed: seeds per row for 80 % power "
             "at 5 %, if difference and spread are as observed; “–” where a row has a single seed, or no number up to "
             "1000 would do on this test split."
         ),
+        left=(0, 1, 2) if against else (0, 1),
     )
 
 
@@ -205,9 +164,9 @@ def _verdict(verdict: Verdict, against: bool) -> tuple[Entry, ...]:
     one, two = found.seeds
     return (
         Entry(verdict.first),
-        *([Entry(_counterpart(verdict.second))] if against else []),
+        *([Entry(verdict.against)] if against else []),
         Entry(verdict.view),
-        Entry(minus(signed(found.difference)), verdict.mark),
+        Entry(minus(signed(found.difference)), verdict.mark, value=found.difference),
         Entry(interval_text(found.low, found.high, sign=True)),
         Entry(p_text(verdict.p_bootstrap)),
         Entry(p_text(verdict.p_randomisation)),
@@ -215,12 +174,6 @@ def _verdict(verdict: Verdict, against: bool) -> tuple[Entry, ...]:
         Entry(f"{one}" if one == two else f"{one}, {two}"),
         Entry(MISSING if found.seeds_needed is None else str(found.seeds_needed)),
     )
-
-
-def _counterpart(label: str) -> str:
-    if not label.startswith(POOLED_SYSTEM):
-        return label
-    return "joint" if label.endswith(", joint") else "off"
 
 
 def type_grid(evidence: Evidence) -> Grid:
@@ -238,7 +191,8 @@ def type_grid(evidence: Evidence) -> Grid:
             if "/" in score:
                 type_ = score.removesuffix("/f1")
                 note = " · ".join(f"{n[0].upper()} {_mean(row, view, f'{type_}/{n}').mean:.1f}" for n in scores[:2])
-            entries.append(Entry(mean_text(found), note=note, best=round(found.mean, 2) == best[score]))
+            text = mean_text(found.mean, found.std)
+            entries.append(Entry(text, note=note, best=round(found.mean, 2) == best[score], value=found.mean))
         rows.append(tuple(entries))
     return Grid(
         name=f"{evidence.dataset}-types",
@@ -246,22 +200,9 @@ def type_grid(evidence: Evidence) -> Grid:
         columns=("system", "view", "precision", "recall", "F1", *(f"{type_} F1" for type_ in types)),
         rows=tuple(rows),
         caption="Mean ± standard deviation over seeds, in %. P and R: precision and recall of the type.",
+        left=(0, 1),
     )
 
 
 def _mean(row: RowEvidence, view: str, score: str) -> Estimate:
     return estimate(row.row.scores(view, score))
-
-
-def published_grid(dataset: str) -> Grid:
-    """What others report, each with its source."""
-    return Grid(
-        name=f"{dataset}-published",
-        title="Reported by others",
-        columns=("system", "encoder", "F1", "source"),
-        rows=tuple(
-            (Entry(n.system), Entry(n.encoder or "not stated"), Entry(n.f1), Entry(n.source))
-            for n in published(dataset)
-        ),
-        caption="None of these numbers was measured with this code; encoders and contexts differ.",
-    )

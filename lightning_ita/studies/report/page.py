@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 import lightning_ita
@@ -16,10 +17,11 @@ from lightning_ita.studies.report.evidence import Evidence
 from lightning_ita.studies.report.examples import galleries
 from lightning_ita.studies.report.findings import findings, gaps
 from lightning_ita.studies.report.gains import FEWEST_MENTIONS
-from lightning_ita.studies.report.grids import Entry, Grid, encoder_name, grids
+from lightning_ita.studies.report.grids import encoder_name, grids
 from lightning_ita.studies.report.plots import context_plot, cost_plot, learning_plot, scores_plot, types_plot
 from lightning_ita.studies.report.reading import StudyFolder
-from lightning_ita.studies.tables.ablation import MISSING
+from lightning_ita.studies.tables.grid import MISSING, Entry, Grid
+from lightning_ita.studies.tables.render import html
 
 TEMPLATES = Path(__file__).with_name("templates")
 # Colours of entity types in the style sheet; more types share them.
@@ -29,7 +31,8 @@ NO_WORDS = (
     "from the corpus; its digests are checked."
 )
 LEFT_OUT = "Tweets were left out of this page: --examples true shows them."
-NO_EXAMPLES = "No tweet is of a kind shown here: there is no finished ITA row, or its two views never disagree."
+NO_EXAMPLES = "No tweet is of a kind shown here: no row with an I+T view is finished, or its views never disagree."
+NO_TABLE = "No cell of this data set is finished or planned."
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,8 @@ class Plot:
 
 def page(study: StudyFolder, evidence: Sequence[Evidence], examples: bool = True) -> str:
     """Writes the page; with `examples`, it quotes tweets."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
-    )
     finished = sum(result.metrics is not None for result in study.results)
-    return environment.get_template("report.html").render(
+    return _template().render(
         title=study.path.resolve().name,
         style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
         facts=[
@@ -64,6 +64,15 @@ def page(study: StudyFolder, evidence: Sequence[Evidence], examples: bool = True
     )
 
 
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    environment.globals["table"] = html
+    return environment.get_template("report.html")
+
+
 def section(study: StudyFolder, evidence: Evidence, examples: bool = True) -> dict[str, Any]:
     """Returns what the page says of one data set."""
     types = () if evidence.split is None else evidence.split.types
@@ -75,6 +84,7 @@ def section(study: StudyFolder, evidence: Evidence, examples: bool = True) -> di
         "grids": grids(study, evidence),
         "plots": plots(evidence),
         "galleries": galleries(evidence) if examples else [],
+        "why_no_table": NO_TABLE,
         "why_no_examples": LEFT_OUT if not examples else NO_WORDS if unknown else NO_EXAMPLES,
         "colours": {type_: index % ENTITY_COLOURS for index, type_ in enumerate(types)},
         "provenance": provenance(study, evidence),
@@ -102,10 +112,10 @@ def plots(evidence: Evidence) -> list[Plot]:
             "Gain and context",
             "Gain of the I+T view over BERT-CRF on test tweets with as many words of context: none, and three bins of "
             f"about equal size; not drawn with fewer than {FEWEST_MENTIONS} mentions. Bars: 95 % interval over tweets. "
-            "Rows without CVA.",
+            "Rows that read contexts, without CVA.",
             context_plot(evidence),
         ),
-        Plot("Learning curves", "F1 on dev after each epoch, mean over seeds.", learning_plot(evidence)),
+        Plot("Learning curves", "F1 on valid after each epoch, mean over seeds.", learning_plot(evidence)),
         Plot(
             "Cost",
             "Mean over seeds. Runs that shared a machine slowed each other; compare only what ran alone.",
@@ -116,7 +126,7 @@ def plots(evidence: Evidence) -> list[Plot]:
 
 
 def provenance(study: StudyFolder, evidence: Evidence) -> Grid:
-    """Where every number comes from: a line for each run."""
+    """Where every number comes from: one line per run."""
     rows = []
     for row in evidence.rows:
         for result in row.row.results:
@@ -124,17 +134,18 @@ def provenance(study: StudyFolder, evidence: Evidence) -> Grid:
             if result.metrics is None:
                 entries += [Entry(MISSING)] * 8 + [Entry("failed" if result.failure else "not run")]
             else:
-                made = study.environment(result.cell)
+                finished = study.finished[result.cell.name]
+                made = finished.environment
                 test = result.metrics["test"]
                 entries += [Entry(f"{test[view]['f1']:.2f}" if view in test else MISSING) for view in VIEWS]
                 entries += [
                     Entry(str(result.metrics["best_epoch"])),
                     Entry(f"{result.metrics['training_seconds'] / 60:.1f}"),
                     Entry(made.get("accelerator") or made["processor"], note=f"{made['threads']} threads"),
-                    Entry(made["lightning_ita"], note=f"torch {made['packages']['torch']}"),
+                    Entry(made["lightning_ita"], note=f"torch {made['packages'].get('torch', 'unknown')}"),
                     Entry(made["finished"][:16].replace("T", " ")),
-                    Entry(study.folders[result.cell.name].name.rsplit("-", 1)[-1]),
-                    Entry("stale" if result.cell.name in study.stale else "finished"),
+                    Entry(finished.folder.name.rsplit("-", 1)[-1]),
+                    Entry("stale" if result.stale else "finished"),
                 ]
             rows.append(tuple(entries))
     return Grid(
@@ -144,6 +155,7 @@ def provenance(study: StudyFolder, evidence: Evidence) -> Grid:
             *("system", "seed", "T", "I+T", "best epoch", "minutes", "machine", "version"),
             *("finished (UTC)", "identity", "state"),
         ),
+        left=(0, 6, 7, 8, 9, 10),
         rows=tuple(rows),
         caption=(
             "The identity is a digest of everything the run’s result depends on. Any run is repeated by "

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +18,29 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from lightning_ita.models.options import CROSS_MODAL, TEXT, VIEWS
+from lightning_ita.models.options import CROSS_MODAL, TEXT, VIEWS, Options
 from lightning_ita.statistics.comparison import estimate
 from lightning_ita.studies.report.evidence import Evidence, RowEvidence
 from lightning_ita.studies.report.gains import gains_by_context
 from lightning_ita.studies.report.grids import minus
+from lightning_ita.studies.report.sides import without_mode
 from lightning_ita.studies.tables.ablation import signed
+from lightning_ita.text import printable
 
 # Colours that stand for the page's own, by the name of its CSS variable; replaced when the SVG is written.
 NAMES = ("ink", "muted", "line", "text-view", "cross-modal", "up", "down", "none", "cap", "tag", "ocr", "several")
-COLOURS = {name: f"#0a0b{number:02x}" for number, name in enumerate(NAMES, start=16)}
+# Of rows by what they read; then those of systems that read no contexts, which entity types have, too.
+READS, OTHERS = NAMES[7:], ("e1", "e4", "e5", "e3", "e2", "e0")
+# Longest name that is drawn, in characters.
+MOST_LABEL, MOST_TICK = 60, 20
+COLOURS = {name: f"#0a0b{number:02x}" for number, name in enumerate((*NAMES, *OTHERS), start=16)}
 VIEW_COLOURS = {TEXT: COLOURS["text-view"], CROSS_MODAL: COLOURS["cross-modal"]}
 LINE_STYLES = {"off": "-", "joint": ":", "token": "--", "sequence": "-."}
 # Points; a phone shows a plot at about this width, pixel by point.
 WIDTH = 360
 STYLE: Any = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
     "font.family": "sans-serif",
     "font.size": 12,
     "axes.spines.top": False,
@@ -62,7 +71,9 @@ class Canvas:
 @contextmanager
 def canvas(name: str, height: float) -> Iterator[Canvas]:
     """Opens a figure of the page's width and `height` points; on leaving, `Canvas.svg` holds it."""
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        # The reader's browser has its own fonts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
         page = Canvas(figure, figure.add_subplot())
         yield page
@@ -85,19 +96,25 @@ def themed(svg: str, name: str) -> str:
     return svg
 
 
-def _colour(row: RowEvidence) -> str:
-    contexts = row.row.cell.contexts
-    return COLOURS["none" if not contexts else contexts[0] if len(contexts) == 1 else "several"]
-
-
-def _style(row: RowEvidence) -> Any:
-    return {"color": _colour(row), "linestyle": LINE_STYLES[row.row.cell.cva]}
+def colours_of(evidence: Evidence) -> dict[RowEvidence, str]:
+    """Returns the colour of each row: rows that differ by their training mode alone share theirs."""
+    colours: dict[Options, str] = {}
+    others = cycle(OTHERS)
+    for row in evidence.rows:
+        cell, options = row.row.cell, without_mode(row.row.cell.options)
+        name = "several" if len(cell.contexts) > 1 else "".join(cell.contexts) or ("none" if row.is_baseline else "")
+        if options not in colours:
+            free = name in READS and COLOURS[name] not in colours.values()
+            colours[options] = COLOURS[name if free else next(others)]
+    return {row: colours[without_mode(row.row.cell.options)] for row in evidence.rows}
 
 
 def _row_labels(axes: Axes, labels: Sequence[str], top: float) -> None:
     """Writes each row's name above its marks, so that a narrow screen has the whole width for the numbers."""
     for y, label in enumerate(labels):
-        axes.text(0, y - top, label, transform=axes.get_yaxis_transform(), va="center", fontsize=11.5)
+        axes.text(
+            0, y - top, printable(label, MOST_LABEL), transform=axes.get_yaxis_transform(), va="center", fontsize=11.5
+        )
     axes.set_ylim(len(labels) - 0.45, -0.75)
     axes.set_yticks([])
     axes.grid(axis="x")
@@ -150,7 +167,7 @@ def types_plot(evidence: Evidence) -> str:
         y, last = 0.0, ""
         for (row, view), line in zip(tested, gains, strict=True):
             if row.row.label != last:
-                axes.text(-0.62, y + 0.45, row.row.label, va="center", fontsize=11.5)
+                axes.text(-0.62, y + 0.45, printable(row.row.label, MOST_LABEL), va="center", fontsize=11.5)
                 y, last = y + 0.9, row.row.label
             axes.text(-0.62, y + 0.5, view, va="center", color=VIEW_COLOURS[view], fontsize=11)
             for x, gain in enumerate(line):
@@ -162,7 +179,7 @@ def types_plot(evidence: Evidence) -> str:
         axes.set_xlim(-0.65, len(types))
         axes.set_ylim(y, -0.1)
         axes.set_yticks([])
-        axes.set_xticks(np.arange(len(types)) + 0.485, types)
+        axes.set_xticks(np.arange(len(types)) + 0.485, [printable(type_, MOST_TICK) for type_ in types])
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
         axes.spines["bottom"].set_visible(False)
@@ -178,54 +195,65 @@ def context_plot(evidence: Evidence) -> str:
     with canvas(f"{evidence.dataset}-context", 250) as page:
         axes = page.axes
         axes.axhline(0, color=COLOURS["muted"], linewidth=0.9, dashes=(4, 3))
+        colours = colours_of(evidence)
         for index, (row, bins) in enumerate(lines):
             shift = 0.12 * (index - (len(lines) - 1) / 2)
             x = np.array([each.words for each in bins]) + shift
             gain = np.array([each.gain for each in bins])
             reach = [gain - [each.low for each in bins], [each.high for each in bins] - gain]
             axes.errorbar(
-                x, gain, yerr=reach, color=_colour(row), marker="o", markersize=5, linewidth=1.6, elinewidth=1.1
+                x, gain, yerr=reach, color=colours[row], marker="o", markersize=5, linewidth=1.6, elinewidth=1.1
             )
         axes.set_xlabel("words of context (mean of the bin)")
         axes.set_ylabel("gain in F1 (I+T)")
         axes.grid(axis="y")
-        _legend(page, [Line2D([], [], color=_colour(r), marker="o", label=r.row.label) for r, _ in lines])
+        _legend(page, [Line2D([], [], color=colours[r], marker="o", label=r.row.label) for r, _ in lines])
     return page.svg
 
 
 def learning_plot(evidence: Evidence) -> str:
-    """F1 on dev by epoch, mean over seeds, of the I+T view (T for BERT-CRF)."""
-    rows = [row for row in evidence.rows if row.views]
-    with canvas(f"{evidence.dataset}-learning", 235 + 18 * len(rows)) as page:
+    """F1 on valid by epoch, mean over seeds, of the I+T view (T where a row has no other)."""
+    curves = {}
+    for row in evidence.rows:
+        name = f"valid/{row.main_view}/f1"
+        runs = [[epoch[name] for epoch in metrics["history"] if name in epoch] for metrics in row.row.finished]
+        shortest = min(map(len, runs), default=0)
+        if shortest:
+            curves[row] = np.mean([run[:shortest] for run in runs], axis=0)
+    if not curves:
+        return ""
+    colours = colours_of(evidence)
+    styles: dict[RowEvidence, Any] = {
+        row: {"color": colours[row], "linestyle": LINE_STYLES[row.row.cell.cva]} for row in curves
+    }
+    longest = max(map(len, curves.values()))
+    with canvas(f"{evidence.dataset}-learning", 235 + 18 * len(curves)) as page:
         axes = page.axes
-        longest = 1
-        for row in rows:
-            curves = [[epoch[f"valid/{row.best_view}/f1"] for epoch in m["history"]] for m in row.row.finished]
-            mean = np.mean(curves, axis=0)
-            longest = max(longest, len(mean))
-            axes.plot(range(1, len(mean) + 1), mean, marker="o", markersize=4, linewidth=1.8, **_style(row))
+        for row, mean in curves.items():
+            axes.plot(range(1, len(mean) + 1), mean, marker="o", markersize=4, linewidth=1.8, **styles[row])
         axes.set_xticks(range(1, longest + 1) if longest <= 12 else range(1, longest + 1, -(-longest // 10)))
         axes.set_xlabel("epoch")
         axes.set_ylabel("valid F1")
         axes.grid(axis="y")
-        handles = [Line2D([], [], label=f"{row.row.label} · {row.best_view}", **_style(row)) for row in rows]
+        handles = [Line2D([], [], label=f"{row.row.label} · {row.main_view}", **styles[row]) for row in curves]
         _legend(page, handles, columns=1)
     return page.svg
 
 
 def cost_plot(evidence: Evidence) -> str:
-    """Minutes of training a run, mean over seeds."""
+    """Minutes of training per run, mean over seeds."""
     rows = [row for row in evidence.rows if row.views]
+    colours = colours_of(evidence)
     with canvas(f"{evidence.dataset}-cost", 46 + 42 * len(rows)) as page:
         axes = page.axes
-        minutes = [estimate([m["training_seconds"] / 60 for m in row.row.finished]).mean for row in rows]
+        minutes = [float(np.mean([m["training_seconds"] / 60 for m in row.row.finished])) for row in rows]
         for y, (row, value) in enumerate(zip(rows, minutes, strict=True)):
-            axes.barh(y, value, height=0.42, color=_colour(row), alpha=0.85)
+            axes.barh(y, value, height=0.42, color=colours[row], alpha=0.85)
             axes.text(value, y, f" {value:.1f}", va="center", fontsize=11)
-        axes.set_xlim(0, max(minutes) * 1.16)
+        axes.set_xlim(0, max(*minutes, 0.01) * 1.16)
         _row_labels(axes, [row.row.label for row in rows], 0.42)
         axes.locator_params(axis="x", nbins=6)
-        axes.set_xlabel("minutes of training a run")
+        axes.set_xlabel("minutes of training per run")
     return page.svg
 
 

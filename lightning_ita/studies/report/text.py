@@ -1,70 +1,51 @@
-"""A report as plain text: terminal, Markdown, CSV."""
+"""A report in files other than its page: Markdown, LaTeX, CSV."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
-
 from lightning_ita.statistics.comparison import Estimate, estimate
 from lightning_ita.studies.report.evidence import Evidence
 from lightning_ita.studies.report.findings import findings, gaps
-from lightning_ita.studies.report.grids import Entry, Grid, grids
+from lightning_ita.studies.report.grids import grids
 from lightning_ita.studies.report.reading import StudyFolder
-from lightning_ita.studies.tables.ablation import csv_text, markdown_table
+from lightning_ita.studies.tables.ablation import rounded
+from lightning_ita.studies.tables.grid import records
+from lightning_ita.studies.tables.render import csv_text, markdown_line, markdown_text
+from lightning_ita.studies.tables.render import latex as latex_table
+from lightning_ita.studies.tables.render import markdown as markdown_table
 
-
-def terminal(grid: Grid) -> Table:
-    """Returns a table for the terminal, without the small print."""
-    # As few rules as a paper's table: these are wide.
-    table = Table(
-        title=grid.title,
-        caption=grid.caption,
-        caption_justify="left",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        collapse_padding=True,
-    )
-    for index, name in enumerate(grid.columns):
-        table.add_column(name, justify="right" if index else "left", no_wrap=bool(index))
-    for row in grid.rows:
-        table.add_row(*(Text(entry.text + entry.mark, style="bold" if entry.best else "") for entry in row))
-    return table
+PREAMBLE = r"""% \usepackage{booktabs,graphicx}, then \input this file. With pdfLaTeX also \usepackage[T1]{fontenc}.
+"""
 
 
 def markdown(study: StudyFolder, evidence: Sequence[Evidence]) -> str:
     """Writes the whole report as Markdown."""
-    lines = [f"# {study.path.resolve().name}", ""]
+    lines = [f"# {markdown_text(study.path.resolve().name)}", ""]
     for each in evidence:
-        lines += [f"## {each.dataset}", ""]
-        lines += [f"- {finding}" for finding in findings(each)]
+        lines += [f"## {markdown_text(each.dataset)}", ""]
+        lines += [f"- {markdown_line(finding)}" for finding in findings(each)]
         for grid in grids(study, each):
-            body = [[_markdown(entry) for entry in row] for row in grid.rows]
-            lines += [
-                "",
-                f"### {grid.title}",
-                "",
-                *markdown_table([c.strip() for c in grid.columns], body),
-                "",
-                grid.caption,
-            ]
-        notes = gaps(study, each)
-        lines += ["", "### Gaps and warnings", "", *(f"- {note}" for note in notes), ""] if notes else [""]
+            lines += ["", f"### {markdown_text(grid.title)}", "", markdown_table(grid), "", markdown_line(grid.caption)]
+        notes = [f"- {markdown_line(note)}" for note in gaps(study, each)]
+        lines += ["", "### Gaps and warnings", "", *notes, ""] if notes else [""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _markdown(entry: Entry) -> str:
-    text = f"**{entry.text}**" if entry.best else entry.text
-    mark = entry.mark.replace("*", "\\*")
-    return text + mark + (f" ({entry.note})" if entry.note else "")
+def latex(study: StudyFolder, evidence: Sequence[Evidence]) -> str:
+    """Writes the tables of all data sets in LaTeX, for a paper to read in."""
+    tables = []
+    for each in evidence:
+        for grid in grids(study, each):
+            title = grid.title if grid.title.endswith("?") else f"{grid.title}."
+            tables.append("\n" + latex_table(grid, f"{each.dataset}: {title}"))
+    return PREAMBLE + "".join(tables)
 
 
 def _fields(prefix: str, found: Estimate) -> dict[str, Any]:
     values = {"mean": found.mean, "std": found.std, "low": found.low, "high": found.high}
-    return {f"{prefix}_{name}": "" if value is None else round(value, 4) for name, value in values.items()}
+    return {f"{prefix}_{name}": rounded(value) for name, value in values.items()}
 
 
 def rows_csv(evidence: Sequence[Evidence]) -> str:
@@ -99,10 +80,10 @@ def rows_csv(evidence: Sequence[Evidence]) -> str:
                 number = row.row.published
                 if number is not None:
                     line |= {"paper_f1": number.f1, "paper_encoder": number.encoder, "paper_source": number.source}
-                    if view == row.best_view:
+                    if view == row.main_view:
                         line["minus_paper"] = round(found.f1.mean - float(number.f1), 4)
                 lines.append(line)
-    return csv_text(lines)
+    return csv_text(records("rows", lines))
 
 
 def comparisons_csv(evidence: Sequence[Evidence]) -> str:
@@ -111,6 +92,9 @@ def comparisons_csv(evidence: Sequence[Evidence]) -> str:
     for each in evidence:
         for verdict in each.verdicts:
             found = verdict.comparison
+            p_values = {
+                name: _rounded(getattr(found, name)) for name in ("p_bootstrap", "p_randomisation", "p_methods")
+            }
             lines.append(
                 {
                     "dataset": each.dataset,
@@ -121,23 +105,21 @@ def comparisons_csv(evidence: Sequence[Evidence]) -> str:
                     "difference": round(found.difference, 4),
                     "low": round(found.low, 4),
                     "high": round(found.high, 4),
-                    **{
-                        name: _rounded(getattr(found, name)) for name in ("p_bootstrap", "p_randomisation", "p_methods")
-                    },
+                    **p_values,
                     "holm_p_bootstrap": _rounded(verdict.p_bootstrap),
                     "holm_p_randomisation": _rounded(verdict.p_randomisation),
                     "holm_p_methods": _rounded(verdict.p_methods),
                     "mark": verdict.mark,
                     "seeds_first": found.seeds[0],
                     "seeds_second": found.seeds[1],
-                    "seeds_needed": "" if found.seeds_needed is None else found.seeds_needed,
+                    "seeds_needed": found.seeds_needed,
                 }
             )
-    return csv_text(lines)
+    return csv_text(records("comparisons", lines))
 
 
-def _rounded(p: float | None) -> float | str:
-    return "" if p is None else round(p, 6)
+def _rounded(p: float | None) -> float | None:
+    return None if p is None else round(p, 6)
 
 
 def types_csv(evidence: Sequence[Evidence]) -> str:
@@ -156,4 +138,4 @@ def types_csv(evidence: Sequence[Evidence]) -> str:
                     for score in ("precision", "recall", "f1"):
                         line |= _fields(score, estimate(row.row.scores(view, f"{type_}/{score}")))
                     lines.append(line)
-    return csv_text(lines)
+    return csv_text(records("types", lines))

@@ -1,12 +1,12 @@
-"""What a sweep found: its trials, and its winners over several seeds; as Markdown, CSV, for the terminal, as YAML."""
+"""What a sweep found: its trials, and the best of them over several seeds; as tables, plots and a configuration."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
-from typing import Any, cast
 
 import yaml
 from optuna import Study
@@ -16,30 +16,35 @@ from rich.table import Table
 from lightning_ita.files import write_text
 from lightning_ita.models.options import VIEWS
 from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.records import Metrics
 from lightning_ita.studies.study import Result
 from lightning_ita.studies.sweep.plots import write_plots
 from lightning_ita.studies.sweep.progress import write_value
 from lightning_ita.studies.sweep.space import SHORT_FORM_OF, Parameter
 from lightning_ita.studies.sweep.trials import Sweep, ranking
-from lightning_ita.studies.tables.ablation import MISSING, csv_text, markdown_table, spread
+from lightning_ita.studies.tables.ablation import spread
+from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, records
+from lightning_ita.studies.tables.render import csv_text, markdown_line, markdown_text
+from lightning_ita.studies.tables.render import markdown as markdown_table
+from lightning_ita.studies.tables.render import terminal as terminal_table
 
 BEST = "best.yaml"
 
 
 @dataclass(frozen=True)
 class Winner:
-    """One of the best trials, run anew with other seeds.
+    """One of the best trials, run again with other seeds.
 
     Attributes:
         trial: The trial.
-        results: What became of its cells, one a seed.
+        results: What became of its cells, one per seed.
     """
 
     trial: FrozenTrial
     results: tuple[Result, ...]
 
     @property
-    def finished(self) -> list[Any]:
+    def finished(self) -> list[Metrics]:
         """Metrics of the cells that are finished."""
         return [result.metrics for result in self.results if result.metrics is not None]
 
@@ -55,7 +60,7 @@ class Winner:
 
 
 def winner_cells(sweep: Sweep, trials: Sequence[FrozenTrial], top: int, seeds: Sequence[int]) -> list[list[Cell]]:
-    """Returns the cells of the best trials, one a seed each; none of these seeds is the trials' own."""
+    """Returns the cells of the best trials, one per seed; none of these seeds is the trials' own."""
     return [[replace(sweep.cell(trial.params), seed=seed) for seed in seeds] for trial in ranking(trials)[:top]]
 
 
@@ -80,35 +85,49 @@ def _ordered(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return sorted(trials, key=key)
 
 
-def _trial_rows(trials: Sequence[FrozenTrial], parameters: Sequence[Parameter]) -> list[list[str]]:
-    return [
-        [
-            str(trial.number),
-            f"{trial.value:.2f}" if trial.state == TrialState.COMPLETE else trial.state.name.lower(),
-            *(write_value(trial.params.get(p.name, MISSING)) for p in parameters),
-            str(trial.last_step or 0),
-        ]
-        for trial in _ordered(trials)
-    ]
+def trials_grid(sweep: Sweep, trials: Sequence[FrozenTrial], most: int | None = None) -> Grid:
+    """Returns the table of trials, the best first; of the best `most` alone, if that is given."""
+    parameters = searched(sweep.space)
+    ordered = _ordered(trials)
+    left_out = most is not None and len(ordered) > most
+    return Grid(
+        name="trials",
+        title="Trials",
+        columns=("trial", "valid F1", *(parameter.label for parameter in parameters), "epochs"),
+        rows=tuple(
+            (
+                Entry(str(trial.number)),
+                Entry(f"{trial.value:.2f}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()),
+                *(Entry(write_value(trial.params.get(parameter.name, MISSING))) for parameter in parameters),
+                Entry(str(trial.last_step or 0)),
+            )
+            for trial in ordered[:most]
+        ),
+        caption=caption(sweep, trials) + (f" The best {most} of {len(ordered)}." if left_out else ""),
+        left=(),
+    )
 
 
-def _winner_rows(winners: Sequence[Winner], parameters: Sequence[Parameter]) -> list[list[str]]:
+def winners_grid(winners: Sequence[Winner], parameters: Sequence[Parameter] = ()) -> Grid:
+    """Returns the table of the best trials over several seeds, with the values of `parameters`."""
     best = chosen(winners)
-    return [
-        [
-            f"{winner.trial.number}{' (chosen)' if winner is best else ''}",
-            *(write_value(winner.trial.params[p.name]) for p in parameters),
-            spread(winner.valid),
-            *(spread(winner.test(view)) for view in VIEWS),
-            f"{len(winner.finished)}/{len(winner.results)}",
-        ]
-        for winner in winners
-    ]
-
-
-def _headers(parameters: Sequence[Parameter]) -> tuple[list[str], list[str]]:
-    labels = [parameter.label for parameter in parameters]
-    return ["trial", "valid F1", *labels, "epochs"], ["trial", *labels, "valid F1", "test T", "test I+T", "seeds"]
+    return Grid(
+        name="winners",
+        title="Winners",
+        columns=("trial", *(p.label for p in parameters), "valid F1", *(f"test {view}" for view in VIEWS), "seeds"),
+        rows=tuple(
+            (
+                Entry(f"{winner.trial.number}{' (chosen)' if winner is best else ''}"),
+                *(Entry(write_value(winner.trial.params[parameter.name])) for parameter in parameters),
+                spread(winner.valid),
+                *(spread(winner.test(view)) for view in VIEWS),
+                Entry(f"{len(winner.finished)}/{len(winner.results)}"),
+            )
+            for winner in winners
+        ),
+        caption=WINNERS,
+        left=(),
+    )
 
 
 def caption(sweep: Sweep, trials: Sequence[FrozenTrial]) -> str:
@@ -119,97 +138,81 @@ def caption(sweep: Sweep, trials: Sequence[FrozenTrial]) -> str:
         f"{cell.dataset}, encoder {cell.encoder}, {cell.recipe.epochs} epochs, seed {cell.seed}: "
         f"{counts[TrialState.COMPLETE]} trials completed, {counts[TrialState.PRUNED]} pruned, "
         f"{counts[TrialState.FAIL]} failed or killed. TPE, pruner {sweep.pruner}. valid F1: mean over the trained "
-        "views on valid, best epoch, in %. No trial tags test."
+        "views on valid, best epoch, in %. No trial is tested on test."
     )
 
 
 WINNERS = (
-    "The best trials, trained anew with seeds that no trial had. The chosen one has the greatest mean valid F1 over "
-    "them; test is scored for these alone, after the search, and chooses nothing. Mean ± standard deviation over seeds."
+    "The best trials, trained again with seeds that no trial had. The chosen one has the greatest mean F1 on valid "
+    "over them; test is scored for these alone, after the search, and chooses nothing. Mean ± standard deviation over "
+    "seeds."
 )
 
 
 def terminal(sweep: Sweep, trials: Sequence[FrozenTrial], winners: Sequence[Winner], most: int = 10) -> list[Table]:
     """Returns the tables for the terminal: the best `most` trials, and the winners."""
-    parameters = searched(sweep.space)
-    of_trials, _ = _headers(parameters)
-    rows = _trial_rows(trials, parameters)
-    left = f" The best {most} of {len(rows)}." if len(rows) > most else ""
-    tables = [_table("trials", of_trials, rows[:most], caption(sweep, trials) + left)]
-    if winners:
-        tables.append(_table("winners", _headers(())[1], _winner_rows(winners, ()), WINNERS))
-    return tables
-
-
-def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], text: str) -> Table:
-    table = Table(title=title, caption=text, title_justify="left", caption_justify="left")
-    for name in header:
-        table.add_column(name.replace("_", " "), justify="right")
-    for row in rows:
-        table.add_row(*row)
-    return table
+    grids = [trials_grid(sweep, trials, most), *([winners_grid(winners)] if winners else [])]
+    return [terminal_table(grid) for grid in grids]
 
 
 def markdown(sweep: Sweep, trials: Sequence[FrozenTrial], winners: Sequence[Winner], plots: Sequence[Path]) -> str:
     """Writes the page of a sweep."""
-    parameters = searched(sweep.space)
-    of_trials, of_winners = _headers(parameters)
-    lines = [f"# Sweep {sweep.name}", "", caption(sweep, trials), ""]
+    lines = [f"# Sweep {markdown_text(sweep.name)}", "", markdown_line(caption(sweep, trials)), ""]
     if winners:
-        lines += ["## Winners", "", WINNERS, "", *markdown_table(of_winners, _winner_rows(winners, parameters)), ""]
-        lines += [
-            f"- failed: trial {winner.trial.number}, seed {result.cell.seed}: {result.failure}"
+        lines += ["## Winners", "", WINNERS, "", markdown_table(winners_grid(winners, searched(sweep.space))), ""]
+        failures = [
+            f"failed: trial {winner.trial.number}, seed {result.cell.seed}: {result.failure}"
             for winner in winners
             for result in winner.results
             if result.failure is not None
         ]
-        lines += [f"`lightning-ita train --config {sweep.out / BEST}` runs the chosen one.", ""]
-    lines += ["## Trials", "", *markdown_table(of_trials, _trial_rows(trials, parameters)), ""]
+        lines += [*(f"- {markdown_line(failure)}" for failure in failures), ""] if failures else []
+        command = f"lightning-ita train --config {shlex.quote(str(sweep.out / BEST))}"
+        lines += [markdown_line(f"{command} runs the chosen one."), ""]
+    lines += ["## Trials", "", markdown_table(trials_grid(sweep, trials)), ""]
     for plot in plots:
         lines += [f"![{plot.stem}]({plot.name})", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def trials_csv(trials: Sequence[FrozenTrial], parameters: Sequence[Parameter]) -> str:
-    """Writes a line for each trial: its values in full, what became of it, and the objective after each epoch."""
-    return csv_text(
-        [
-            {
-                "trial": trial.number,
-                "state": trial.state.name.lower(),
-                "valid_f1": "" if trial.state != TrialState.COMPLETE else trial.value,
-                **{parameter.name: trial.params.get(parameter.name, "") for parameter in parameters},
-                **{f"valid_f1_epoch_{epoch}": value for epoch, value in sorted(trial.intermediate_values.items())},
-                "seconds": trial.user_attrs.get("seconds", ""),
-                "cell": trial.user_attrs.get("cell", ""),
-                "failure": trial.user_attrs.get("failure", ""),
-            }
-            for trial in trials
-        ]
-    )
+    """Writes one line per trial: its values in full, what became of it, and the objective after each epoch."""
+    lines = [
+        {
+            "trial": trial.number,
+            "state": trial.state.name.lower(),
+            "valid_f1": trial.value if trial.state == TrialState.COMPLETE else None,
+            **{parameter.name: trial.params.get(parameter.name) for parameter in parameters},
+            **{f"valid_f1_epoch_{epoch}": value for epoch, value in sorted(trial.intermediate_values.items())},
+            "seconds": trial.user_attrs.get("seconds"),
+            "cell": trial.user_attrs.get("cell"),
+            "failure": trial.user_attrs.get("failure"),
+        }
+        for trial in trials
+    ]
+    return csv_text(records("trials", lines))
 
 
 def winners_csv(winners: Sequence[Winner], parameters: Sequence[Parameter]) -> str:
-    """Writes a line for each winner and seed."""
+    """Writes one line per winner and seed."""
     best = chosen(winners)
-    return csv_text(
-        [
-            {
-                "trial": winner.trial.number,
-                "chosen": winner is best,
-                **{parameter.name: winner.trial.params[parameter.name] for parameter in parameters},
-                "seed": result.cell.seed,
-                "identity": result.cell.identity,
-                **{
-                    f"{split}/{view}/f1": scores["f1"]
-                    for split in ("valid", "test")
-                    for view, scores in cast(Any, result.metrics or {}).get(split, {}).items()
-                },
-            }
-            for winner in winners
-            for result in winner.results
-        ]
-    )
+    lines = [
+        {
+            "trial": winner.trial.number,
+            "chosen": winner is best,
+            **{parameter.name: winner.trial.params[parameter.name] for parameter in parameters},
+            "seed": result.cell.seed,
+            "identity": result.cell.identity,
+            **{
+                f"{split}/{view}/f1": scores["f1"]
+                for split in ("valid", "test")
+                for view, scores in (result.metrics[split].items() if result.metrics else ())
+            },
+        }
+        for winner in winners
+        for result in winner.results
+    ]
+    return csv_text(records("winners", lines))
 
 
 def best_config(cell: Cell) -> str:

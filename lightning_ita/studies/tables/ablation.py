@@ -1,32 +1,38 @@
-"""Results of cells to rows, and rows to tables: Markdown, CSV, terminal."""
+"""The ablation table: results of cells become rows, rows a grid; and the files that a study keeps beside its cells."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from rich.table import Table
 
 from lightning_ita.files import write_text
-from lightning_ita.models.options import CROSS_MODAL, TEXT, VIEWS
-from lightning_ita.statistics.comparison import Estimate, estimate
+from lightning_ita.models.options import CROSS_MODAL, TEXT
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.published import Published, counterpart, published
+from lightning_ita.studies.records import Metrics
 from lightning_ita.studies.study import Result
+from lightning_ita.studies.tables import render
+from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, records
 
+# The system with which all others are compared.
+BASELINE = "bert-crf"
 CONVENTIONS = {
     "repair": "stray I- tags count as B- (as UMT, UMGF and ITA count)",
     "strict": "stray I- tags count as they stand: mentions that start with I- are ignored (strict IOB2)",
 }
-MISSING = "–"
-# The system that all others are compared with.
-BASELINE = "bert-crf"
 # Beside the number of seeds of a row with stale cells; reports mark significance by stars.
 STALE_MARK = "†"
+NOTE = (
+    "T: the text view alone. I+T: tweet and image, or what was said of the image. Δ: points above BERT-CRF. A row "
+    "without CVA is trained on I+T alone (BERT-CRF on T), with CVA or as “joint” on both views; it is tested in every "
+    "view that it has. The best epoch is chosen on valid by the mean F1 of the trained views. “paper”: what was "
+    "published for the system of this name, with its own encoder and contexts; not measured here."
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Row:
     """A row of an ablation: one system on one data set, over seeds.
 
     Attributes:
-        results: Its cells' results, in the order of seeds.
+        results: The results of its cells, in the order of seeds.
         baseline: Mean F1 of BERT-CRF's text view on the data set; ``None`` while unknown.
     """
 
@@ -43,16 +49,21 @@ class Row:
 
     @property
     def cell(self) -> Cell:
-        """The row's first cell, which stands for what all its cells share."""
+        """The first cell of the row, which stands for what all its cells share."""
         return self.results[0].cell
 
     @property
     def label(self) -> str:
-        """The system's name: ``ITA-Cap``, ``ITA-Cap, joint``, ``ITA-Cap+CVA (token)`` ..."""
+        """The name of the row: ``ITA-Cap``, ``ITA-Cap, joint``, ``ITA-Cap+CVA (token)`` ..."""
         return self.cell.label
 
     @property
-    def finished(self) -> list[Any]:
+    def is_baseline(self) -> bool:
+        """Whether this is BERT-CRF."""
+        return self.cell.system == BASELINE
+
+    @property
+    def finished(self) -> list[Metrics]:
         """Metrics of the cells that are finished."""
         return [result.metrics for result in self.results if result.metrics is not None]
 
@@ -63,42 +74,51 @@ class Row:
 
     @property
     def published(self) -> Published | None:
-        """The paper's number for this system, if it reports one."""
+        """The number that the ITA paper has for this system, if it has one."""
         name = self.cell.published_name
         return None if name is None else counterpart(self.cell.dataset, name, self.cell.encoder)
 
-    def scores(self, view: str, score: str = "f1", split: str = "test") -> list[float]:
+    def scores(self, view: str, score: str = "f1", split: Literal["valid", "test"] = "test") -> list[float]:
         """Returns one score of each finished cell that is tested in `view`, in percent."""
         return [metrics[split][view][score] for metrics in self.finished if view in metrics[split]]
 
+    def mean(self, view: str, score: str = "f1", split: Literal["valid", "test"] = "test") -> float | None:
+        """Returns the mean of a score over seeds; ``None`` where no finished cell has it."""
+        scores = self.scores(view, score, split)
+        return float(np.mean(scores)) if scores else None
+
     def difference(self, view: str) -> float | None:
         """Returns the mean F1 of a view minus BERT-CRF's, in points."""
-        scores = self.scores(view)
-        return estimate(scores).mean - self.baseline if scores and self.baseline is not None else None
+        mean = self.mean(view)
+        return None if mean is None or self.baseline is None else mean - self.baseline
 
 
 def rows_of(results: Sequence[Result]) -> list[Row]:
-    """Groups results by data set, contexts and training mode, in the order of their first cell."""
+    """Groups results by data set, system and options, in the order of their first cell."""
     groups: dict[Hashable, list[Result]] = {}
     for result in results:
-        cell = result.cell
-        groups.setdefault(cell.row, []).append(result)
-    baselines = {
-        group[0].cell.dataset: estimate(scores).mean
-        for group in groups.values()
-        if group[0].cell.system == BASELINE and (scores := Row(tuple(group), None).scores(TEXT))
-    }
-    return [Row(tuple(group), baselines.get(group[0].cell.dataset)) for group in groups.values()]
+        groups.setdefault(result.cell.row, []).append(result)
+    rows = [Row(tuple(group), None) for group in groups.values()]
+    baselines = {row.cell.dataset: row.mean(TEXT) for row in rows if row.is_baseline}
+    return [Row(row.results, baselines.get(row.cell.dataset)) for row in rows]
 
 
-def spread(scores: Sequence[float]) -> str:
-    """Writes mean ± standard deviation (of a sample) of scores in percent; without ± for a single one."""
-    return mean_text(estimate(scores)) if scores else MISSING
+def mean_text(mean: float, std: float | None) -> str:
+    """Writes mean ± standard deviation in percent; without ± for a single seed."""
+    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
 
 
-def mean_text(found: Estimate) -> str:
-    """Writes mean ± standard deviation of an estimate in percent; without ± for a single seed."""
-    return f"{found.mean:.2f}" if found.std is None else f"{found.mean:.2f} ± {found.std:.2f}"
+def std_of(scores: Sequence[float]) -> float | None:
+    """Returns the standard deviation of a sample; ``None`` for a single score."""
+    return float(np.std(scores, ddof=1)) if len(scores) > 1 else None
+
+
+def spread(scores: Sequence[float]) -> Entry:
+    """Returns mean ± standard deviation of the scores of seeds, in percent, as an entry."""
+    if not scores:
+        return Entry(MISSING)
+    mean = float(np.mean(scores))
+    return Entry(mean_text(mean, std_of(scores)), value=mean)
 
 
 def signed(difference: float | None) -> str:
@@ -106,41 +126,56 @@ def signed(difference: float | None) -> str:
     return MISSING if difference is None else f"{difference:+.2f}"
 
 
-HEADER = ("system", "T", "Δ", "I+T", "Δ", "seeds", "paper")
+def ablation(rows: Sequence[Row]) -> Grid:
+    """Returns the table of one data set."""
+    return Grid(
+        name=f"{rows[0].cell.dataset}-ablation",
+        title=rows[0].cell.dataset,
+        columns=("system", "T", "Δ", "I+T", "Δ", "seeds", "paper"),
+        rows=tuple(_entries(row) for row in rows),
+        caption=conditions(rows),
+    )
 
 
-def cells_of(row: Row) -> list[str]:
-    """Returns the entries of a row under `HEADER`."""
+def _entries(row: Row) -> tuple[Entry, ...]:
     number = row.published
-    text_difference = None if row.cell.system == BASELINE else row.difference(TEXT)
-    stale = STALE_MARK if any(result.stale for result in row.results) else ""
-    failed = f" ({len(row.failures)} failed)" if row.failures else ""
-    return [
-        row.label,
+    differences = [None if row.is_baseline and view == TEXT else row.difference(view) for view in (TEXT, CROSS_MODAL)]
+    of_text, of_both = (Entry(signed(difference), value=difference) for difference in differences)
+    return (
+        Entry(row.label),
         spread(row.scores(TEXT)),
-        signed(text_difference),
+        of_text,
         spread(row.scores(CROSS_MODAL)),
-        signed(row.difference(CROSS_MODAL)),
-        f"{len(row.finished)}/{len(row.results)}{stale}{failed}",
-        MISSING if number is None else f"{number.f1} ({number.encoder})",
-    ]
+        of_both,
+        Entry(seeds_text(row) + (f" ({len(row.failures)} failed)" if row.failures else "")),
+        Entry(MISSING if number is None else f"{number.f1} ({number.encoder or 'encoder not stated'})"),
+    )
 
 
-def caption(rows: Sequence[Row]) -> str:
+def seeds_text(row: Row) -> str:
+    """Writes how many cells of a row are finished, of how many, and whether any of them is stale."""
+    stale = STALE_MARK if any(result.stale for result in row.results) else ""
+    return f"{len(row.finished)}/{len(row.results)}{stale}"
+
+
+def conditions(rows: Sequence[Row]) -> str:
     """Says under what conditions the rows of one data set were measured."""
     cell, finished = rows[0].cell, [metrics for row in rows for metrics in row.finished]
+    results = [result for row in rows for result in row.results]
     sources = {kind: source for metrics in finished for kind, source in metrics["contexts"].items()}
     facts = [
         f"F1 on test in %, mean ± standard deviation over seeds; encoder {cell.encoder}, {cell.recipe.precision}",
         CONVENTIONS[cell.recipe.labels],
     ]
     if finished:
-        facts.append(f"{finished[0]['splits']['test']['mentions']} mentions in test, release: {finished[0]['release']}")
-    if any(result.stale for row in rows for result in row.results):
+        counts = finished[0]["splits"].get("test")
+        mentions = "unknown number of" if counts is None else counts["mentions"]
+        facts.append(f"{mentions} mentions in test, release: {finished[0]['release']}")
+    if any(result.stale for result in results):
         facts.append(f"{STALE_MARK} some of these cells were measured with other code than today's")
     different = sorted(
         f"{package} {', '.join(sorted(versions))}"
-        for package, versions in versions_of([result for row in rows for result in row.results]).items()
+        for package, versions in versions_of(results).items()
         if len(versions) > 1
     )
     if different:
@@ -159,66 +194,54 @@ def versions_of(results: Sequence[Result]) -> dict[str, set[str]]:
     return versions
 
 
-NOTE = (
-    "T: the text view alone. I+T: tweet and visual contexts. Δ: points above BERT-CRF. Rows without CVA are trained on "
-    "I+T alone, the others on both views; each is tested in both. The best epoch is chosen on valid by the mean F1 of "
-    "the trained views. “paper”: what the paper reports for the system of this name, with its encoder and contexts; "
-    "not measured here."
-)
-
-
-def markdown(results: Sequence[Result]) -> str:
-    """Writes the tables of a study, a data set each, as Markdown."""
-    lines = ["# Ablation", ""]
-    rows = rows_of(results)
-    for dataset in dict.fromkeys(row.cell.dataset for row in rows):
-        of_dataset = [row for row in rows if row.cell.dataset == dataset]
-        lines += [f"## {dataset}", "", caption(of_dataset), ""]
-        lines += markdown_table(HEADER, [cells_of(row) for row in of_dataset])
-        lines += ["", NOTE, ""]
-        for row in of_dataset:
-            lines += [f"- failed: {row.label}, seed {r.cell.seed}: {r.failure}" for r in row.failures]
-            lines += [f"- stale: {row.label}, seed {r.cell.seed}" for r in row.results if r.stale]
-        lines += _reported(dataset)
-        warnings = {warning for row in of_dataset for metrics in row.finished for warning in metrics["warnings"]}
-        lines += [f"- {warning}" for warning in sorted(warnings)] + ([""] if warnings else [])
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _reported(dataset: str) -> list[str]:
-    numbers = published(dataset)
-    if not numbers:
-        return []
-    body = [[n.system, n.encoder or MISSING, n.f1, n.source] for n in numbers]
-    return [f"Reported by others on {dataset}:", "", *markdown_table(("system", "encoder", "F1", "source"), body), ""]
-
-
-def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    """Writes a table as lines of Markdown."""
-    lines = [header, ["---"] * len(header), *body]
-    return ["| " + " | ".join(line) + " |" for line in lines]
+def published_grid(dataset: str) -> Grid:
+    """Returns what others report on a data set, each with its source."""
+    return Grid(
+        name=f"{dataset}-published",
+        title="Reported by others",
+        columns=("system", "encoder", "F1", "source"),
+        rows=tuple(
+            (Entry(n.system), Entry(n.encoder or "not stated"), Entry(n.f1, value=float(n.f1)), Entry(n.source))
+            for n in published(dataset)
+        ),
+        caption="None of these numbers was measured with this code; encoders and contexts differ.",
+        left=(0, 1, 3),
+    )
 
 
 def terminal(rows: Sequence[Row]) -> Table:
     """Returns the table of one data set for the terminal."""
-    table = Table(title=rows[0].cell.dataset, caption=caption(rows), caption_justify="left", title_justify="left")
-    for name in HEADER:
-        table.add_column(name, justify="left" if name == "system" else "right", no_wrap=name == "system")
-    for row in rows:
-        table.add_row(*cells_of(row))
-    return table
+    return render.terminal(ablation(rows))
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """Writes the tables of a study, one per data set, as Markdown."""
+    lines = ["# Ablation", ""]
+    rows = rows_of(results)
+    for dataset in dict.fromkeys(row.cell.dataset for row in rows):
+        of_dataset = [row for row in rows if row.cell.dataset == dataset]
+        grid = ablation(of_dataset)
+        lines += [f"## {render.markdown_line(dataset)}", "", render.markdown_line(grid.caption), ""]
+        lines += [render.markdown(grid), "", NOTE, ""]
+        notes = [f"failed: {row.label}, seed {r.cell.seed}: {r.failure}" for row in of_dataset for r in row.failures]
+        notes += [f"stale: {row.label}, seed {r.cell.seed}" for row in of_dataset for r in row.results if r.stale]
+        notes += sorted({warning for row in of_dataset for metrics in row.finished for warning in metrics["warnings"]})
+        lines += [*(f"- {render.markdown_line(note)}" for note in notes), ""] if notes else []
+        others = published_grid(dataset)
+        if others.rows:
+            lines += [f"Reported by others on {render.markdown_text(dataset)}:", "", render.markdown(others), ""]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def table_csv(results: Sequence[Result]) -> str:
-    """Writes one line for each row and view."""
+    """Writes one line per row and view."""
     lines = []
     for row in rows_of(results):
         number = row.published
-        for view in VIEWS:
+        for view in row.cell.tested_views:
             scores = row.scores(view)
             if not scores:
                 continue
-            found, difference = estimate(scores), row.difference(view)
             lines.append(
                 {
                     "dataset": row.cell.dataset,
@@ -226,24 +249,29 @@ def table_csv(results: Sequence[Result]) -> str:
                     "contexts": "+".join(row.cell.contexts),
                     "cva": row.cell.cva,
                     "view": view,
-                    "f1_mean": round(found.mean, 4),
-                    "f1_std": "" if found.std is None else round(found.std, 4),
-                    "seeds": found.seeds,
+                    "f1_mean": rounded(row.mean(view)),
+                    "f1_std": rounded(std_of(scores)),
+                    "seeds": len(scores),
                     "stale": sum(result.stale for result in row.results),
-                    "difference_to_bert_crf": "" if difference is None else round(difference, 4),
-                    "precision_mean": round(estimate(row.scores(view, "precision")).mean, 4),
-                    "recall_mean": round(estimate(row.scores(view, "recall")).mean, 4),
-                    "valid_f1_mean": round(estimate(row.scores(view, "f1", "valid")).mean, 4),
-                    "paper_f1": "" if number is None else number.f1,
-                    "paper_encoder": "" if number is None else number.encoder,
-                    "paper_source": "" if number is None else number.source,
+                    "difference_to_bert_crf": rounded(row.difference(view)),
+                    "precision_mean": rounded(row.mean(view, "precision")),
+                    "recall_mean": rounded(row.mean(view, "recall")),
+                    "valid_f1_mean": rounded(row.mean(view, "f1", "valid")),
+                    "paper_f1": None if number is None else number.f1,
+                    "paper_encoder": None if number is None else number.encoder,
+                    "paper_source": None if number is None else number.source,
                 }
             )
-    return csv_text(lines)
+    return render.csv_text(records("table", lines))
+
+
+def rounded(value: float | None) -> float | None:
+    """Rounds a number for CSV to four digits after the point."""
+    return None if value is None else round(value, 4)
 
 
 def cells_csv(results: Sequence[Result]) -> str:
-    """Writes one flat line for each finished cell: what it is, every score, time, and its identity."""
+    """Writes one flat line per finished cell: what it is, every score, time, and its identity."""
     lines = []
     for result in results:
         if result.metrics is None:
@@ -263,21 +291,11 @@ def cells_csv(results: Sequence[Result]) -> str:
             "training_seconds": metrics["training_seconds"],
             "seconds": metrics["seconds"],
         }
-        for split in ("valid", "test"):
-            for view, scores in metrics[split].items():
+        for split, by_view in (("valid", metrics["valid"]), ("test", metrics["test"])):
+            for view, scores in by_view.items():
                 line |= {f"{split}/{view}/{name}": value for name, value in scores.items()}
         lines.append(line)
-    return csv_text(lines)
-
-
-def csv_text(lines: Sequence[dict[str, Any]]) -> str:
-    """Writes records as CSV; a field that a record lacks stays empty."""
-    names = list(dict.fromkeys(name for line in lines for name in line))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    return render.csv_text(records("cells", lines))
 
 
 def write_tables(results: Sequence[Result], out: Path) -> list[Path]:

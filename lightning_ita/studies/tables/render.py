@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 from rich.box import SIMPLE_HEAD
@@ -120,7 +121,6 @@ def latex(grid: Grid, title: str) -> str:
         title: What the caption says before the grid's own.
     """
     alignment = "".join("l" if index in grid.left else "r" for index in range(len(grid.columns)))
-    header = " & ".join(latex_text(column) for column in grid.columns)
     label = re.sub(r"[^\w+-]", "-", grid.name, flags=re.ASCII)
     return "\n".join(
         [
@@ -129,9 +129,9 @@ def latex(grid: Grid, title: str) -> str:
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
-            header + r" \\",
+            _latex_row([Entry(column) for column in grid.columns]),
             r"\midrule",
-            *(" & ".join(_latex_entry(entry) for entry in row) + r" \\" for row in grid.rows),
+            *(_latex_row(row) for row in grid.rows),
             r"\bottomrule",
             r"\end{tabular}}",
             rf"\caption{{{latex_text(f'{title} {grid.caption}'.strip(), MOST_CAPTION)}}}",
@@ -142,6 +142,12 @@ def latex(grid: Grid, title: str) -> str:
     )
 
 
+def _latex_row(row: Sequence[Entry]) -> str:
+    text = " & ".join(_latex_entry(entry) for entry in row) + r" \\"
+    # A bracket after a rule or the end of the row before would be read as a distance.
+    return "{}" + text if text.startswith("[") else text
+
+
 def _latex_entry(entry: Entry) -> str:
     text = latex_text(entry.text)
     if entry.best:
@@ -150,8 +156,7 @@ def _latex_entry(entry: Entry) -> str:
     if entry.note:
         note = rf"{{\scriptsize {latex_text(entry.note)}}}"
         return rf"\begin{{tabular}}[t]{{@{{}}r@{{}}}}{text}\\[-2pt]{note}\end{{tabular}}"
-    # A bracket after the end of a row would be read as the row's height.
-    return "{}" + text if text.startswith("[") else text
+    return text
 
 
 def latex_text(text: str, most: int = MOST_ENTRY) -> str:
@@ -162,10 +167,19 @@ def latex_text(text: str, most: int = MOST_ENTRY) -> str:
 
 def html(grid: Grid) -> Markup:
     """Returns a table that can be scrolled, without title and caption."""
-    head = Markup("").join(Markup('<th scope="col">{}</th>').format(printable(name)) for name in grid.columns)
+    sides = [Markup(' class="left"') if index in grid.left else "" for index in range(len(grid.columns))]
+    head = Markup("").join(
+        Markup('<th scope="col"{}>{}</th>').format(side, printable(name))
+        for side, name in zip(sides, grid.columns, strict=True)
+    )
     body = Markup("\n").join(
-        Markup('<tr><th scope="row">{}</th>{}</tr>').format(
-            _html_entry(row[0]), Markup("").join(Markup("<td>{}</td>").format(_html_entry(entry)) for entry in row[1:])
+        Markup('<tr><th scope="row"{}>{}</th>{}</tr>').format(
+            sides[0],
+            _html_entry(row[0]),
+            Markup("").join(
+                Markup("<td{}>{}</td>").format(side, _html_entry(entry))
+                for side, entry in zip(sides[1:], row[1:], strict=True)
+            ),
         )
         for row in grid.rows
     )

@@ -1,0 +1,95 @@
+"""What is compared with what: the sides of comparisons, and their pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+from lightning_ita.models.options import MODE_LABELS, TEXT, VIEWS, Options
+from lightning_ita.studies.tables.ablation import Row
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One side of a comparison: a row, or the rows of one system and training mode together.
+
+    Attributes:
+        label: What it is called.
+        kin: What it shares with the sides that differ from it by their training mode alone.
+        mode: Its training mode.
+        rows: Its rows.
+    """
+
+    label: str
+    kin: Hashable
+    mode: str
+    rows: tuple[Row, ...]
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether it is several rows together."""
+        return len(self.rows) > 1
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views in which all its rows are tested."""
+        return tuple(view for view in VIEWS if all(view in row.cell.tested_views for row in self.rows))
+
+    @property
+    def has_two_trained_views(self) -> bool:
+        """Whether its models are trained on both views."""
+        return all(len(row.cell.trained_views) > 1 for row in self.rows)
+
+
+def sides_of(rows: Sequence[Row]) -> list[Side]:
+    """Returns every row, then the rows of a system in one training mode, where they are several."""
+    sides = [Side(row.label, without_mode(row.cell.options), row.cell.cva, (row,)) for row in rows]
+    pooled: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if not row.is_baseline:
+            pooled.setdefault((row.cell.system, row.cell.cva), []).append(row)
+    return sides + [
+        Side(system.upper() + MODE_LABELS[mode], system, mode, tuple(members))
+        for (system, mode), members in pooled.items()
+        if len(members) > 1
+    ]
+
+
+def without_mode(options: Options) -> Options:
+    """Returns options that are the same for all training modes of otherwise equal ones."""
+    return replace(options, cva="off") if hasattr(options, "cva") else options  # type: ignore[call-arg]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What is compared with what.
+
+    Attributes:
+        first: One side.
+        view: Its view.
+        second: The other side.
+        second_view: Its view.
+        against: The second side in short: ``off`` and ``joint`` are the first one's own system and options.
+    """
+
+    first: Side
+    view: str
+    second: Side
+    second_view: str
+    against: str
+
+
+def pairs_of(side: Side, sides: Sequence[Side], baseline: Side | None) -> list[Pair]:
+    """Returns the comparisons of a side: with BERT-CRF, and with its own system and options in simpler modes.
+
+    Trained on both views it is compared with the same trained on one, and aligned with both views unaligned.
+    """
+    if side is baseline:
+        return []
+    pairs = [] if baseline is None else [Pair(side, view, baseline, TEXT, baseline.label) for view in side.views]
+    simpler = ("off",) if side.mode == "joint" else ("off", "joint")
+    for mode in simpler if side.has_two_trained_views and side.mode != "off" else ():
+        for other in sides:
+            if (other.kin, other.mode, other.is_pooled) == (side.kin, mode, side.is_pooled):
+                pairs += [Pair(side, view, other, view, mode) for view in side.views]
+    return pairs

@@ -30,6 +30,8 @@ from lightning_ita.text import printable
 IMAGES_PER_WORKER = 200
 # Most reasons of errors that are printed per engine.
 MOST_REASONS = 10
+# Most characters of a cell of the table of engines.
+MAX_CELL = 1000
 
 
 def run(
@@ -173,7 +175,7 @@ def show_stats(store: ContextStore, console: Console) -> None:
         parameters = json.dumps(dict(engine.parameters), ensure_ascii=False)
         cells = (engine.kind, engine.key, engine.title, engine.version, parameters)
         counts = (count.images, count.empty, count.errors)
-        table.add_row(*(Text(printable(cell)) for cell in (*cells, *counts)))
+        table.add_row(*(Text(printable(cell, MAX_CELL)) for cell in (*cells, *counts)))
     console.print(table)
     for engine in engines:
         errors = [(entry.error, entry.image) for entry in store.entries(engine) if entry.error is not None]

@@ -15,6 +15,7 @@ from lightning_ita.data.raw_tags import look_alikes
 from lightning_ita.data.releases import release_of, split_warnings
 from lightning_ita.data.source import Source
 from lightning_ita.errors import DataError, UserError
+from lightning_ita.files import user_path
 from lightning_ita.tags import LabelConvention
 from lightning_ita.text import quoted
 
@@ -70,7 +71,7 @@ def find_folder(name: str, data_dir: str | os.PathLike[str] | None, how_to_get: 
     layout = f"{{{','.join(f'{split}.txt' for split in SPLITS)}}}"
     if data_dir is None:
         raise UserError(f"dataset {name!r} needs --data-dir DIR, where DIR/{name}/{layout} lie. {how_to_get}")
-    base = Path(data_dir).expanduser()
+    base = user_path(data_dir)
     folders = [base / name, base]
     for folder in folders:
         if _exists(folder / "train.txt"):
@@ -118,7 +119,7 @@ def find_contexts(name: str, kind: str, folder: Path, given: Mapping[str, str]) 
         UserError: The file does not exist, none was found, or several were.
     """
     if kind in given:
-        path = Path(given[kind].replace("{dataset}", name)).expanduser()
+        path = user_path(given[kind].replace("{dataset}", name))
         if not _exists(path):
             raise UserError(f"--context-files {kind}={path}: no such file")
         return path
@@ -219,7 +220,7 @@ def contexts_of(name: str, kind: str, folder: Path, source: Source, splits: Mapp
     if source.context_store is not None and kind not in source.context_files:
         from lightning_ita.contexts.store import ContextStore  # imports Pillow, which files of contexts do not need
 
-        path = Path(source.context_store).expanduser()
+        path = user_path(source.context_store)
         with ContextStore(path, readonly=True) as store:
             contexts = store.contexts(kind, ids.keys(), source.context_engines.get(kind))
         if not contexts.texts:

@@ -1,1 +1,1 @@
-"""Intervals, tests and resampling."""
+"""Confidence intervals, significance tests and resampling, for the scores of a study."""

@@ -1,71 +1,93 @@
-"""What a study's numbers are worth: intervals, tests between rows, and how many seeds would settle a difference.
+"""Confidence intervals of a study's scores, significance tests between its rows, and the number of seeds they need.
 
-All functions are pure. Two sources of chance are told apart. The **tweets** of the test split are a sample: another
-sample would give other scores to the same trained models. The **seeds** are a sample as well: the same method trained
-again gives another model. Tests over tweets speak of the trained models; only one over tweets and seeds, of methods.
+All functions are pure. They distinguish two sources of chance. The **tweets** of the test split are a sample: on other
+tweets the same trained models would reach other scores. The **seeds** are a sample as well: the same method trained
+again gives another model. A test over tweets compares the trained models; only a test over tweets and seeds compares
+the methods.
+
+SciPy takes most of a second to import, so it is imported by the functions that use it: means and standard deviations
+do without.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from lightning_ita.statistics.resampling import CONFIDENCE, Floats, Sample, percentile_interval, randomise
 
 SIGNIFICANCE = 0.05
 POWER = 0.8
-# More seeds than this are not an answer.
+# Largest number of seeds that `seeds_needed` returns; nobody trains more.
 MOST_SEEDS = 1000
 
 
-class Estimate(NamedTuple):
-    """A mean over seeds.
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds, with its 95 % confidence interval.
 
     Attributes:
         mean: The mean.
-        std: Standard deviation of a sample; ``None`` for a single seed, as are the bounds.
-        low: Lower bound of the 95 % confidence interval of the mean (Student's t).
-        high: Its upper bound.
-        seeds: How many.
+        std: Standard deviation of a sample; ``None`` for a single seed.
+        seeds: Number of seeds.
     """
 
     mean: float
     std: float | None
-    low: float | None
-    high: float | None
     seeds: int
+
+    @cached_property
+    def _half_width(self) -> float | None:
+        """Half the width of the interval (Student's t)."""
+        if self.std is None:
+            return None
+        from scipy import stats
+
+        return float(stats.t.ppf((1 + CONFIDENCE) / 2, self.seeds - 1)) * self.std / self.seeds**0.5
+
+    @property
+    def low(self) -> float | None:
+        """Lower bound of the interval; ``None`` for a single seed."""
+        return None if self._half_width is None else self.mean - self._half_width
+
+    @property
+    def high(self) -> float | None:
+        """Upper bound of the interval; ``None`` for a single seed."""
+        return None if self._half_width is None else self.mean + self._half_width
 
 
 def estimate(scores: Sequence[float]) -> Estimate:
-    """Returns mean, standard deviation and t interval of the scores of seeds, of which there must be one at least."""
+    """Returns the mean, the standard deviation and the confidence interval of scores, one per seed.
+
+    Raises:
+        ValueError: There are no scores.
+    """
+    if not len(scores):
+        raise ValueError("expected the score of one seed at least, got none")
     values = np.asarray(scores, dtype=float)
-    mean, seeds = float(values.mean()), len(values)
-    if seeds == 1:
-        return Estimate(mean, None, None, None, 1)
-    std = float(values.std(ddof=1))
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1)) * std / seeds**0.5
-    return Estimate(mean, std, mean - reach, mean + reach, seeds)
+    return Estimate(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None, len(values))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A difference between two rows, and what speaks against chance.
+    """The difference between two rows, and its significance.
 
     Attributes:
         difference: Mean F1 of the first minus that of the second, in points.
-        low: Lower bound of its 95 % confidence interval: over tweets and seeds, where a row has a single seed over
-            tweets alone.
-        high: Its upper bound.
-        p_bootstrap: Two-sided p of the paired bootstrap over tweets, the trained models held fixed.
+        low: Lower bound of its 95 % confidence interval: over tweets and seeds, or over tweets alone if a row has a
+            single seed.
+        high: Upper bound of this interval.
+        p_bootstrap: Two-sided p value of the paired bootstrap over tweets, with the trained models held fixed.
         p_randomisation: The same by approximate randomisation.
-        p_methods: Two-sided p over tweets and seeds; ``None`` where a row has a single seed.
-        seeds: Number of seeds of the first and of the second.
-        seeds_needed: Seeds a row that would separate rows with this difference; ``None`` if no number would.
+        p_methods: Two-sided p value over tweets and seeds; ``None`` if a row has a single seed.
+        seeds: Number of seeds of the first row and of the second.
+        seeds_needed: Number of seeds per row that would make this difference significant; ``None`` if no number would.
     """
 
     difference: float
@@ -81,20 +103,28 @@ class Comparison:
 def compare(first: Sample, second: Sample, seed: int = 0) -> Comparison:
     """Compares two rows that were tested on the same tweets.
 
-    * Paired bootstrap (Koehn, EMNLP 2004; shifted to the null hypothesis as by Berg-Kirkpatrick et al., EMNLP 2012):
-      the statistic is the difference of mean micro F1 over seeds; a resample takes the same tweets for every model.
-    * Approximate randomisation: see `randomise`. It needs as many models of each row: those of the row that has fewer,
-      and the first of the other.
+    * Paired bootstrap (Koehn, EMNLP 2004; shifted to the null hypothesis as in Berg-Kirkpatrick et al., EMNLP 2012):
+      the statistic is the difference of mean micro F1 over seeds; a resample has the same tweets for every model.
+    * Approximate randomisation: see `randomise`. It needs the same number of models of both rows: all models of the row
+      that has fewer, and as many of the other, from the first on.
     * Over tweets and seeds: the variance of the difference is s₁²/k₁ + s₂²/k₂ over the seeds of each row, as in Welch's
-      t test, plus the variance over tweets that `tweets_error` finds; degrees of freedom by Welch and Satterthwaite,
-      with the tweets' taken as endless. Seeds are not paired here: once two rows read different inputs, the same seed
-      gives them little in common, and where it does the test errs towards no difference.
+      t test, plus the variance over tweets from `tweets_error`. The degrees of freedom are those of Welch and
+      Satterthwaite, with infinitely many for the variance over tweets. Seeds are not paired here: two rows that read
+      different inputs have little in common with the same seed, and if they have, the test is conservative.
 
     Args:
         first: One row in one view.
-        second: The other, with the same tweets and resamples; seeds that both have stand at the same place in both.
+        second: The other row, with the same tweets and resamples; seeds of both rows are in the same order.
         seed: Seed of the randomisation.
+
+    Raises:
+        ValueError: The rows differ in their number of tweets or of resamples.
     """
+    sizes = [(row.counts.shape[1], len(row.resampled)) for row in (first, second)]
+    if sizes[0] != sizes[1]:
+        raise ValueError(f"expected two rows with the same tweets and resamples, got {sizes[0]} and {sizes[1]} of them")
+    from scipy import stats
+
     seeds = (len(first.counts), len(second.counts))
     difference = float(first.f1.mean() - second.f1.mean())
     resampled = first.resampled.mean(axis=1) - second.resampled.mean(axis=1)
@@ -124,7 +154,10 @@ def compare(first: Sample, second: Sample, seed: int = 0) -> Comparison:
 
 
 def _p_value(under_null: Floats, observed: float) -> float:
-    """Share of values under the null hypothesis as far from 0 as the observed one, which is counted among them."""
+    """Returns the share of values under the null hypothesis that are as far from 0 as the observed value.
+
+    The observed value counts as one of them, so that the share is never 0.
+    """
     extreme = int((np.abs(under_null) >= abs(observed) - 1e-9).sum())
     return (1 + extreme) / (1 + len(under_null))
 
@@ -132,9 +165,9 @@ def _p_value(under_null: Floats, observed: float) -> float:
 def tweets_error(first: Sample, second: Sample) -> float:
     """Returns the standard error over tweets of the difference between two methods, with two or more seeds each.
 
-    Over resamples of the tweets, two models of one method vary together by what the method makes of a tweet, and each
-    varies alone by what is the model's own. The latter is part of the variance over seeds already, so only covariances
-    between different models count: the mean within each row, minus twice the mean between the rows.
+    The variance of a model over resamples of the tweets has two parts: one that it shares with all models of its
+    method, and one of its own. The latter is already part of the variance over seeds. So only covariances between
+    different models count: the mean within each row, minus twice the mean between the rows.
     """
     seeds = len(first.counts)
     covariance = np.cov(np.concatenate([first.resampled, second.resampled], axis=1).T)
@@ -158,15 +191,27 @@ def standard_error(spreads: tuple[float, float], seeds: tuple[int, int], over_tw
 
 
 def seeds_needed(difference: float, spreads: tuple[float, float], over_tweets: float = 0.0) -> int | None:
-    """Returns how many seeds a row would show a difference: 80 % power at 5 %, two-sided, uncorrected.
+    """Returns how many seeds per row make a difference significant.
 
-    Assumes that the difference, the standard deviations and the error over tweets are as observed, that scores of
-    seeds are normal, and the test over tweets and seeds of `compare` (noncentral t). The observed difference is itself
-    uncertain: this is an order of magnitude, not a promise.
+    With that many, 80 % of studies would find it at the 5 % level, two-sided and without correction for multiple tests.
+    Assumes that the difference, the standard deviations and the error over tweets are as observed, that the scores of
+    seeds are normally distributed, and that the test is that over tweets and seeds in `compare` (noncentral t). The
+    observed difference is itself uncertain, so the result is an order of magnitude.
+
+    Args:
+        difference: The difference of the means.
+        spreads: Standard deviation over seeds of each row.
+        over_tweets: Standard error of the difference over tweets.
 
     Returns:
-        ``None`` where no number of seeds up to a thousand would do: then a larger test split is needed.
+        ``None`` if a thousand seeds are not enough: then a larger test split is needed.
+
+    Raises:
+        ValueError: A value is NaN or infinite.
     """
+    if not all(map(math.isfinite, (difference, *spreads, over_tweets))):
+        raise ValueError(f"expected finite values, got {difference}, {spreads} and {over_tweets}")
+    from scipy import stats
 
     def power(seeds: int) -> float:
         error, freedom = standard_error(spreads, (seeds, seeds), over_tweets)
@@ -174,14 +219,14 @@ def seeds_needed(difference: float, spreads: tuple[float, float], over_tweets: f
             return float(difference != 0)
         shift, critical = abs(difference) / error, stats.t.ppf(1 - SIGNIFICANCE / 2, min(freedom, 1e6))
         if shift > 2 * critical + 10:
-            return 1.0  # beyond what the noncentral distribution is accurate for
+            return 1.0  # the noncentral distribution is not accurate so far out
         noncentral = stats.nct(min(freedom, 1e6), shift)
-        # In the far tail SciPy has no number at times, for what is nothing.
+        # In the far tail, where the probability is 0, SciPy sometimes returns NaN.
         return float(noncentral.sf(critical) + np.nan_to_num(noncentral.cdf(-critical)))
 
     if power(MOST_SEEDS) < POWER:
         return None
-    low, high = 1, MOST_SEEDS  # power grows with seeds: low is too few, high is enough
+    low, high = 1, MOST_SEEDS  # power grows with the number of seeds: low is not enough, high is
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if power(middle) >= POWER else (middle, high)
@@ -189,11 +234,21 @@ def seeds_needed(difference: float, spreads: tuple[float, float], over_tweets: f
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Corrects the p values of a family of tests (Holm 1979): each says at which level the whole family rejects it.
+    """Corrects the p values of a family of tests for multiple testing (Holm 1979).
 
     Args:
-        p_values: One a test; ``None`` where there was none, which the family then does not count.
+        p_values: One per test; ``None`` for a test that was not made, which does not count.
+
+    Returns:
+        Corrected p values in the same order: comparing each with a level keeps the probability of any false rejection
+        in the family below that level.
+
+    Raises:
+        ValueError: A p value is not in 0 … 1, for example NaN.
     """
+    for p in p_values:
+        if p is not None and not 0 <= p <= 1:
+            raise ValueError(f"expected p values in 0 … 1, got {p}")
     tested = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     largest = 0.0
@@ -204,7 +259,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 class Share(NamedTuple):
-    """A share with its 95 % interval; 1 is the whole."""
+    """A share, where 1 is the whole, with its 95 % interval."""
 
     value: float
     low: float
@@ -214,12 +269,12 @@ class Share(NamedTuple):
 def share_kept(baseline: Sample, text: Sample, cross_modal: Sample, seed: int = 0) -> Share:
     """Returns how much of the cross-modal view's gain the text view keeps: (T − B) / (I+T − B).
 
-    B is BERT-CRF's F1, T and I+T are those of one row's two views, means over seeds: the claim of ITA (Wang et al.,
-    NAACL 2022) that CVA lets the text view do without the image, as one number. 1 keeps all of the gain,
-    0 none; below 0 the text view is worse than BERT-CRF, above 1 it is better than I+T. It means nothing unless the
-    gain is positive beyond doubt, which the caller decides.
+    B is BERT-CRF's F1, T and I+T are the F1 of the two views of one row, all of them means over seeds. This measures
+    the claim of ITA (Wang et al., NAACL 2022) that with CVA the text view needs no image: at 1 it keeps the whole gain,
+    at 0 nothing; below 0 the text view is worse than BERT-CRF, above 1 it is better than I+T. The share has a meaning
+    only if the gain is significantly positive, which the caller must check.
 
-    The interval is that of a bootstrap over tweets and seeds, each resampled on its own (Owen 2007, the pigeonhole
+    The interval is that of a bootstrap over tweets and seeds, each resampled independently (Owen 2007, the pigeonhole
     bootstrap); with few seeds it is too narrow.
     """
     generator = np.random.default_rng(seed)

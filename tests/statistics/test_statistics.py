@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import product
 
 import numpy as np
@@ -44,7 +46,25 @@ def test_an_estimate_is_scipys() -> None:
     )
     interval = stats.ttest_1samp(scores, 0.0).confidence_interval(0.95)
     assert (found.low, found.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
-    assert estimate([70.0]) == (70.0, None, None, None, 1)
+    single = estimate([70.0])
+    assert (single.mean, single.std, single.low, single.high, single.seeds) == (70.0, None, None, None, 1)
+    with pytest.raises(ValueError, match="one seed at least, got none"):
+        estimate([])
+
+
+def test_means_and_deviations_need_no_scipy() -> None:
+    """SciPy takes most of a second to import, torch more; a finished study prints its table without either."""
+    code = """
+import sys
+from lightning_ita.statistics.comparison import estimate
+from lightning_ita.statistics.resampling import micro_f1
+found = estimate([70.0, 72.0])
+assert (found.mean, found.seeds) == (71.0, 2) and abs(found.std - 2**0.5) < 1e-12
+assert not {"scipy", "torch"} & set(sys.modules), sorted(sys.modules)
+assert abs(found.high - 71 - 12.706204736) < 1e-6  # t of one degree of freedom
+assert "scipy" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_micro_f1_counts_mentions_not_tweets() -> None:
@@ -241,3 +261,38 @@ def test_the_share_kept_is_the_ratio_of_gains() -> None:
     assert kept.high < 1
     assert share_kept(baseline, baseline, cross_modal).value == 0
     assert share_kept(baseline, cross_modal, cross_modal) == pytest.approx((1, 1, 1))
+
+
+def test_numbers_that_are_none_are_not_significant() -> None:
+    """NaN is neither smaller nor larger: without an error, p was 1 / (1 + resamples)."""
+    counts, resampled = np.ones((2, 5, 3), dtype=int), np.full((9, 2), 100.0)
+    Sample(counts, resampled)
+    with pytest.raises(ValueError, match="expected finite counts and scores"):
+        Sample(counts, np.where(np.arange(2) == 0, np.nan, resampled))
+    with pytest.raises(ValueError, match="expected finite counts and scores"):
+        Sample(np.where(np.arange(3) == 0, np.inf, counts), resampled)
+    for wrong in (np.nan, -0.1, 1.5):
+        with pytest.raises(ValueError, match="expected p values in 0 … 1"):
+            holm([0.01, wrong, None])
+    for arguments in ((np.nan, (0.1, 0.1)), (1.0, (np.inf, 0.1)), (1.0, (0.1, 0.1), np.nan)):
+        with pytest.raises(ValueError, match="expected finite values"):
+            seeds_needed(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("counts", "resampled"), [((2, 5), (9, 2)), ((2, 5, 2), (9, 2)), ((2, 5, 3), (9,)), ((2, 5, 3), (2, 9))]
+)
+def test_samples_of_another_form_are_an_error(counts: tuple[int, ...], resampled: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected counts \(seeds, tweets, 3\) and resampled \(resamples, seeds\)"):
+        Sample(np.ones(counts), np.ones(resampled))
+
+
+def test_rows_with_other_tweets_are_not_compared() -> None:
+    """One tweet against many would be broadcast."""
+    one, other, short = (
+        Sample(np.ones((2, tweets, 3)), np.ones((resamples, 2))) for tweets, resamples in ((5, 9), (1, 9), (5, 8))
+    )
+    compare(one, one)
+    for wrong in (other, short):
+        with pytest.raises(ValueError, match=r"same tweets and resamples, got \(5, 9\) and"):
+            compare(one, wrong)

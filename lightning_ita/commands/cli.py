@@ -269,6 +269,9 @@ def guard(main: Callable[[Sequence[str]], int]) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)  # so that the shell, or Slurm, sees how it ended
     except KeyboardInterrupt:
+        # A second Ctrl-C, which uv may send by itself, ends the process where it stands: while Python waits for our
+        # workers to end, it would otherwise print a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         status = INTERRUPTED
     sys.exit(status)

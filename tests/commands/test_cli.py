@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -120,3 +122,27 @@ def test_types_and_columns_of_own_corpora_are_read(tmp_path: Path) -> None:
     for wrong in ("0", "0,x", "0,1,2", "-1,0", "0;2", "0,0"):
         with pytest.raises(UserError, match="expected the columns of word and tag, counted from 0"):
             source(f"--columns={wrong}")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGINT to send")
+def test_ctrl_c_leaves_no_traceback_even_where_it_comes_twice() -> None:
+    script = """
+import atexit, sys, time
+from lightning_ita.commands.cli import guard
+
+def wait(word):
+    print(word, flush=True)
+    time.sleep(60)
+
+atexit.register(wait, "ending")
+guard(lambda argv: wait("running"))
+"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for word in ("running", "ending"):
+            assert process.stdout.readline().strip() == word
+            process.send_signal(signal.SIGINT)
+        _, error = process.communicate()
+    assert error == "interrupted; the same command goes on where it stopped\n"
+    assert process.returncode == -signal.SIGINT

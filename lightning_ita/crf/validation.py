@@ -15,7 +15,7 @@ from lightning_ita.errors import NonFiniteLossError
 class NonFiniteScoresError(NonFiniteLossError, ValueError):
     """Scores cannot be decoded, because they are NaN or infinite: no tag sequence is the best one.
 
-    The model has diverged, as where its loss is NaN; who expects that error, as sweeps do, gets this one, too.
+    It is a `NonFiniteLossError` because the cause is the same: the model has diverged. A sweep gives up such a trial.
 
     Args:
         message: Which scores, with the remedy.
@@ -30,11 +30,12 @@ class NonFiniteScoresError(NonFiniteLossError, ValueError):
 def check_no_transforms(*scores: Tensor) -> None:
     """Checks that no transform of ``torch.func`` is active, and that scores are not used in forward-mode autograd.
 
-    The algorithms store results between questions and compute partly in NumPy: a transform cannot see through either.
+    The algorithms keep results in attributes and compute partly in NumPy, neither of which a transform can trace.
 
     Raises:
-        NotImplementedError: Saying what to use.
+        NotImplementedError: Naming what to use instead.
     """
+    # torch has no public name for this; autograd.Function asks the same way.
     if torch._C._are_functorch_transforms_active():
         raise NotImplementedError(
             "ChainDistribution does not support the transforms of torch.func (grad, vmap, jvp, ...): use "

@@ -222,27 +222,30 @@ def plan_table(results: Sequence[Result], cell_costs: Sequence[Cost], rate: floa
         rate: Floating-point operations per second that training may reach here.
     """
     from lightning_ita.studies.progress import describe
+    from lightning_ita.studies.tables.grid import Entry, Grid
+    from lightning_ita.studies.tables.render import terminal
 
     states = ["finished" if result.metrics is not None else "failed" if result.failure else "" for result in results]
     left = sum(cost.flop for cost, state in zip(cell_costs, states, strict=True) if not state)
     counts = "".join(f", {states.count(state)} {state}" for state in ("finished", "failed") if state in states)
     minutes = round(left / rate / 60)
-    table = Table(
+    grid = Grid(
+        name="plan",
         title=f"{len(results)} cells{counts}, about {minutes} minute{'' if minutes == 1 else 's'}"
         f"{' left' if counts else ''}",
+        columns=("cell", "trained on", "k tweets", "k sub-tokens", "TFLOP", "minutes"),
+        rows=tuple(
+            (
+                Entry(describe(result.cell)),
+                Entry(", ".join(result.cell.trained_views)),
+                Entry(f"{cost.tweets / 1e3:.1f}"),
+                Entry(f"{cost.subtokens / 1e3:.0f}"),
+                Entry(f"{cost.flop / 1e12:.1f}"),
+                Entry(state or f"{cost.flop / rate / 60:.1f}"),
+            )
+            for result, cost, state in zip(results, cell_costs, states, strict=True)
+        ),
         caption=f"at {rate / 1e9:.0f} GFLOP/s, half of what matrix products of this encoder's shape reach here now",
-        title_justify="left",
-        caption_justify="left",
+        left=(0, 1),
     )
-    for name in ("cell", "trained on", "k tweets", "k sub-tokens", "TFLOP", "minutes"):
-        table.add_column(name, justify="left" if name in ("cell", "trained on") else "right", no_wrap=True)
-    for result, cost, state in zip(results, cell_costs, states, strict=True):
-        table.add_row(
-            describe(result.cell),
-            ", ".join(result.cell.trained_views),
-            f"{cost.tweets / 1e3:.1f}",
-            f"{cost.subtokens / 1e3:.0f}",
-            f"{cost.flop / 1e12:.1f}",
-            state or f"{cost.flop / rate / 60:.1f}",
-        )
-    return table
+    return terminal(grid)

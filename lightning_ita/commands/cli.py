@@ -229,11 +229,14 @@ def recipe_of(arguments: Any) -> Recipe:
 
 
 def make_console() -> Console:
-    """Returns the terminal to write to; elsewhere (a file, a pipe, a notebook) lines are wide enough for a table."""
+    """Returns the terminal to write to; elsewhere (a file, a pipe, a notebook) lines are wide enough for a table.
+
+    What is printed holds names that users chose: neither rich's markup nor its names of emojis are read in it.
+    """
     if sys.stdout.isatty():
-        return Console()
+        return Console(markup=False, emoji=False)
     # A notebook's kernel claims to be a terminal, and to draw widgets.
-    return Console(width=120, force_terminal=False, force_jupyter=False)
+    return Console(markup=False, emoji=False, width=120, force_terminal=False, force_jupyter=False)
 
 
 def say(console: Console, line: object) -> None:

@@ -18,7 +18,7 @@ DONE = 1.0
 def make_bars(console: Console) -> Progress:
     """Returns the bars of long work: what it is, how far it is, the time it took and the time left."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),

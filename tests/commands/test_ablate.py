@@ -111,7 +111,7 @@ def test_a_dry_run_tells_what_is_finished(study: list[str], tmp_path: Path, caps
     assert ablate.main([*command, "--seeds=1,2", "--dry-run"]) == 0
     shown = capsys.readouterr().out
     assert "4 cells, 2 finished, about" in shown
-    last = [line.split()[-2] for line in shown.splitlines() if ", seed " in line]
+    last = [line.split()[-1] for line in shown.splitlines() if ", seed " in line]
     assert [column == "finished" for column in last] == [True, True, False, False]
     assert len(cells(tmp_path)) == 2
 

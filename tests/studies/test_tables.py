@@ -6,6 +6,7 @@ import csv
 import html.parser
 import re
 import subprocess
+from collections.abc import Set
 from pathlib import Path
 
 import pytest
@@ -53,10 +54,10 @@ def grid_of(*names: str) -> Grid:
     return Grid("names", names[0], (names[0], "F1", "Δ"), rows, names[0])
 
 
-def shown(markdown: str) -> str:
-    """Returns the text of a page as a reader sees it."""
+def shown(markdown: str, more_tags: Set[str] = frozenset()) -> str:
+    """Returns the text of a page as a reader sees it; it has no other elements than tables, lists and `more_tags`."""
     page = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markdown)
-    return text_of(page)
+    return text_of(page, more_tags)
 
 
 class Text(html.parser.HTMLParser):
@@ -72,25 +73,12 @@ class Text(html.parser.HTMLParser):
         self.text += data
 
 
-def text_of(page: str) -> str:
+def text_of(page: str, more_tags: Set[str] = frozenset()) -> str:
     parser = Text()
     parser.feed(page)
     parser.close()
-    assert parser.tags <= {
-        "table",
-        "thead",
-        "tbody",
-        "tr",
-        "th",
-        "td",
-        "strong",
-        "sup",
-        "small",
-        "div",
-        "p",
-        "ul",
-        "li",
-    }
+    tables = {"table", "thead", "tbody", "tr", "th", "td", "strong", "sup", "small", "div"}
+    assert parser.tags <= {*tables, *more_tags, "p", "ul", "li"}
     return parser.text
 
 

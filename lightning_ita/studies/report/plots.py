@@ -249,7 +249,7 @@ def cost_plot(evidence: Evidence) -> str:
         minutes = [float(np.mean([m["training_seconds"] / 60 for m in row.row.finished])) for row in rows]
         for y, (row, value) in enumerate(zip(rows, minutes, strict=True)):
             axes.barh(y, value, height=0.42, color=colours[row], alpha=0.85)
-            axes.text(value, y, f" {value:.1f}", va="center", fontsize=11)
+            axes.annotate(f"{value:.1f}", (value, y), (4, 0), textcoords="offset points", va="center", fontsize=11)
         axes.set_xlim(0, max(*minutes, 0.01) * 1.16)
         _row_labels(axes, [row.row.label for row in rows], 0.42)
         axes.locator_params(axis="x", nbins=6)

@@ -30,22 +30,21 @@ import torch
 from lightning_ita.commands import ablate
 from lightning_ita.demo import DemoConfig, write
 from lightning_ita.models.tagger import Tagger
-from lightning_ita.studies import resume, run, study
+from lightning_ita.studies import cost, plan, resume, run, schema
 from lightning_ita.studies.tables import ablation as table
 from tests.conftest import write_tiny_encoder
 
 # What is wrapped to know where a process is: owner, name, stage.
 PLACES = [
-    (ablate, "read_corpora", "data"),
-    (ablate, "costs", "data"),
-    (study, "run_cell", "set-up"),
+    (plan, "read_corpora", "data"),
+    (cost, "costs", "data"),
+    (run, "run_cell", "set-up"),
     (run.pl.Trainer, "fit", "training loop"),
     (Tagger, "training_step", "training"),
     (Tagger, "validation_step", "validation"),
     (run, "evaluate", "evaluation"),
     (resume.WholeFiles, "save_checkpoint", "checkpoint"),
-    (run, "write_text", "results"),
-    (study, "write_text", "results"),
+    (schema, "write_text", "results"),
     (table, "write_text", "results"),
 ]
 # The stages to kill in, in turn: up to which of their calls to let pass, and how many seconds more at most.
@@ -74,7 +73,7 @@ def start(argv: list[str], log: Path, killed: bool) -> tuple[int, int]:
         file = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         os.dup2(file, 1)
         os.dup2(file, 2)
-        study.run_cell = noted(study.run_cell, log.with_name("runs"))
+        run.run_cell = noted(run.run_cell, log.with_name("runs"))
         within = [0]
         for owner, name, stage in PLACES:
             setattr(owner, name, announced(getattr(owner, name), NAMES.index(stage), writer, within))

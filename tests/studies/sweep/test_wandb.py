@@ -19,6 +19,7 @@ import yaml
 
 from lightning_ita.commands import train
 from lightning_ita.errors import UserError
+from lightning_ita.studies import run
 from lightning_ita.studies.loggers import OBJECTIVE
 from tests.studies.sweep.conftest import ROOT
 
@@ -206,16 +207,16 @@ def test_a_run_goes_on_where_no_server_answers(
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     arguments = [*tiny_run, "--contexts=cap", "--recipe.epochs=1", f"--out={offline_here}", "--logger=wandb"]
     assert train.main(arguments) == 0
-    assert re.search(r"warning: W&B: .*; this run is kept on disk; `wandb sync` sends it", capsys.readouterr().out)
+    assert re.search(r"warning: W&B: .*; this run is kept on disk; `wandb sync` sends it", capsys.readouterr().err)
     _, history, summary = told(offline_here)
     best = max(line[OBJECTIVE] for line in history if OBJECTIVE in line)
     assert summary[OBJECTIVE] == pytest.approx(best, abs=1e-6)
 
-    # Finished, it is told anew without being run again.
-    for run in offline_here.glob("wandb/offline-run-*/*.wandb"):
-        run.unlink()
+    # Finished, it is told again without being run again.
+    for path in offline_here.glob("wandb/offline-run-*/*.wandb"):
+        path.unlink()
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setattr(train, "run_cell", lambda *_, **__: pytest.fail("a finished run was run again"))
+    monkeypatch.setattr(run, "run_cell", lambda *_, **__: pytest.fail("a finished run was run again"))
     assert train.main(arguments) == 0
     assert told(offline_here)[2][OBJECTIVE] == summary[OBJECTIVE]
 
@@ -223,7 +224,7 @@ def test_a_run_goes_on_where_no_server_answers(
 def test_without_wandb_there_is_a_remedy(tiny_run: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     out = tmp_path / "out"
-    with pytest.raises(UserError, match=r"needs the package wandb.*lightning_ita\[sweeps\]"):
+    with pytest.raises(UserError, match=r"needs the package wandb.*lightning-ita\[sweeps\]"):
         train.main([*tiny_run, f"--out={out}", "--logger=wandb"])
     assert train.main([*tiny_run, "--contexts=cap", "--recipe.epochs=1", f"--out={out}"]) == 0
     with pytest.raises(UserError, match=r"unknown logger 'wanbd'\. Did you mean 'wandb'"):

@@ -27,6 +27,7 @@ from lightning_ita.data import DATASETS
 from lightning_ita.errors import UserError
 from lightning_ita.invocation import spelled
 from lightning_ita.models import MODELS
+from lightning_ita.studies.names import check_logger
 
 if TYPE_CHECKING:  # --help and wrong arguments are answered before these are imported
     from lightning_ita.studies.cost import Cost
@@ -103,6 +104,7 @@ def main(argv: Sequence[str]) -> int:
 
     if arguments.jobs is not None and arguments.jobs < 1:
         raise UserError(f"--jobs {arguments.jobs}: expected 1 or more")
+    check_logger(arguments.logger)
     from lightning_ita.studies.plan import (
         CACHE,
         PLAN,

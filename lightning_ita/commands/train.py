@@ -20,6 +20,7 @@ from lightning_ita.commands.systems import add_options, one_system
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data import DATASETS
 from lightning_ita.models import MODELS
+from lightning_ita.studies.names import check_logger
 
 DESCRIPTION = """\
 Trains one model and tests it in both views. A finished run is not run again.
@@ -69,6 +70,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--keep-checkpoint", action="store_true", help="Keep the best epoch's weights, best.ckpt.")
     add_logger(parser)
     arguments = parse(parser, argv)
+    check_logger(arguments.logger)
 
     from lightning_ita.studies.cell import Cell
     from lightning_ita.studies.schema import read_metrics

@@ -198,10 +198,21 @@ class Tagger(pl.LightningModule):
         return total.mean()
 
     def decode(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns the best well-formed tags of each tested view as BIO tag ids, (batch, words), -1 at padding."""
+        """Returns the best well-formed tags of each tested view as BIO tag ids, (batch, words), -1 at padding.
+
+        Raises:
+            NonFiniteScoresError: The model's scores of a tweet are NaN or infinite; names the tweet and the view.
+        """
         chains = self(batch, self.tested_views)
         forbidden = ForbiddenTransitions(*(moves.to(batch.mask.device) for moves in self._forbidden))
-        return {view: to_bio(self.tag_set, chain.argmax(forbidden)) for view, chain in chains.items()}
+        tags = {}
+        for view, chain in chains.items():
+            try:
+                tags[view] = to_bio(self.tag_set, chain.argmax(forbidden))
+            except NonFiniteScoresError as error:
+                tweet = "" if error.row is None else f"tweet {quoted(batch.ids[error.row])}, "
+                raise NonFiniteScoresError(f"{tweet}view {view}: {error}", error.row) from None
+        return tags
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Returns the loss of a batch.

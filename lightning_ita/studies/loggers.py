@@ -11,19 +11,12 @@ from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from lightning_ita.errors import UserError, unknown
 from lightning_ita.studies.cell import Cell
-from lightning_ita.studies.names import LOGGERS, OBJECTIVE
+from lightning_ita.studies.names import OBJECTIVE, check_logger
 
 # How long a run waits for a server that does not answer, in seconds, before it starts and after it ended. W&B's own
 # settings; those of the user's environment win.
 PATIENCE = {"WANDB_INIT_TIMEOUT": "30", "WANDB_FINISH_TIMEOUT": "60"}
-# What each logger needs, and the extra that brings it.
-PACKAGES = {
-    "wandb": ("wandb", "sweeps"),
-    "tensorboard": ("tensorboard", "loggers"),
-    "mlflow": ("mlflow", "loggers"),
-}
 Say = Callable[[str], None]
 
 
@@ -122,26 +115,6 @@ def tracking(name: str, cell: Cell, out: Path, say: Say = say) -> Iterator[Track
                 logger.experiment.finish(exit_code=status == "failed")
         elif logger is not None:
             logger.finalize(status)
-
-
-def check_logger(name: str) -> None:
-    """Checks that there is a logger of this name, and that its package is installed.
-
-    Raises:
-        UserError: There is none, or it is not; says how to get it.
-    """
-    if name not in LOGGERS:
-        raise unknown("logger", name, LOGGERS)
-    package, extra = PACKAGES.get(name, (None, None))
-    if package is None:
-        return
-    try:
-        __import__(package)
-    except ImportError as error:
-        raise UserError(
-            f"--logger {name} needs the package {package}, which cannot be imported ({error}); "
-            f"`pip install lightning-ita[{extra}]` brings it"
-        ) from None
 
 
 def _open(name: str, cell: Cell, out: Path, say: Say) -> Logger | None:

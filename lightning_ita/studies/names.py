@@ -1,6 +1,38 @@
 """Names that commands, studies and sweeps share, and that need no import to be known."""
 
+from __future__ import annotations
+
+from importlib import import_module
+
+from lightning_ita.errors import UserError, unknown
+
 # What the best epoch is chosen by, and what a sweep must name: mean F1 over the trained views on the valid split.
 OBJECTIVE = "valid/f1"
 # Where a run can be told as it goes; see `lightning_ita.studies.loggers`.
 LOGGERS = ("none", "wandb", "tensorboard", "csv", "mlflow")
+# What each logger needs, and the extra that brings it.
+PACKAGES = {
+    "wandb": ("wandb", "sweeps"),
+    "tensorboard": ("tensorboard", "loggers"),
+    "mlflow": ("mlflow", "loggers"),
+}
+
+
+def check_logger(name: str) -> None:
+    """Checks that there is a logger of this name, and that its package is installed.
+
+    Raises:
+        UserError: There is none, or it is not; says how to get it.
+    """
+    if name not in LOGGERS:
+        raise unknown("logger", name, LOGGERS)
+    package, extra = PACKAGES.get(name, (None, None))
+    if package is None:
+        return
+    try:
+        import_module(package)
+    except ImportError as error:
+        raise UserError(
+            f"--logger {name} needs the package {package}, which cannot be imported ({error}); "
+            f"`pip install lightning-ita[{extra}]` brings it"
+        ) from None

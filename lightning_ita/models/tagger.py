@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
 from lightning_ita.crf import ChainDistribution, ForbiddenTransitions, LinearChainCRF
+from lightning_ita.crf.validation import NonFiniteScoresError
 from lightning_ita.data.inputs import Batch, Inputs
 from lightning_ita.errors import NonFiniteLossError, UserError
 from lightning_ita.metrics import EntityF1
@@ -22,6 +23,7 @@ from lightning_ita.models.recipes import DEFAULT_TEMPERATURE, Recipe
 from lightning_ita.models.tagging import forbidden_transitions, to_bio
 from lightning_ita.registry import resolve
 from lightning_ita.tags import TagSet
+from lightning_ita.text import quoted
 
 
 class Losses(NamedTuple):

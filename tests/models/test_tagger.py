@@ -217,3 +217,19 @@ def test_views_trained() -> None:
     assert BertCRFOptions().trained_views == BertCRFOptions().tested_views == (TEXT,)
     assert ITAOptions(cva="off").trained_views == (CROSS_MODAL,)
     assert ITAOptions(cva="joint").trained_views == ITAOptions(cva="token").trained_views == (TEXT, CROSS_MODAL)
+
+
+def test_scores_that_are_no_numbers_are_not_decoded_and_name_their_tweet(
+    tiny_encoder: str, batch: TwoViewBatch
+) -> None:
+    tagger = model(tiny_encoder)
+    emissions = tagger.emissions
+
+    def broken(states: Tensor) -> Tensor:
+        scores = emissions(states)
+        scores[len(batch.ids) + 1, 0, 0] = torch.nan  # the second tweet in the second view
+        return scores
+
+    tagger.emissions = broken  # type: ignore[method-assign]
+    with torch.no_grad(), pytest.raises(NonFiniteLossError, match=r"tweet '1', view I\+T: "):
+        tagger.decode(batch)

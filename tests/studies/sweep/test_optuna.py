@@ -247,7 +247,9 @@ def test_the_default_pruner_judges_a_run_of_two_epochs_after_the_first(sweep: Sw
 
 def test_the_first_trial_has_the_recipes_own_values(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "run_cell", stub)
-    base = replace(sweep.base, options=ITAOptions("token", ("tag",)), recipe=Recipe(learning_rate=2e-4, temperature=3.0))
+    base = replace(
+        sweep.base, options=ITAOptions("token", ("tag",)), recipe=Recipe(learning_rate=2e-4, temperature=3.0)
+    )
     trials.run_trials(replace(sweep, base=base, trials=1))
     first = open_study(replace(sweep, base=base)).trials[0].params
     assert (first["recipe.learning_rate"], first["contexts"], first["cva"]) == (2e-4, "tag", "token")

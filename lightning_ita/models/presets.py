@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lightning_ita.models.encoders.locating import encoder_shape
 from lightning_ita.models.recipes import Recipe
 
@@ -41,6 +43,21 @@ RECIPES = {
 # Encoders whose layers have at most so many weights start from `small`, or from `base`; larger ones from `paper`.
 # MiniLM's have 10.6 million, BERT-base's 85, XLM-R-large's 302.
 SMALL_ENCODER, BASE_ENCODER = 30e6, 150e6
+
+
+def describe(recipe: Recipe) -> str:
+    """Says a recipe in one line: the preset it starts from, if any, and the values that matter most.
+
+    Args:
+        recipe: Hyper-parameters; precision and temperature may have been decided since it was chosen.
+    """
+    undecided = replace(recipe, precision="float32", temperature=None)
+    names = [n for n, r in RECIPES.items() if replace(r, precision="float32", temperature=None) == undecided]
+    batch = f"{recipe.batch_size} tweets" if recipe.token_budget is None else f"{recipe.token_budget} sub-tokens"
+    return (
+        f"recipe {names[0] if names else 'of its own'}: learning rate {recipe.learning_rate:g} (emission layer "
+        f"×{recipe.head_lr_factor:g}, CRF ×{recipe.crf_lr_factor:g}), batches of {batch}, epochs {recipe.epochs}"
+    )
 
 
 def preset_for(encoder: str, datasets: str) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from lightning_ita.errors import UserError
-from lightning_ita.models.presets import RECIPES
+from lightning_ita.models import presets
+from lightning_ita.models.encoders import EncoderShape
+from lightning_ita.models.presets import RECIPES, describe, preset_for
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.studies.cell import Cell, short_form
 
@@ -99,3 +101,21 @@ def test_mistakes_in_options_are_said(contexts: str, cva: str, expected: str) ->
 def test_a_temperature_must_be_positive(value: float) -> None:
     with pytest.raises(UserError, match=r"temperature must be (greater than 0|a finite number)"):
         Recipe(temperature=value)
+
+
+def test_a_recipe_is_said_in_one_line() -> None:
+    decided = replace(RECIPES["demo"], precision="float32", temperature=1.0)
+    assert describe(decided) == (
+        "recipe demo: learning rate 0.0002 (emission layer ×30, CRF ×500), batches of 8 tweets, epochs 2"
+    )
+    assert describe(replace(decided, epochs=9)).startswith("recipe of its own: learning rate 0.0002")
+    assert "batches of 512 sub-tokens" in describe(Recipe(token_budget=512))
+
+
+def test_the_recipe_is_chosen_by_the_size_of_the_encoder(tiny_encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert preset_for("minilm", "demo") == preset_for(tiny_encoder, "demo") == "demo"
+    assert preset_for("minilm", "demo,twitter17") == preset_for(tiny_encoder, "twitter15") == "small"
+    # Layers, width and feed-forward width of BERT-base and of XLM-R-large.
+    for sizes, expected in (((12, 768, 3072), "base"), ((24, 1024, 4096), "paper")):
+        monkeypatch.setattr(presets, "encoder_shape", lambda _, s=sizes: EncoderShape(*s, 30_000, 512))
+        assert preset_for("a-hub/id", "demo") == preset_for("a-hub/id", "twitter17") == expected

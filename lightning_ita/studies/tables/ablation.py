@@ -12,6 +12,7 @@ from rich.table import Table
 
 from lightning_ita.files import write_text
 from lightning_ita.models.options import CROSS_MODAL, TEXT
+from lightning_ita.models.presets import describe
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.published import Published, counterpart, published
 from lightning_ita.studies.records import Metrics
@@ -165,6 +166,7 @@ def conditions(rows: Sequence[Row]) -> str:
     sources = {kind: source for metrics in finished for kind, source in metrics["contexts"].items()}
     facts = [
         f"F1 on test in %, mean ± standard deviation over seeds; encoder {cell.encoder}, {cell.recipe.precision}",
+        describe(cell.recipe),
         CONVENTIONS[cell.recipe.labels],
     ]
     if finished:

@@ -6,6 +6,8 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightning_ita.studies.tables.grid import Entry, Grid
+
 FILE = Path(__file__).with_name("published.csv")
 
 
@@ -55,3 +57,18 @@ def counterpart(dataset: str, system: str, encoder: str) -> Published | None:
         if found:
             return found[-1]  # what the authors of ITA measured again follows what earlier work reported
     return None
+
+
+def published_grid(dataset: str) -> Grid:
+    """Returns what others report on a data set, each with its source."""
+    return Grid(
+        name=f"{dataset}-published",
+        title="Reported by others",
+        columns=("system", "encoder", "F1", "source"),
+        rows=tuple(
+            (Entry(n.system), Entry(n.encoder or "not stated"), Entry(n.f1, value=float(n.f1)), Entry(n.source))
+            for n in published(dataset)
+        ),
+        caption="None of these numbers was measured with this code; encoders and contexts differ.",
+        left=(0, 1, 3),
+    )

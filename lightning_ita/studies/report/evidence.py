@@ -20,6 +20,7 @@ from lightning_ita.statistics.comparison import (
     share_kept,
 )
 from lightning_ita.statistics.resampling import RESAMPLES, Counts, Sample, bootstrap
+from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.report.reading import StudyFolder, TaggedSplit
 from lightning_ita.studies.report.sides import Pair, Side, pairs_of, sides_of
 from lightning_ita.studies.tables.ablation import Row, rows_of
@@ -36,7 +37,7 @@ METHODS_DIFFER, MODELS_DIFFER = "*", "°"
 
 @dataclass(frozen=True)
 class ViewEvidence:
-    """One row in one view.
+    """What one row, or several together, reached in one view.
 
     Attributes:
         f1: Test F1 over seeds.
@@ -87,30 +88,40 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class RowEvidence:
-    """A row of the table.
+    """A row of the table: its runs, and what they show.
 
     Attributes:
-        row: Its results.
+        runs: Its runs.
         views: What it reached in each tested view; empty while no cell is finished.
         gains: Its views against BERT-CRF; a view is missing while one of the two is.
         kept: How much of the I+T view's gain the text view keeps; ``None`` unless that gain is marked and its
             interval is above 0: a share of what may be nothing says nothing.
     """
 
-    row: Row
+    runs: Row
     views: Mapping[str, ViewEvidence]
     gains: Mapping[str, Verdict]
     kept: Share | None
 
     @property
+    def label(self) -> str:
+        """The name of the row."""
+        return self.runs.label
+
+    @property
+    def cell(self) -> Cell:
+        """The first cell of the row, which stands for what all its cells share."""
+        return self.runs.cell
+
+    @property
     def is_baseline(self) -> bool:
         """Whether this is BERT-CRF."""
-        return self.row.is_baseline
+        return self.runs.is_baseline
 
     @property
     def main_view(self) -> str:
         """The view that stands for the row: I+T, or T where it has no other."""
-        return self.row.cell.tested_views[-1]
+        return self.runs.cell.tested_views[-1]
 
 
 @dataclass(frozen=True)
@@ -119,7 +130,7 @@ class Evidence:
 
     Attributes:
         dataset: The data set.
-        rows: The rows, in the order of the paper's.
+        rows: The rows, in the order of the plan.
         verdicts: All comparisons, family by family.
         split: What every model predicted; ``None`` while no cell is finished.
     """

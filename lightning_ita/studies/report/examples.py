@@ -16,7 +16,7 @@ from lightning_ita.studies.report.reading import TaggedSplit, Tags
 # Tweets shown of each kind.
 SHOWN = 6
 
-APART = " (models trained apart differ on some tweets whatever they read: weigh what is fixed against what is spoilt)"
+APART = " (two models trained separately differ on some tweets in any case: compare how many are fixed and spoilt)"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Example:
-    """A tweet with what two systems make of it.
+    """A tweet, and the mentions that two systems find in it.
 
     Attributes:
         tweet: Its id.
@@ -90,7 +90,7 @@ def galleries(evidence: Evidence) -> list[Gallery]:
     split, row = evidence.split, best_on_valid(evidence.rows)
     if split is None or split.words is None or row is None:
         return []
-    here, baseline = f"{row.row.label}, I+T", evidence.baseline
+    here, baseline = f"{row.label}, I+T", evidence.baseline
     found = []
     if baseline is not None:
         best, bert = (row, CROSS_MODAL, here), (baseline, TEXT, "BERT-CRF")
@@ -98,10 +98,10 @@ def galleries(evidence: Evidence) -> list[Gallery]:
         fixed, spoilt = f"BERT-CRF errs where {here} does not", f"{here} errs where BERT-CRF does not"
         found.append(_gallery(split, "Fixed by the image", fixed + APART, bert, best, seeds))
         found.append(_gallery(split, "Spoilt by the image", spoilt + APART, best, bert, seeds))
-    aligned = [each for each in evidence.rows if each.row.cell.cva in ("token", "sequence")]
+    aligned = [each for each in evidence.rows if each.cell.cva in ("token", "sequence")]
     own = best_on_valid(aligned) or row
     if TEXT in own.views:
-        text, cross_modal = (own, TEXT, f"{own.row.label}, T"), (own, CROSS_MODAL, f"{own.row.label}, I+T")
+        text, cross_modal = (own, TEXT, f"{own.label}, T"), (own, CROSS_MODAL, f"{own.label}, I+T")
         seeds = list(own.views[TEXT].seeds)
         helps = "One model, with and without the image: the text view errs where the I+T view does not"
         harms = "One model, with and without the image: the I+T view errs where the text view does not"
@@ -132,7 +132,7 @@ def _gallery(split: TaggedSplit, title: str, text: str, worse: System, better: S
         }
         contexts = {
             kind_title(kind): " · ".join(split.contexts[kind][tweet])
-            for kind in (*worse[0].row.cell.contexts, *better[0].row.cell.contexts)
+            for kind in (*worse[0].cell.contexts, *better[0].cell.contexts)
             if kind in split.contexts and split.contexts[kind][tweet]
         }
         examples.append(
@@ -143,7 +143,7 @@ def _gallery(split: TaggedSplit, title: str, text: str, worse: System, better: S
 
 
 def _cell(system: System, seed: int) -> str:
-    return next(result.cell.name for result in system[0].row.results if result.cell.seed == seed)
+    return next(result.cell.name for result in system[0].runs.results if result.cell.seed == seed)
 
 
 def _errors(split: TaggedSplit, system: System, seeds: list[int]) -> NDArray[np.int64]:

@@ -23,14 +23,14 @@ def gaps(study: StudyFolder, evidence: Evidence) -> list[str]:
     """Says what is missing, failed or stale on a data set, and what a reader must know of its data."""
     seeds: dict[tuple[str, str], list[int]] = {}
     for row in evidence.rows:
-        for result in row.row.results:
+        for result in row.runs.results:
             if result.metrics is None:
                 reason = f"failed: {result.failure}" if result.failure else "not run"
             elif result.stale:
                 reason = f"stale{STALE_MARK}, of other code or settings than today’s"
             else:
                 continue
-            seeds.setdefault((row.row.label, reason), []).append(result.cell.seed)
+            seeds.setdefault((row.label, reason), []).append(result.cell.seed)
     lines = [
         f"{label}, seed{'s' if len(which) > 1 else ''} {', '.join(map(str, which))}: {reason}"
         for (label, reason), which in seeds.items()
@@ -39,7 +39,7 @@ def gaps(study: StudyFolder, evidence: Evidence) -> list[str]:
     lines += [
         f"{name}: failed: {why}" for name, why in study.failures.items() if name.startswith(f"{evidence.dataset}-")
     ]
-    warnings = {warning for row in evidence.rows for metrics in row.row.finished for warning in metrics["warnings"]}
+    warnings = {warning for row in evidence.rows for metrics in row.runs.finished for warning in metrics["warnings"]}
     return lines + sorted(warnings)
 
 
@@ -59,11 +59,11 @@ def _gain(row: RowEvidence) -> str:
     found = verdict.comparison
     level = {
         METHODS_DIFFER: "more than tweets and seeds explain by chance",
-        MODELS_DIFFER: "more than the choice of test tweets explains, but not more than that of seeds may",
-    }.get(verdict.mark, "no more than chance may explain once all comparisons are counted")
+        MODELS_DIFFER: "more than the choice of test tweets explains by chance, but other seeds may not show it",
+    }.get(verdict.mark, "which may be chance, all comparisons counted")
     direction = "above" if found.difference >= 0 else "below"
     return (
-        f"{row.row.label}, the best row on valid, is {abs(found.difference):.2f} F1 {direction} BERT-CRF in the I+T "
+        f"{row.label}, the best row on valid, is {abs(found.difference):.2f} F1 {direction} BERT-CRF in the I+T "
         f"view (95 % interval {interval_text(found.low, found.high, sign=True)}), {level}."
     )
 
@@ -73,7 +73,7 @@ def _kept(evidence: Evidence) -> str:
     for row in evidence.rows:
         if row.kept is not None:
             between = minus(f"{100 * row.kept.low:.0f} to {100 * row.kept.high:.0f}")
-            parts.append(f"{row.row.label} {share_text(row.kept)} (95 % interval {between})")
+            parts.append(f"{row.label} {share_text(row.kept)} (95 % interval {between})")
     if parts:
         return f"Of the gain in the I+T view, the text view keeps: {'; '.join(parts)}."
     return "No row gains beyond doubt in the I+T view, so there is no gain for the text view to keep."
@@ -105,4 +105,4 @@ def _difference(verdict: Verdict) -> str:
 def best_on_valid(rows: Sequence[RowEvidence]) -> RowEvidence | None:
     """Returns the row whose I+T view is best on valid: chosen on test, it would look better than it is."""
     tested = [row for row in rows if CROSS_MODAL in row.views]
-    return max(tested, key=lambda row: row.row.mean(CROSS_MODAL, "f1", "valid") or 0.0, default=None)
+    return max(tested, key=lambda row: row.runs.mean(CROSS_MODAL, "f1", "valid") or 0.0, default=None)

@@ -21,7 +21,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Bin:
-    """Tweets with about as much context.
+    """Tweets with a similar amount of context.
 
     Attributes:
         words: Mean number of context words.
@@ -44,7 +44,7 @@ def gains_by_context(evidence: Evidence, row: RowEvidence) -> list[Bin]:
     Empty where the row or BERT-CRF is not finished, or the contexts' texts are not known.
     """
     split, baseline = evidence.split, evidence.baseline
-    kinds = row.row.cell.contexts
+    kinds = row.cell.contexts
     if split is None or baseline is None or CROSS_MODAL not in row.views:
         return []
     if not kinds or not set(kinds) <= set(split.contexts):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lightning_ita.models.options import VIEWS
 from lightning_ita.statistics.comparison import Estimate, Share, estimate
+from lightning_ita.studies.published import published_grid
 from lightning_ita.studies.report.evidence import (
     BASELINE,
     METHODS_DIFFER,
@@ -17,7 +18,7 @@ from lightning_ita.studies.report.evidence import (
     Verdict,
 )
 from lightning_ita.studies.report.reading import StudyFolder
-from lightning_ita.studies.tables.ablation import conditions, mean_text, published_grid, seeds_text, signed
+from lightning_ita.studies.tables.ablation import conditions, mean_text, seeds_text, signed
 from lightning_ita.studies.tables.grid import MISSING, Entry, Grid
 
 MARKS = (
@@ -76,7 +77,7 @@ def main_grid(study: StudyFolder, evidence: Evidence) -> Grid:
     best = {view: evidence.best(view) for view in VIEWS}
     rows = []
     for row in evidence.rows:
-        entries = [Entry(row.row.label)]
+        entries = [Entry(row.label)]
         for view in VIEWS:
             entries += [_score(row, view, best[view]), _gain(row, view)]
         kept = Entry(share_text(row.kept))
@@ -90,7 +91,7 @@ def main_grid(study: StudyFolder, evidence: Evidence) -> Grid:
         columns=("system", "T", "Δ", "I+T", "Δ", "kept", "seeds", "paper", f"{encoder} − paper"),
         rows=tuple(rows),
         caption=(
-            f"{conditions([row.row for row in evidence.rows])} T: the text view alone. I+T: tweet and image, or what "
+            f"{conditions([row.runs for row in evidence.rows])} T: the text view alone. I+T: tweet and image, or what "
             "was said of the image. "
             "In brackets: 95 % interval of the mean over seeds (Student’s t). Δ: points above BERT-CRF. "
             f"{MARKS} over all comparisons with BERT-CRF on the data set. kept: the share of the I+T view’s gain that "
@@ -119,11 +120,11 @@ def _gain(row: RowEvidence, view: str) -> Entry:
 
 
 def _seeds(row: RowEvidence) -> Entry:
-    return Entry(seeds_text(row.row), note=f"{len(row.row.failures)} failed" if row.row.failures else "")
+    return Entry(seeds_text(row.runs), note=f"{len(row.runs.failures)} failed" if row.runs.failures else "")
 
 
 def _paper(row: RowEvidence, encoder: str) -> tuple[Entry, Entry]:
-    number = row.row.published
+    number = row.runs.published
     if number is None:
         return Entry(MISSING), Entry(MISSING)
     theirs = number.encoder or "encoder not stated"
@@ -184,7 +185,7 @@ def type_grid(evidence: Evidence) -> Grid:
     tested = [(row, view) for row in evidence.rows for view in VIEWS if view in row.views]
     best = {s: max((round(_mean(row, view, s).mean, 2) for row, view in tested), default=0.0) for s in scores}
     for row, view in tested:
-        entries = [Entry(row.row.label), Entry(view)]
+        entries = [Entry(row.label), Entry(view)]
         for score in scores:
             found = _mean(row, view, score)
             note = ""
@@ -205,4 +206,4 @@ def type_grid(evidence: Evidence) -> Grid:
 
 
 def _mean(row: RowEvidence, view: str, score: str) -> Estimate:
-    return estimate(row.row.scores(view, score))
+    return estimate(row.runs.scores(view, score))

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing but itself."""
+"""A report as one HTML page that loads no other file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NO_TABLE = "No cell of this data set is finished or planned."
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot with its words."""
+    """A plot with its title and caption."""
 
     title: str
     caption: str
@@ -129,8 +129,8 @@ def provenance(study: StudyFolder, evidence: Evidence) -> Grid:
     """Where every number comes from: one line per run."""
     rows = []
     for row in evidence.rows:
-        for result in row.row.results:
-            entries = [Entry(row.row.label), Entry(str(result.cell.seed))]
+        for result in row.runs.results:
+            entries = [Entry(row.label), Entry(str(result.cell.seed))]
             if result.metrics is None:
                 entries += [Entry(MISSING)] * 8 + [Entry("failed" if result.failure else "not run")]
             else:

@@ -101,12 +101,12 @@ def colours_of(evidence: Evidence) -> dict[RowEvidence, str]:
     colours: dict[Options, str] = {}
     others = cycle(OTHERS)
     for row in evidence.rows:
-        cell, options = row.row.cell, without_mode(row.row.cell.options)
+        cell, options = row.cell, without_mode(row.cell.options)
         name = "several" if len(cell.contexts) > 1 else "".join(cell.contexts) or ("none" if row.is_baseline else "")
         if options not in colours:
             free = name in READS and COLOURS[name] not in colours.values()
             colours[options] = COLOURS[name if free else next(others)]
-    return {row: colours[without_mode(row.row.cell.options)] for row in evidence.rows}
+    return {row: colours[without_mode(row.cell.options)] for row in evidence.rows}
 
 
 def _row_labels(axes: Axes, labels: Sequence[str], top: float) -> None:
@@ -138,7 +138,7 @@ def scores_plot(evidence: Evidence) -> str:
                 seeds = found.sample.f1
                 axes.plot(seeds, [place] * len(seeds), "|", color=VIEW_COLOURS[view], markersize=8, alpha=0.7)
                 axes.plot(found.f1.mean, place, "o", color=VIEW_COLOURS[view], markersize=6.5)
-        _row_labels(axes, [row.row.label for row in rows], 0.38)
+        _row_labels(axes, [row.label for row in rows], 0.38)
         axes.locator_params(axis="x", nbins=6)
         axes.set_xlabel("test F1")
         _legend(page, [Line2D([], [], marker="o", color=VIEW_COLOURS[view], label=view) for view in VIEWS])
@@ -158,7 +158,7 @@ def types_plot(evidence: Evidence) -> str:
     types = evidence.split.types
 
     def mean(row: RowEvidence, view: str, type_: str) -> float:
-        return estimate(row.row.scores(view, f"{type_}/f1")).mean
+        return estimate(row.runs.scores(view, f"{type_}/f1")).mean
 
     gains = np.array([[mean(r, v, t) - mean(baseline, TEXT, t) for t in types] for r, v in tested])
     most = max(float(np.abs(gains).max()), 1e-9)
@@ -166,9 +166,9 @@ def types_plot(evidence: Evidence) -> str:
         axes = page.axes
         y, last = 0.0, ""
         for (row, view), line in zip(tested, gains, strict=True):
-            if row.row.label != last:
-                axes.text(-0.62, y + 0.45, printable(row.row.label, MOST_LABEL), va="center", fontsize=11.5)
-                y, last = y + 0.9, row.row.label
+            if row.label != last:
+                axes.text(-0.62, y + 0.45, printable(row.label, MOST_LABEL), va="center", fontsize=11.5)
+                y, last = y + 0.9, row.label
             axes.text(-0.62, y + 0.5, view, va="center", color=VIEW_COLOURS[view], fontsize=11)
             for x, gain in enumerate(line):
                 strength = 0.06 + 0.6 * abs(gain) / most
@@ -188,7 +188,7 @@ def types_plot(evidence: Evidence) -> str:
 
 def context_plot(evidence: Evidence) -> str:
     """Gain of the I+T view over BERT-CRF against how many words of context a tweet has."""
-    found = [(row, gains_by_context(evidence, row)) for row in evidence.rows if row.row.cell.cva == "off"]
+    found = [(row, gains_by_context(evidence, row)) for row in evidence.rows if row.cell.cva == "off"]
     lines = [(row, bins) for row, bins in found if bins]
     if not lines:
         return ""
@@ -207,7 +207,7 @@ def context_plot(evidence: Evidence) -> str:
         axes.set_xlabel("words of context (mean of the bin)")
         axes.set_ylabel("gain in F1 (I+T)")
         axes.grid(axis="y")
-        _legend(page, [Line2D([], [], color=colours[r], marker="o", label=r.row.label) for r, _ in lines])
+        _legend(page, [Line2D([], [], color=colours[r], marker="o", label=r.label) for r, _ in lines])
     return page.svg
 
 
@@ -216,7 +216,7 @@ def learning_plot(evidence: Evidence) -> str:
     curves = {}
     for row in evidence.rows:
         name = f"valid/{row.main_view}/f1"
-        runs = [[epoch[name] for epoch in metrics["history"] if name in epoch] for metrics in row.row.finished]
+        runs = [[epoch[name] for epoch in metrics["history"] if name in epoch] for metrics in row.runs.finished]
         shortest = min(map(len, runs), default=0)
         if shortest:
             curves[row] = np.mean([run[:shortest] for run in runs], axis=0)
@@ -224,7 +224,7 @@ def learning_plot(evidence: Evidence) -> str:
         return ""
     colours = colours_of(evidence)
     styles: dict[RowEvidence, Any] = {
-        row: {"color": colours[row], "linestyle": LINE_STYLES[row.row.cell.cva]} for row in curves
+        row: {"color": colours[row], "linestyle": LINE_STYLES[row.cell.cva]} for row in curves
     }
     longest = max(map(len, curves.values()))
     with canvas(f"{evidence.dataset}-learning", 235 + 18 * len(curves)) as page:
@@ -235,7 +235,7 @@ def learning_plot(evidence: Evidence) -> str:
         axes.set_xlabel("epoch")
         axes.set_ylabel("valid F1")
         axes.grid(axis="y")
-        handles = [Line2D([], [], label=f"{row.row.label} · {row.main_view}", **styles[row]) for row in curves]
+        handles = [Line2D([], [], label=f"{row.label} · {row.main_view}", **styles[row]) for row in curves]
         _legend(page, handles, columns=1)
     return page.svg
 
@@ -246,19 +246,19 @@ def cost_plot(evidence: Evidence) -> str:
     colours = colours_of(evidence)
     with canvas(f"{evidence.dataset}-cost", 46 + 42 * len(rows)) as page:
         axes = page.axes
-        minutes = [float(np.mean([m["training_seconds"] / 60 for m in row.row.finished])) for row in rows]
+        minutes = [float(np.mean([m["training_seconds"] / 60 for m in row.runs.finished])) for row in rows]
         for y, (row, value) in enumerate(zip(rows, minutes, strict=True)):
             axes.barh(y, value, height=0.42, color=colours[row], alpha=0.85)
             axes.annotate(f"{value:.1f}", (value, y), (4, 0), textcoords="offset points", va="center", fontsize=11)
         axes.set_xlim(0, max(*minutes, 0.01) * 1.16)
-        _row_labels(axes, [row.row.label for row in rows], 0.42)
+        _row_labels(axes, [row.label for row in rows], 0.42)
         axes.locator_params(axis="x", nbins=6)
         axes.set_xlabel("minutes of training per run")
     return page.svg
 
 
 def standalone(svg: str) -> str:
-    """Makes a plot of this module readable outside its page, in the page's colours by day: for notebooks and slides."""
+    """Makes a plot of this module usable outside its page, in the page's light colours: for notebooks and slides."""
     style = (Path(__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
     by_day = dict(re.findall(r"--([\w-]+):(#[0-9a-f]+)", style.partition("@media")[0]))
     svg = svg.replace("<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" ', 1)

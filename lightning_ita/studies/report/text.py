@@ -49,21 +49,21 @@ def _fields(prefix: str, found: Estimate) -> dict[str, Any]:
 
 
 def rows_csv(evidence: Sequence[Evidence]) -> str:
-    """Writes a line for each row and view: F1 with both intervals, gain with its p values, the share kept."""
+    """Writes one line per row and view: F1 with both intervals, gain with its p values, the share kept."""
     lines = []
     for each in evidence:
         for row in each.rows:
             for view, found in row.views.items():
                 line: dict[str, Any] = {
                     "dataset": each.dataset,
-                    "system": row.row.label,
+                    "system": row.label,
                     "view": view,
-                    "encoder": row.row.cell.encoder,
+                    "encoder": row.cell.encoder,
                     "seeds": len(found.seeds),
                     **_fields("f1", found.f1),
                     "f1_low_over_tweets": round(found.over_tweets[0], 4),
                     "f1_high_over_tweets": round(found.over_tweets[1], 4),
-                    **_fields("valid_f1", estimate(row.row.scores(view, "f1", "valid"))),
+                    **_fields("valid_f1", estimate(row.runs.scores(view, "f1", "valid"))),
                 }
                 if view in row.gains:
                     gain = row.gains[view]
@@ -77,7 +77,7 @@ def rows_csv(evidence: Sequence[Evidence]) -> str:
                     line |= {
                         f"kept{name}": round(v, 4) for name, v in zip(("", "_low", "_high"), row.kept, strict=True)
                     }
-                number = row.row.published
+                number = row.runs.published
                 if number is not None:
                     line |= {"paper_f1": number.f1, "paper_encoder": number.encoder, "paper_source": number.source}
                     if view == row.main_view:
@@ -87,7 +87,7 @@ def rows_csv(evidence: Sequence[Evidence]) -> str:
 
 
 def comparisons_csv(evidence: Sequence[Evidence]) -> str:
-    """Writes a line for each comparison, p values before and after correction."""
+    """Writes one line per comparison, with p values before and after correction."""
     lines = []
     for each in evidence:
         for verdict in each.verdicts:
@@ -123,7 +123,7 @@ def _rounded(p: float | None) -> float | None:
 
 
 def types_csv(evidence: Sequence[Evidence]) -> str:
-    """Writes a line for each row, view and entity type: precision, recall and F1 over seeds."""
+    """Writes one line per row, view and entity type: precision, recall and F1 over seeds."""
     lines = []
     for each in evidence:
         for row in each.rows:
@@ -131,11 +131,11 @@ def types_csv(evidence: Sequence[Evidence]) -> str:
                 for type_ in () if each.split is None else each.split.types:
                     line: dict[str, Any] = {
                         "dataset": each.dataset,
-                        "system": row.row.label,
+                        "system": row.label,
                         "view": view,
                         "type": type_,
                     }
                     for score in ("precision", "recall", "f1"):
-                        line |= _fields(score, estimate(row.row.scores(view, f"{type_}/{score}")))
+                        line |= _fields(score, estimate(row.runs.scores(view, f"{type_}/{score}")))
                     lines.append(line)
     return csv_text(records("types", lines))

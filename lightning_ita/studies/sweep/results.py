@@ -216,7 +216,7 @@ def winners_csv(winners: Sequence[Winner], parameters: Sequence[Parameter]) -> s
 
 
 def best_config(cell: Cell) -> str:
-    """Writes a cell without its seed and data, for ``--config`` of `experiments.train` and `experiments.ablate`."""
+    """Writes a cell without its seed and data, for ``--config`` of ``lightning-ita train`` and ``ablate``."""
     config = cell.to_config()
     if cell.system in SHORT_FORM_OF:  # which both commands read
         config = {"dataset": cell.dataset, "contexts": ",".join(cell.contexts) or "none", "cva": cell.cva, **config}

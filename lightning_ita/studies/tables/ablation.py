@@ -14,7 +14,7 @@ from lightning_ita.files import write_text
 from lightning_ita.models.options import CROSS_MODAL, TEXT
 from lightning_ita.models.presets import describe
 from lightning_ita.studies.cell import Cell
-from lightning_ita.studies.published import Published, counterpart, published
+from lightning_ita.studies.published import Published, counterpart, published_grid
 from lightning_ita.studies.records import Metrics
 from lightning_ita.studies.study import Result
 from lightning_ita.studies.tables import render
@@ -194,21 +194,6 @@ def versions_of(results: Sequence[Result]) -> dict[str, set[str]]:
         for package, version in result.packages.items():
             versions.setdefault(package, set()).add(version)
     return versions
-
-
-def published_grid(dataset: str) -> Grid:
-    """Returns what others report on a data set, each with its source."""
-    return Grid(
-        name=f"{dataset}-published",
-        title="Reported by others",
-        columns=("system", "encoder", "F1", "source"),
-        rows=tuple(
-            (Entry(n.system), Entry(n.encoder or "not stated"), Entry(n.f1, value=float(n.f1)), Entry(n.source))
-            for n in published(dataset)
-        ),
-        caption="None of these numbers was measured with this code; encoders and contexts differ.",
-        left=(0, 1, 3),
-    )
 
 
 def terminal(rows: Sequence[Row]) -> Table:

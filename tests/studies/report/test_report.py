@@ -301,7 +301,7 @@ def test_mentions_are_read_as_seqeval_reads_them() -> None:
 def test_gains_are_told_apart_by_how_much_context_there_is(tmp_path: Path) -> None:
     write_study(tmp_path / "study")
     found = evidence_of(tmp_path / "study")
-    row = next(row for row in found.rows if row.row.label == "ITA-Cap")
+    row = next(row for row in found.rows if row.label == "ITA-Cap")
     bins = gains_by_context(found, row)
     assert [each.tweets for each in bins] == [TWEETS // 4] * 4
     assert [each.words for each in bins] == [0.0, 3.0, 6.0, 9.0]  # texts of two words, commas and a full stop

@@ -127,9 +127,9 @@ def main(argv: Sequence[str]) -> int:
         recipe=recipe_of(arguments),
     )
     out = Path(arguments.out or default_folder(study, systems))
-    study = with_precision_of(study, out)
     console = make_console()
     corpora = read_corpora(study, source)
+    study = with_precision_of(study, out)  # may import torch: later than what is wrong with the data is said
     cells = plan(study, corpora)
     for corpus in corpora.values():
         for warning in corpus.warnings:

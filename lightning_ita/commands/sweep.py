@@ -106,17 +106,8 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(
             f"--seeds {arguments.seeds}: expected at least one, and not {arguments.seed}, with which the trials are run"
         )
-    try:
-        from lightning_ita.studies.sweep.search import search
-        from lightning_ita.studies.sweep.trials import Sweep
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"a sweep needs the package {error.name}; `pip install lightning_ita[sweeps]` brings it"
-        ) from None
-
     source = source_of(arguments)
     space = read_space(Path(arguments.space or SPACE), given_arguments(parser, argv).keys())
-    recipe = recipe_of(arguments)
     searched = {parameter.name for parameter in space}
     contexts = parse_contexts(arguments.contexts)
     base = Cell(
@@ -124,7 +115,7 @@ def main(argv: Sequence[str]) -> int:
         options=one_system(arguments, contexts, "off" if "cva" in searched else arguments.cva),
         encoder=arguments.encoder,
         seed=arguments.seed,
-        recipe=replace(recipe, precision=available_precision(recipe.precision)),
+        recipe=recipe_of(arguments),
     )
     console = make_console()
     cells = [with_values(base, values) for values in corners(space)]
@@ -134,6 +125,16 @@ def main(argv: Sequence[str]) -> int:
         console.print(f"note: {warning}", markup=False, highlight=False)
     if len({cell.trained_views for cell in cells}) > 1:
         console.print("note: F1 on valid is the mean over the trained views, which differ between these trials")
+
+    # What is wrong with arguments or data is said before torch and Lightning are imported.
+    base = replace(base, recipe=replace(base.recipe, precision=available_precision(base.recipe.precision)))
+    try:
+        from lightning_ita.studies.sweep.search import search
+        from lightning_ita.studies.sweep.trials import Sweep
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"a sweep needs the package {error.name}; `pip install lightning-ita[sweeps]` brings it"
+        ) from None
 
     out = Path(arguments.out or f"runs/sweep-{base.dataset}-{Path(base.encoder).name}")
     sweep = Sweep(

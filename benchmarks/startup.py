@@ -1,0 +1,130 @@
+"""How soon the commands answer: ``python -m benchmarks.startup``.
+
+Method. Each command is started as a user of a checkout starts it, twice; the second call is measured, when its files
+are in memory and the bytecode that Python may write is written. What is measured is processor time, user and system,
+of the process and of all it started: unlike the time on the clock it hardly depends on what else the machine does.
+
+Four things are asked of every command that knows them: ``--help``; an argument there is none of; a folder there is
+none of; and, of ``ablate``, the table of a study that is finished. For the last, ``--study`` names the folder of a
+finished default study (``python -m experiments.ablate --contexts tag,cap``), which is copied, and never trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning_ita.commands import COMMANDS
+from lightning_ita.invocation import MODULES, spelled
+
+ROOT = Path(__file__).parents[1]
+STUDY = Path("runs/demo-minilm-cap+tag")
+# Cells of the default study.
+CELLS = 14
+# How each command is given a folder that does not exist.
+MISSING = {
+    "ablate": ["--data-dir", "/nowhere"],
+    "train": ["--data-dir", "/nowhere"],
+    "sweep": ["--data-dir", "/nowhere"],
+    "report": ["/nowhere"],
+    "work": ["/nowhere"],
+    "align": ["--images", "/nowhere", "--kinds", "ocr"],
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of a command.
+
+    Attributes:
+        what: What is asked, for the table.
+        command: The command's name.
+        arguments: Its arguments.
+        status: The exit status it must end with.
+        goal: Most seconds of processor time.
+    """
+
+    what: str
+    command: str
+    arguments: tuple[str, ...]
+    status: int
+    goal: float
+
+    def run(self) -> float:
+        """Starts the command and waits for it.
+
+        Returns:
+            The processor time it took, in seconds.
+
+        Raises:
+            RuntimeError: It ended with another status than expected.
+        """
+        module = MODULES.get(self.command, f"experiments.{self.command}")
+        environment = os.environ | {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            [sys.executable, "-m", module, *self.arguments], cwd=ROOT, env=environment, capture_output=True, check=False
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if done.returncode != self.status:
+            said = (done.stdout + done.stderr).decode(errors="replace")[-2000:]
+            raise RuntimeError(f"{self.command} {' '.join(self.arguments)}: status {done.returncode}\n{said}")
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def cases(study: Path | None) -> list[Case]:
+    """Returns all calls to measure.
+
+    Args:
+        study: The folder of a finished default study, which the calls may write to; ``None`` leaves it out.
+    """
+    listed = [Case("--help", name, ("--help",), 0, 1.0) for name in COMMANDS]
+    listed += [Case("wrong argument", name, ("--no-such-argument",), 2, 1.0) for name in COMMANDS]
+    listed += [Case("missing folder", name, tuple(given), 2, 1.5) for name, given in MISSING.items()]
+    if study is not None:
+        listed.append(Case("finished study", "ablate", ("--contexts", "tag,cap", "--out", str(study)), 0, 3.0))
+    return listed
+
+
+def measure(case: Case) -> str:
+    """Runs a case twice and returns the line of its second call."""
+    case.run()
+    seconds = case.run()
+    verdict = "met" if seconds <= case.goal else "**missed**"
+    return f"| {case.command} | {case.what} | {seconds:.2f} | ≤ {case.goal} | {verdict} |"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measures and prints one line per call."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.startup", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--study", type=Path, default=STUDY, help="folder of a finished default study (default: %(default)s)"
+    )
+    parser.add_argument("--output", type=Path, help="write the table to this file, too")
+    options = parser.parse_args(arguments)
+    lines = ["| command | asked | seconds | goal | |", "| --- | --- | --- | --- | --- |"]
+    print(*lines, sep="\n")
+    with tempfile.TemporaryDirectory() as scratch:
+        finished = len(list(options.study.glob("cells/*/metrics.json"))) >= CELLS
+        copy = Path(shutil.copytree(options.study, Path(scratch) / "study")) if finished else None
+        for case in cases(copy):
+            lines.append(measure(case))
+            print(lines[-1], flush=True)
+    if not finished:
+        command = spelled("ablate", "--contexts", "tag,cap", "--out", options.study)
+        print(f"\nfinished study: not measured, {options.study} holds none; `{command}` makes it")
+    if options.output:
+        options.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

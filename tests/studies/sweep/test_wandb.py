@@ -10,6 +10,7 @@ import re
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,8 @@ def records(path: Path) -> Iterator[Any]:
             at += left
             continue
         _, length, kind = struct.unpack("<IHB", content[at : at + 7])
+        if at + 7 + length > len(content):  # it is being written yet
+            return
         parts += content[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # a whole record, or the last part of one
@@ -89,6 +92,10 @@ def records(path: Path) -> Iterator[Any]:
 def told(out: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
     """Reads the config, the history and the summary of the one run in a folder."""
     (path,) = out.glob("wandb/offline-run-*/*.wandb")
+    for _ in range(600):  # W&B's own process writes it, and may not be done when the run is finished
+        if any(record.HasField("exit") for record in records(path)):
+            break
+        time.sleep(0.1)
     config: dict[str, Any] = {}
     history: list[dict[str, Any]] = []
     summary: dict[str, Any] = {}

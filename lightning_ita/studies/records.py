@@ -16,7 +16,7 @@ Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Name = Annotated[str, Field(min_length=1, max_length=300)]
-Text = Annotated[str, Field(max_length=10_000)]
+Text = Annotated[str, Field(max_length=100_000)]
 View = Annotated[str, Field(pattern=r"^(T|I\+T)$")]
 Split = Annotated[str, Field(pattern="^(train|valid|test)$")]
 OPEN = ConfigDict(extra="allow")
@@ -72,7 +72,7 @@ class Metrics(TypedDict):
     options: NotRequired[Annotated[dict[Name, Any], says("Options of the system, and its name as `system`.")]]
     types: Annotated[list[Name], says("Entity types, in the order of the model's tags.")]
     tag_scheme: NotRequired[Annotated[Literal["BIO", "BIOES"], says("Tags inside the model.")]]
-    tokenizer: NotRequired[Annotated[Name, says("Encoder whose tokenizer splits words into sub-tokens, if any.")]]
+    tokenizer: NotRequired[Annotated[Text, says("Encoder whose tokenizer splits words into sub-tokens, if any.")]]
     test: Annotated[
         dict[View, Scores],
         says(

@@ -23,7 +23,11 @@ from hypothesis import strategies as st
 
 from lightning_ita.commands import report
 from lightning_ita.errors import UserError
+from lightning_ita.studies.plan import read_plan
 from lightning_ita.studies.report import page
+from lightning_ita.studies.report.reading import read_study
+from lightning_ita.studies.study import collect
+from lightning_ita.studies.tables.ablation import write_tables
 from tests.studies.studies import first_version, write_study
 
 CASES = int(os.environ.get("FUZZ_CASES", "100"))
@@ -185,3 +189,21 @@ def test_any_study_is_reported_or_refused(original: Path, data: st.DataObject) -
         assert "<script>" not in text.replace("\\<script>", "")
         assert "](http" not in text.replace("\\](http", "")
         assert all(numbers.get(row, f1) == f1 for row, f1 in rows(out).items())
+
+
+@given(st.data())
+@settings(max_examples=CASES // 2)
+def test_any_study_is_collected_into_tables_or_refused(original: Path, data: st.DataObject) -> None:
+    cells = [result.cell for result in read_study(original).results]
+    with tempfile.TemporaryDirectory() as folder:
+        study = Path(folder) / "study"
+        data.draw(damaged(original, study))
+        try:
+            read_plan(study)
+            write_tables(collect(cells, study), Path(folder) / "tables")
+        except UserError as error:
+            reason = str(error)
+        else:
+            reason = ""
+        assert len(reason) < 5000
+        assert reason.isprintable()

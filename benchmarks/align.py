@@ -11,7 +11,7 @@ Method. Pictures of the demo corpus, enlarged to 1200 × 900 with grain, as JPEG
 Ours is `align`, with a new store each time: worker processes, batches, everything written. Engines and models are made
 before the clock starts, worker processes after: their start, some seconds, is in the time. In each round every
 contender runs once over the same images, in random order, the next round in the opposite order. Reported are medians of
-images a second, and the median over rounds of the ratio within a round.
+images per second, and the median over rounds of the ratio within a round.
 
 Memory: that of the process (resident set) and of all processes together (proportional sets, in which what they share
 counts once) while the same pictures, under 5,000 names, are read by a small CLIP.

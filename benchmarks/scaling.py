@@ -115,7 +115,7 @@ class Speed:
 
     Attributes:
         tweets: Tweets a second.
-        subtokens: Real sub-tokens a second.
+        subtokens: Real sub-tokens per second.
         flop: Floating-point operations a second, those of the model.
         outside: Share of the step outside the encoder.
         memory: Peak memory of the device in GiB; ``None`` on a CPU.
@@ -217,7 +217,7 @@ def growth(device: str, precision: Precision, steps: int, encoders: tuple[str, .
             )
         panel.bar(values, rates, color="#4c78a8", width=0.7)
         panel.bar_label(panel.containers[0], fmt="%.3g", fontsize=8, padding=2)
-        panel.set(xlabel=what, ylabel="tweets a second" if panel is panels[0] else None)
+        panel.set(xlabel=what, ylabel="tweets per second" if panel is panels[0] else None)
         panel.margins(y=0.12)
         panel.spines[["top", "right"]].set_visible(False)
     figure.suptitle(
@@ -229,9 +229,9 @@ def growth(device: str, precision: Precision, steps: int, encoders: tuple[str, .
 def utilisation(
     device: str, precision: Precision, steps: int, encoders: tuple[str, ...], case: Case, peak: float
 ) -> str:
-    """Measures large shapes at a fixed number of sub-tokens a step; returns a table."""
+    """Measures large shapes at a fixed number of sub-tokens per step; returns a table."""
     lines = [
-        f"{case.token_budget} sub-tokens a step, {precision}, {device}; peak {peak / 1e12:.1f} TFLOP/s.",
+        f"{case.token_budget} sub-tokens per step, {precision}, {device}; peak {peak / 1e12:.1f} TFLOP/s.",
         "",
         "| encoder | tweets/s | sub-tokens/s | TFLOP/s | utilisation | outside the encoder | peak GiB |",
         "|---|---|---|---|---|---|---|",
@@ -257,7 +257,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=12, help="steps a case (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--utilisation", action="store_true", help="large shapes at a fixed number of sub-tokens")
-    parser.add_argument("--token-budget", type=int, default=16384, help="sub-tokens a step for --utilisation")
+    parser.add_argument("--token-budget", type=int, default=16384, help="sub-tokens per step for --utilisation")
     parser.add_argument("--text", type=int, default=42, help="mean sub-tokens of the text view for --utilisation")
     parser.add_argument("--context", type=int, default=60, help="sub-tokens of context for --utilisation")
     parser.add_argument("--peak", type=float, help="peak of the device in TFLOP/s (default: a large matrix product's)")

@@ -141,8 +141,8 @@ def batches_of_like_length(
 
     Args:
         lengths: (tweets, views), sub-tokens.
-        batch_size: Tweets a batch, if `token_budget` is not given.
-        token_budget: Sub-tokens a batch, all views and padding included; a longer tweet is a batch of its own.
+        batch_size: Tweets per batch, if `token_budget` is not given.
+        token_budget: Sub-tokens per batch, all views and padding included; a longer tweet is a batch of its own.
         rng: Shuffles tweets of equal length, so that other tweets meet every time.
 
     Returns:
@@ -175,13 +175,13 @@ class LengthBatchSampler(Sampler[list[int]]):
 
     Args:
         lengths: Sub-tokens of each tweet's views, (tweets, views).
-        batch_size: Tweets a batch.
+        batch_size: Tweets per batch.
         seed: Seed of the shuffles.
-        token_budget: Sub-tokens a batch, padding included, in place of `batch_size`. Batches then keep their tweets
+        token_budget: Sub-tokens per batch, padding included, in place of `batch_size`. Batches then keep their tweets
             from epoch to epoch.
 
     Attributes:
-        skip: Batches to leave out of the next epoch drawn: those that a resumed run has behind it.
+        skip: Batches to leave out of the next epoch drawn: those that a resumed run has done already.
     """
 
     def __init__(self, lengths: Sequence[tuple[int, ...]], batch_size: int, seed: int, token_budget: int | None = None):
@@ -200,7 +200,7 @@ class LengthBatchSampler(Sampler[list[int]]):
 
     def _batches(self) -> list[list[int]]:
         if self._drawn is None or self._drawn[0] != self.epoch:
-            # By a token budget the number of batches hangs on the order, and it must not change between epochs: the
+            # By a token budget the number of batches depends on the order, and it must not change between epochs: the
             # same batches are drawn in another order.
             rng = np.random.default_rng((self.seed, 0 if self.token_budget else self.epoch))
             batches = batches_of_like_length(self.lengths, self.batch_size, self.token_budget, rng)

@@ -1,6 +1,7 @@
 """The demo corpus: generated tweets with rendered pictures, where the truth about every tweet is known.
 
-It tests claims about visual contexts where one knows what ought to come out. What is planted, and what follows:
+It tests claims about visual contexts on data where the right answer is known. What the corpus contains, and what should
+follow from it:
 
 * Two tweets in three name something that could be of several types ("Jordan never disappoints"), and the picture shows
   which: a player, a desert, a shop, a pair of sneakers. A context gains as far as it tells the type.
@@ -13,9 +14,9 @@ It tests claims about visual contexts where one knows what ought to come out. Wh
 * Some pictures mislead, some are unrelated; there the words tell the type: whoever trusts pictures blindly fails there.
 * The contexts are noisy, as engines are; a few images are missing or unreadable and have no contexts at all.
 
-`DemoConfig` sets every rate; ``demo.json``, beside the tweets, says what each of them was.
+`DemoConfig` sets every rate; ``demo.json``, beside the tweets, says of which kind each of them is.
 
-The way: `config` (rates), `names` and `templates` (vocabulary), `scene_kinds` and `scenes` (what pictures show),
+The modules, in order: `config` (rates), `names` and `templates` (vocabulary), `scene_kinds` and `scenes` (what pictures show),
 `describe` (what engines say of them), `corpus` (tweets), `painting` (pictures), `writing` (files), `sheet` (a look).
 """
 

@@ -1,4 +1,4 @@
-"""What can be set about the demo corpus: its sizes, its rates and its noise."""
+"""Settings of the demo corpus: its sizes, its rates and its noise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TYPES = ("PER", "LOC", "ORG", "MISC")
 SPLITS = ("train", "valid", "test")
 
 KINDS = ("resolvable", "ambiguous", "misleading", "unrelated")
-"""What a tweet and its picture are to each other; see `DemoConfig`."""
+"""How a tweet and its picture are related; see `DemoConfig`."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The generator: from a configuration to tweets, contexts and scenes, in memory."""
+"""Generates tweets, their contexts and their scenes from a configuration, in memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DemoTweet:
     Attributes:
         id: Identifies the tweet and its image.
         words: Its tokens.
-        tags: One BIO tag a token.
+        tags: One BIO tag per token.
         kind: One of `KINDS`.
         entity: The words of the entity that the tweet is about, empty where it has none.
         type: The type of that entity, or ``NONE``.
@@ -64,7 +64,7 @@ class DemoCorpus:
 
 
 class _Writer:
-    """Writes tweets: fills templates, and keeps tags in step with words."""
+    """Fills the templates of tweets, and keeps one tag per word."""
 
     def __init__(self, config: DemoConfig, names: list[tuple[str, ...]], rng: random.Random) -> None:
         self.config = config
@@ -186,7 +186,7 @@ def generate(config: DemoConfig | None = None) -> DemoCorpus:
     """Generates a corpus. Equal configurations give equal corpora, in every process.
 
     Each tweet has its own random stream, so that a larger split begins with the smaller one's tweets; a tweet whose
-    words are already there is drawn anew.
+    words are already there is sampled again.
 
     Args:
         config: Sizes, rates and noise; the defaults if ``None``.

@@ -1,4 +1,4 @@
-"""What the engines would say of a scene: object tags, a caption, OCR text, each with its noise."""
+"""The contexts of a scene, as engines would give them: object tags, a caption, OCR text, each with its noise."""
 
 # ruff: noqa: SIM905  Lists of words read better as text.
 from __future__ import annotations
@@ -29,7 +29,7 @@ LOOKALIKES = dict(zip("OIBSEFTCGAZNMUV0158", "0185FPIGCR2HNVYOISB", strict=True)
 
 
 def _objects(scene: Scene) -> list[str]:
-    """The objects in the picture, of a picture of pictures those in its parts too."""
+    """The objects in the picture, and in the pictures within it."""
     objects = [tag.format_map(scene.attributes) for tag in SCENE_KINDS[scene.kind].tags]
     # The smaller the parts, the fewer of their objects a detector finds.
     found = 3 if len(scene.parts) == 1 else 1
@@ -37,7 +37,7 @@ def _objects(scene: Scene) -> list[str]:
 
 
 def tags(scene: Scene, config: DemoConfig, rng: random.Random) -> list[str]:
-    """Object tags, the surest first; each may be overlooked, and one may be imagined."""
+    """Object tags, the surest first; each may be missed, and one that is not there may be added."""
     found = [tag for tag in _objects(scene) if rng.random() >= config.tag_dropped]
     if rng.random() < config.tag_spurious:
         found.insert(rng.randint(0, len(found)), rng.choice(STRAY_OBJECTS))

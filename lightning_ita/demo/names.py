@@ -30,7 +30,7 @@ AMBIGUOUS: dict[tuple[str, ...], dict[str, int]] = {
     tuple(name.split("|")): dict(zip(TYPES, map(int, weights), strict=True))
     for name, weights in zip(_AMBIGUOUS.split()[::2], _AMBIGUOUS.split()[1::2], strict=True)
 }
-"""Each ambiguous name with what it prefers to be: the weak prior that the words alone give away."""
+"""Each ambiguous name with the weights of its types: the weak prior that the words alone carry."""
 
 FIRST = """Emma Liam Olivia Noah Ava Lucas Sofia Ethan Mia Hannah Daniel Grace David Zoe Michael Ella Samuel
 Lily Kevin Nora Ryan Amelia Tyler Chloe Adam Ruby Marcus Leah Omar Priya Diego Yuki Ivan Fatima Andre

@@ -1,10 +1,10 @@
 """The kinds of scenes, and what an object detector and a captioner would say of each.
 
-One line a kind: ``name : objects : caption ; caption : words / words : longest name``. Words are what may be written
-in the picture (``|`` parts lines); kinds without them carry none.
+One line per kind: ``name : objects : caption ; caption : words / words : longest name``. Words are what may be written
+in the picture (``|`` separates lines); kinds without them have none.
 """
 
-# ruff: noqa: E501  One line a kind reads better than one broken into three.
+# ruff: noqa: E501  One line per kind reads better than one broken into three.
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class SceneKind:
 
     Attributes:
         name: Its name; up to a hyphen, the name of the function that draws it.
-        shows: The entity type it speaks for, or ``NONE``.
+        shows: The entity type it suggests, or ``NONE``.
         told_by: What tells that type: ``plain``, ``caption``, ``tags`` or ``words``; see `scenes`.
         tags: Objects with attributes, as a detector names them.
         captions: The same scene in the styles of two captioners.

@@ -1,4 +1,4 @@
-"""Scenes: what a picture shows, before it is drawn or described.
+"""What a picture shows: the scene from which the picture, its tags, caption and OCR text are made.
 
 Which context tells a scene's type is a property of the scene, as with real pictures:
 
@@ -52,7 +52,7 @@ of 76 %, one or the other of 95 %, and the three contexts together of every one.
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture to be: a kind, its attributes, the words in it, and a seed for what nobody describes.
+    """What one picture shows: a kind, its attributes, the words in it, and a seed for what no context mentions.
 
     Attributes:
         kind: Name of the `SceneKind`.
@@ -70,7 +70,7 @@ class Scene:
 
     @property
     def shows(self) -> str:
-        """The entity type that the scene speaks for, or ``NONE``."""
+        """The entity type that the scene suggests, or ``NONE``."""
         return SCENE_KINDS[self.kind].shows
 
 
@@ -100,7 +100,7 @@ def lettering(template: str, name: Sequence[str], number: int) -> tuple[str, ...
 
 
 def _pick(rng: random.Random, shows: str, shares: dict[str, float], fits: int | None) -> SceneKind:
-    """Draws what tells the type, then a kind of scene; with `fits`, one with room for a name so long."""
+    """Samples what tells the type, then a kind of scene; with `fits`, one with room for a name so long."""
     groups: dict[str, list[SceneKind]] = {group: [] for group in shares}
     for kind in SCENE_KINDS.values():
         has_room = fits is None or (bool(kind.words) and kind.longest >= fits)
@@ -112,7 +112,7 @@ def _pick(rng: random.Random, shows: str, shares: dict[str, float], fits: int | 
 
 
 def draw_scene(rng: random.Random, shows: str, name: Sequence[str], with_words: bool) -> Scene:
-    """Draws by lot a scene that speaks for a type.
+    """Samples a scene that suggests an entity type.
 
     Args:
         rng: Source of randomness.

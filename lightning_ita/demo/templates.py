@@ -61,7 +61,7 @@ _AMBIGUOUS = """
 AMBIGUOUS: list[tuple[dict[str, int], str]] = [
     (dict(zip(TYPES, map(int, line[:4]), strict=True)), line[5:]) for line in _AMBIGUOUS.strip().splitlines()
 ]
-"""Templates that any type fits, each with how well (1 to 4): a weak prior that the words alone give away."""
+"""Templates that fit any type, each with a weight per type (1 to 4): the weak prior that the words alone carry."""
 
 _CLEAR: dict[str, str] = {
     "PER": """

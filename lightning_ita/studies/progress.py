@@ -1,4 +1,4 @@
-"""What a person watches while cells run: the study, and the run in hand."""
+"""Progress of a study in the terminal: a bar for the study, and one per run."""
 
 from __future__ import annotations
 

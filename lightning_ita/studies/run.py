@@ -242,7 +242,7 @@ def score(
 def keep_freed_memory() -> None:
     """Tells glibc to keep freed memory for the next step.
 
-    Otherwise it goes back to the system and is zeroed anew for the gradients of every step: a fifth of a step with
+    Otherwise it goes back to the system and is zeroed again for the gradients of every step: a fifth of a step with
     MiniLM on two cores where its word embeddings are trained. Elsewhere than on glibc nothing is done.
     """
     trim_threshold, mmap_threshold = -1, -3  # of mallopt(3)
@@ -326,7 +326,7 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             # Where a GPU is there and is not used, the user chose so.
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-            # `Checkpoints` has the sampler leave out what a resumed run has behind it.
+            # `Checkpoints` has the sampler leave out the batches that a resumed run has done.
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
             # pytorch-lightning 2.6.6 against torch 2.15.
             warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")

@@ -1,4 +1,4 @@
-"""Scenes that speak for nothing: food, a cat, a meme."""
+"""Scenes that suggest no entity type: food, a cat, a meme."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def person(
         trousers: Colour of the legs; with a skirt, of the skirt.
         hands: Where the hands are, as shares of the height: x from the middle, height above the ground.
         feet: Where the feet are, likewise.
-        skin: Any skin by lot if ``None``.
+        skin: A random one if ``None``.
         hair: The scene's if ``None``.
         woman: As the scene says if ``None``.
         sleeves: Whether the arms are covered.

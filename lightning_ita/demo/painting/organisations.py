@@ -1,4 +1,4 @@
-"""Scenes that speak for an organisation: shops, offices, teams, shares."""
+"""Scenes that suggest the type ORG: shops, offices, teams, share prices."""
 
 from __future__ import annotations
 

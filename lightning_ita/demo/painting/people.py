@@ -1,4 +1,4 @@
-"""Scenes that speak for a person: portraits, stages, pitches, a birthday cake."""
+"""Scenes that suggest the type PER: portraits, stages, pitches, a birthday cake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenes that speak for a place: skylines, coasts, roads, a map."""
+"""Scenes that suggest the type LOC: skylines, coasts, roads, a map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenes that speak for a work, product, prize or event."""
+"""Scenes that suggest the type MISC: a work, product, prize or event."""
 
 from __future__ import annotations
 

@@ -10,11 +10,11 @@ from lightning_ita.errors import UserError, unknown
 OBJECTIVE = "valid/f1"
 # Where a run can be told as it goes; see `lightning_ita.studies.loggers`.
 LOGGERS = ("none", "wandb", "tensorboard", "csv", "mlflow")
-# What each logger needs, and the extra that brings it.
+# What each logger needs, and what brings it.
 PACKAGES = {
-    "wandb": ("wandb", "sweeps"),
-    "tensorboard": ("tensorboard", "loggers"),
-    "mlflow": ("mlflow", "loggers"),
+    "wandb": ("wandb", "lightning-ita[sweeps]"),
+    "tensorboard": ("tensorboard", "tensorboard"),
+    "mlflow": ("mlflow", "mlflow"),
 }
 
 
@@ -26,7 +26,7 @@ def check_logger(name: str) -> None:
     """
     if name not in LOGGERS:
         raise unknown("logger", name, LOGGERS)
-    package, extra = PACKAGES.get(name, (None, None))
+    package, wanted = PACKAGES.get(name, (None, None))
     if package is None:
         return
     try:
@@ -34,5 +34,5 @@ def check_logger(name: str) -> None:
     except ImportError as error:
         raise UserError(
             f"--logger {name} needs the package {package}, which cannot be imported ({error}); "
-            f"`pip install lightning-ita[{extra}]` brings it"
+            f"`pip install {wanted}` brings it"
         ) from None

@@ -45,8 +45,8 @@ def test_a_finished_run_is_told_again(options: list[str], tmp_path: Path) -> Non
     ("name", "expected"),
     [
         ("csvv", "unknown logger 'csvv'. Did you mean 'csv'"),
-        ("tensorboard", r"--logger tensorboard needs the package tensorboard.*lightning-ita\[loggers\]"),
-        ("mlflow", r"--logger mlflow needs the package mlflow.*lightning-ita\[loggers\]"),
+        ("tensorboard", r"--logger tensorboard needs the package tensorboard.*`pip install tensorboard`"),
+        ("mlflow", r"--logger mlflow needs the package mlflow.*`pip install mlflow`"),
     ],
 )
 def test_loggers_that_are_not_there(

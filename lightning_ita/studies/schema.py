@@ -32,7 +32,7 @@ from lightning_ita.studies.records import (
 from lightning_ita.text import printable, quoted
 
 # Largest files that are read, in bytes.
-MOST, MOST_CONFIG = 2**24, 2**16
+MOST, MOST_CONFIG, MOST_LINES = 2**24, 2**16, 2**30
 # Files that no other run of a cell writes again.
 OF_STUDY = ("study.json", "plan.jsonl", "cells.csv")
 
@@ -93,6 +93,8 @@ def _json(path: Path) -> Any:
 
 def _lines(path: Path) -> Iterator[tuple[int, Any]]:
     """Yields the number and the content of each line of a JSONL file; empty lines are skipped."""
+    if path.is_file() and path.stat().st_size > MOST_LINES:
+        raise DataError(f"larger than {MOST_LINES / 2**20:g} MiB, the most that is read", path)
     for number, line in Lines(path):
         if line.strip():
             try:

@@ -178,6 +178,9 @@ def test_predictions_come_back_and_damaged_lines_are_named(tmp_path: Path) -> No
     for second, expected in cases.items():
         with pytest.raises(UserError, match=expected):
             schema.read_predictions(written(path, json.dumps(line) + "\n" + second))
+    os.truncate(path, 2**40)
+    with pytest.raises(UserError, match="larger than 1024 MiB"):
+        schema.read_predictions(path)
     with pytest.raises(UserError, match="holds no tweet"):
         schema.read_predictions(written(path, "\n\n"))
 

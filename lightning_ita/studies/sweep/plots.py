@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import optuna
 from matplotlib.axes import Axes
@@ -50,7 +51,8 @@ def write_plots(study: Study, parameters: Sequence[Parameter], out: Path) -> lis
         descriptor, temporary = tempfile.mkstemp(dir=out, prefix=f".{name}.", suffix=".png")
         os.close(descriptor)
         try:
-            draw().savefig(temporary, dpi=150)
+            with mpl.rc_context({"text.parse_math": False}):  # a dollar sign in a name is a dollar sign
+                draw().savefig(temporary, dpi=150)
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         finally:

@@ -128,15 +128,27 @@ def change_folder(draw: st.DrawFn, file: Path) -> None:
     kind = draw(st.sampled_from(["remove", "rename", "double", "swap"]))
     if kind == "remove":
         shutil.rmtree(folder)
-    elif kind == "rename":
-        folder.rename(folder.with_name(name))
-    elif kind == "double":
-        shutil.copytree(folder, folder.with_name(name))
-    else:
+    elif kind == "swap":
         other = draw(st.sampled_from(sorted(path for path in folder.parent.iterdir() if path.is_dir())))
         if other != folder:
             shutil.rmtree(folder)
-            shutil.copytree(other, folder)
+            copy(other, folder)
+    elif folder.with_name(name).exists():  # an earlier change
+        return
+    elif kind == "rename":
+        folder.rename(folder.with_name(name))
+    else:
+        copy(folder, folder.with_name(name))
+
+
+def copy(folder: Path, to: Path) -> None:
+    """Copies a folder, less what an earlier change put into it that cannot be copied."""
+
+    def copy_file(source: str, target: str) -> None:
+        if os.path.isfile(source) and os.path.getsize(source) < 2**30:
+            shutil.copyfile(source, target)
+
+    shutil.copytree(folder, to, symlinks=True, copy_function=copy_file)
 
 
 @st.composite

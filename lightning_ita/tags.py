@@ -135,6 +135,21 @@ class TagSet:
             ids.append(self._ids[tag])
         return ids
 
+    def mention(self, type_: int, words: int) -> tuple[list[int], int]:
+        """Returns the tag ids of a mention, and the one that must not follow it.
+
+        Args:
+            type_: Index of its type.
+            words: Its words.
+
+        Returns:
+            One tag id per word; and under BIO the ``I-`` of the type, which would make the mention longer. Under BIOES
+            the mention's own last tag says that it ends: -1.
+        """
+        name = self.types[type_]
+        ids = self.encode([f"B-{name}", *[f"I-{name}"] * (words - 1)])
+        return ids, self._ids[f"I-{name}"] if self.scheme == "BIO" else -1
+
     def forbidden(self) -> Forbidden:
         """Returns the starts, transitions and ends that no well-formed sequence of this scheme has."""
 

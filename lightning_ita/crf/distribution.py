@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution, register_kl
 
 from lightning_ita.crf.gradients import LogMarginals, LogMessages, LogPartition, LogProb, Marginals
+from lightning_ita.crf.segments import segment_log_prob
 from lightning_ita.crf.trellis import Trellis, forward_backward
 from lightning_ita.crf.validation import (
     check_contents,
@@ -17,6 +18,7 @@ from lightning_ita.crf.validation import (
     check_forbidden,
     check_no_transforms,
     check_other,
+    check_segments,
     check_structure,
     check_tags,
 )
@@ -171,6 +173,34 @@ class ChainDistribution(Distribution):
         check_tags(value, self.mask, self.transitions.shape[0], contents=self._validate_args)
         tags = value.masked_fill(~self.mask, 0)
         return LogProb.apply(trellis, tags, self.mask, *self._potentials)
+
+    def segment_log_prob(
+        self, rows: Tensor, starts: Tensor, tags: Tensor, not_followed_by: Tensor | None = None
+    ) -> Tensor:
+        """Returns the log-probability that tag sequences have given tags at given positions; exact, as `log_prob` is.
+
+        It sums over all tag sequences, also over those that decoding forbids: what `argmax` must not contain is no part
+        of the distribution.
+
+        Args:
+            rows: The row of each segment, int64, shape (segments,).
+            starts: Its first position, int64, shape (segments,).
+            tags: Its tags, int64, shape (segments, longest); −1 behind those of shorter segments.
+            not_followed_by: The tag that must not stand at the position behind the segment, int64, shape (segments,);
+                −1 where any may. With BIO tags the ``I-`` of a mention's type, with which the mention would be longer.
+
+        Returns:
+            Shape (segments,).
+
+        Raises:
+            ValueError: If shapes or dtypes do not fit, or, where contents are checked, a segment is not inside its row.
+        """
+        check_segments(self.mask, self.transitions.shape[0], rows, starts, tags, not_followed_by, self._validate_args)
+        _, beta = LogMessages.apply(self._trellis, *self._potentials)
+        onward = self.emissions + beta
+        return segment_log_prob(
+            self.log_marginals, onward, self.transitions, self.mask, rows, starts, tags, not_followed_by
+        )
 
     def argmax(self, forbidden: ForbiddenTransitions | None = None) -> Tensor:
         """Returns the most probable tag sequence (Viterbi algorithm).

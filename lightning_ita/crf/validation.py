@@ -111,6 +111,45 @@ def check_forbidden(start: Tensor, transition: Tensor, end: Tensor, num_tags: in
             raise ValueError(f"expected a bool forbidden {name} of shape {shape}, got {_form(forbidden)}")
 
 
+def check_segments(
+    mask: Tensor,
+    num_tags: int,
+    rows: Tensor,
+    starts: Tensor,
+    tags: Tensor,
+    not_followed_by: Tensor | None,
+    contents: bool,
+) -> None:
+    """Checks segments of tag sequences; see `ChainDistribution.segment_log_prob`.
+
+    Raises:
+        ValueError: Naming the expected and the given form, or the first segment that is not inside its row.
+    """
+    others = {"rows": rows, "starts": starts} | (
+        {} if not_followed_by is None else {"not_followed_by": not_followed_by}
+    )
+    if tags.dim() != 2 or tags.shape[1] == 0 or tags.dtype != torch.int64:
+        raise ValueError(f"expected int64 tags of shape (segments, longest), got {_form(tags)}")
+    for name, values in others.items():
+        if values.shape != tags.shape[:1] or values.dtype != torch.int64:
+            raise ValueError(f"expected int64 {name} of shape ({len(tags)},), got {_form(values)}")
+    if not contents:
+        return
+    lengths = (tags >= 0).sum(1)
+    first = torch.arange(tags.shape[1], device=tags.device) < lengths[:, None]
+    wrong = (lengths == 0) | ((tags >= 0) != first).any(1) | (tags >= num_tags).any(1)
+    wrong |= (rows < 0) | (rows >= len(mask)) | (starts < 0)
+    wrong |= starts + lengths > mask.sum(1)[rows.clamp(0, len(mask) - 1)]
+    if not_followed_by is not None:
+        wrong |= not_followed_by >= num_tags
+    if wrong.any():
+        index = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"segment {index} (tags {tags[index].tolist()} at position {int(starts[index])} of row {int(rows[index])}) "
+            f"is not inside its row, or has tags beyond {num_tags} or behind padding"
+        )
+
+
 def check_decodable(mask: Tensor, emissions: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> None:
     """Checks that scores can be decoded: no NaN, no +inf, and no position at which the score of every tag is −inf.
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_ita.commands.cli import (
+    add_keep,
     add_logger,
     add_recipe,
     add_source,
@@ -18,6 +19,7 @@ from lightning_ita.commands.cli import (
     make_parser,
     parse,
     recipe_of,
+    say,
     source_of,
     split_names,
 )
@@ -27,7 +29,7 @@ from lightning_ita.data import DATASETS
 from lightning_ita.errors import UserError
 from lightning_ita.invocation import spelled
 from lightning_ita.models import MODELS
-from lightning_ita.studies.names import check_logger
+from lightning_ita.studies.names import check_keep, check_logger
 
 if TYPE_CHECKING:  # --help and wrong arguments are answered before these are imported
     from lightning_ita.studies.cost import Cost
@@ -86,6 +88,7 @@ def main(argv: Sequence[str]) -> int:
         "--jobs", type=int | None, help="Cells to run at once; by default as many as cores and memory hold."
     )
     add_logger(parser)
+    add_keep(parser)
     parser.add_argument("--retry-failed", action="store_true", help="Run cells again that failed.")
     parser.add_argument(
         "--rerun-stale",
@@ -105,6 +108,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.jobs is not None and arguments.jobs < 1:
         raise UserError(f"--jobs {arguments.jobs}: expected 1 or more")
     check_logger(arguments.logger)
+    check_keep(arguments.keep_models)
     from lightning_ita.studies.plan import (
         CACHE,
         PLAN,
@@ -161,9 +165,24 @@ def main(argv: Sequence[str]) -> int:
         cache = out / CACHE
         with console.status("counting sub-tokens"):
             weights = [cost.flop for cost in costs(cells, corpora, str(cache))]
-        launch(results, weights, out, replace(source, cache_dir=str(cache)), arguments.jobs, arguments.logger, console)
+        launch(
+            results,
+            weights,
+            out,
+            replace(source, cache_dir=str(cache)),
+            arguments.jobs,
+            arguments.logger,
+            console,
+            arguments.keep_models,
+        )
         results = collect(cells, out)
-    return show(results, out, console)
+    status = show(results, out, console)
+    if arguments.keep_models != "none":
+        from lightning_ita.studies.keeping import model_lines
+
+        for line in model_lines(cells, out, arguments.keep_models):
+            say(console, line)
+    return status
 
 
 def show(results: Sequence[Result], out: Path, console: Console) -> int:

@@ -181,6 +181,17 @@ def add_logger(parser: jsonargparse.ArgumentParser) -> None:
     )
 
 
+def add_keep(parser: jsonargparse.ArgumentParser) -> None:
+    """Adds ``--keep-models``."""
+    parser.add_argument(
+        "--keep-models",
+        type=str,
+        default="none",
+        help="Trained models that stay on disk, in CELL/model: best (of each row the seed with the highest F1 on "
+        "valid), all, none.",
+    )
+
+
 def given_arguments(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> jsonargparse.Namespace:
     """Returns only those arguments that stand on the command line or in a ``--config`` file of it, without defaults.
 

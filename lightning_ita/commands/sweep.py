@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lightning_ita.commands.ablate import parse_seeds
 from lightning_ita.commands.cli import (
+    add_keep,
     add_recipe,
     add_source,
     given_arguments,
@@ -25,6 +26,7 @@ from lightning_ita.errors import UserError, unknown
 from lightning_ita.models import MODELS
 from lightning_ita.studies import sweep
 from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.names import check_keep
 from lightning_ita.studies.sweep.space import corners, read_space, with_values
 
 DESCRIPTION = """\
@@ -93,8 +95,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--jobs", type=int | None, help="Trials to run at once; by default as many as cores and memory hold."
     )
+    add_keep(parser)
     arguments = parse(parser, argv)
 
+    check_keep(arguments.keep_models)
     for name, least in (("trials", 1), ("top", 0), ("jobs", 1)):
         value = getattr(arguments, name)
         if value is not None and value < least:
@@ -148,7 +152,7 @@ def main(argv: Sequence[str]) -> int:
         trials=arguments.trials,
         pruner=arguments.pruner,
     )
-    return search(sweep, console, arguments.jobs, arguments.top, seeds)
+    return search(sweep, console, arguments.jobs, arguments.top, seeds, arguments.keep_models)
 
 
 def storage_of(given: str | None, out: Path) -> str:

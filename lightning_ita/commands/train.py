@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
 
 from lightning_ita.commands.cli import (
+    add_keep,
     add_logger,
     add_recipe,
     add_source,
@@ -14,13 +18,19 @@ from lightning_ita.commands.cli import (
     make_parser,
     parse,
     recipe_of,
+    say,
     source_of,
 )
 from lightning_ita.commands.systems import add_options, one_system
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data import DATASETS
 from lightning_ita.models import MODELS
-from lightning_ita.studies.names import check_logger
+from lightning_ita.studies.names import check_keep, check_logger
+
+if TYPE_CHECKING:
+    from lightning_ita.data.corpus import Corpus
+    from lightning_ita.data.source import Source
+    from lightning_ita.studies.cell import Cell
 
 DESCRIPTION = """\
 Trains one model and tests it in both views. A finished run is not run again.
@@ -36,6 +46,8 @@ examples:
       the same run from a file; the config.yaml in a run's folder is such a file
   lightning-ita train --system ita --ita.contexts ocr --ita.cva joint
       a system by name; --contexts and --cva are the short form of its options
+  lightning-ita train --keep-models best
+      keep the trained model, for `lightning-ita predict`; of a finished run, too, which is run again for it
   lightning-ita train --logger wandb
       tell Weights & Biases of it; WANDB_MODE=offline keeps it on disk, and so does a server that cannot be reached
 """
@@ -69,10 +81,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=str, default="runs/train", help="The run's folder is made in this one.")
     parser.add_argument("--keep-checkpoint", action="store_true", help="Keep the best epoch's weights, best.ckpt.")
     add_logger(parser)
+    add_keep(parser)
     arguments = parse(parser, argv)
     check_logger(arguments.logger)
+    check_keep(arguments.keep_models)
 
     from lightning_ita.studies.cell import Cell
+    from lightning_ita.studies.keeping import MODEL
     from lightning_ita.studies.schema import read_metrics
     from lightning_ita.studies.study import METRICS, Result
     from lightning_ita.studies.tables.ablation import rows_of, terminal
@@ -94,6 +109,9 @@ def main(argv: Sequence[str]) -> int:
     for warning in corpus.warnings:
         console.print(f"note: {warning}", markup=False, highlight=False)
     finished = (folder / METRICS).is_file()
+    keep = arguments.keep_models != "none"
+    if finished and keep and not (folder / MODEL).is_dir():
+        _add_model(cell, folder, source, corpus, console)
     if finished and arguments.logger == "none":
         metrics = read_metrics(folder / METRICS)
     else:
@@ -109,9 +127,39 @@ def main(argv: Sequence[str]) -> int:
                 with StudyProgress([cell], [1.0], console) as progress:
                     watch = RunProgress(partial(progress.within, cell))
                     metrics = run_cell(
-                        cell, folder, source, corpus, [watch], arguments.keep_checkpoint, logger=tracker.logger
+                        cell,
+                        folder,
+                        source,
+                        corpus,
+                        [watch],
+                        arguments.keep_checkpoint,
+                        logger=tracker.logger,
+                        keep_model=keep,
                     )
             tracker.record(metrics, epochs=finished)
     console.print(terminal(rows_of([Result(cell, metrics)])))
     console.print(f"written: {folder}", soft_wrap=True, highlight=False, markup=False)
+    if keep:
+        say(console, f"model: {folder / MODEL}")
     return 0
+
+
+def _add_model(cell: Cell, folder: Path, source: Source, corpus: Corpus, console: Console) -> None:
+    """Runs a finished cell again for its model, and says so where it scores otherwise now."""
+    from lightning_ita.studies.keeping import add_model
+    from lightning_ita.studies.progress import StudyProgress
+    from lightning_ita.studies.run import run_cell
+    from lightning_ita.studies.schema import read_metrics
+    from lightning_ita.studies.study import METRICS
+    from lightning_ita.studies.watching import RunProgress
+
+    say(console, f"{folder} was finished without keeping its model: running it again")
+    with StudyProgress([cell], [1.0], console) as progress:
+        watch = RunProgress(partial(progress.within, cell))
+        again = add_model(folder, lambda to: run_cell(cell, to, source, corpus, [watch], keep_model=True))
+    if again["test"] != read_metrics(folder / METRICS)["test"]:
+        say(
+            console,
+            "note: this time it scores otherwise than its metrics.json says, since code, packages or machine differ; "
+            "the model card has the scores of the model that is kept",
+        )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lightning_ita.commands.cli import add_logger, add_source, make_console, make_parser, source_of
+from lightning_ita.commands.cli import add_keep, add_logger, add_source, make_console, make_parser, say, source_of
+from lightning_ita.studies.names import check_keep
 
 DESCRIPTION = """\
 Runs the cells of a study that are neither finished nor failed, one after the other, until none is left. Any number of
@@ -30,8 +31,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("study", type=str, help="The study's folder, with its plan.")
     add_source(parser)
     add_logger(parser)
+    add_keep(parser)
     parser.add_argument("--threads", type=int | None, help="Threads of this process; by default all cores.")
     arguments = parser.parse_args(list(argv))
+    check_keep(arguments.keep_models)
 
     from lightning_ita.studies.plan import CACHE, open_plan, read_source
 
@@ -41,8 +44,12 @@ def main(argv: Sequence[str]) -> int:
     source = given if given != type(given)() else read_source(out)
     console = make_console()
 
+    from lightning_ita.studies.keeping import model_lines
     from lightning_ita.studies.launch.local import run_here
     from lightning_ita.studies.study import collect
 
-    run_here(cells, out, replace(source, cache_dir=str(out / CACHE)), arguments.threads, arguments.logger, console)
+    source = replace(source, cache_dir=str(out / CACHE))
+    run_here(cells, out, source, arguments.threads, arguments.logger, console, arguments.keep_models)
+    for line in model_lines(cells, out, arguments.keep_models):
+        say(console, line)
     return 1 if any(result.failure is not None for result in collect(cells, out)) else 0

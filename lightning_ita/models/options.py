@@ -38,7 +38,8 @@ class Options(ABC):
         inputs: Import path of its `lightning_ita.models.inputs.Inputs`.
         needs: What it reads beside the tweet: ``contexts``, ``images``, ``labels``. Their digests enter the identity
             of a run.
-        has_encoder: Whether it is built on the pretrained encoder of the run.
+        has_encoder: Whether it is built on the pretrained encoder of the run; its model then takes ``pretrained``, as
+            `lightning_ita.models.encoder_tagger.EncoderTagger` does, to be loaded without the encoder's own weights.
 
     Raises:
         UserError: A value has a wrong type or is out of its range.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import pytorch_lightning as pl
 import torch
@@ -24,6 +26,9 @@ from lightning_ita.models.tagging import forbidden_transitions, to_bio
 from lightning_ita.registry import resolve
 from lightning_ita.tags import TagSet
 from lightning_ita.text import quoted
+
+if TYPE_CHECKING:
+    from lightning_ita.models.kept import Kept
 
 
 class Losses(NamedTuple):
@@ -53,7 +58,12 @@ class Tagger(pl.LightningModule):
         options: The system's options, or their values with the system's name, as `to_values` gives them.
         recipe: Hyper-parameters, or their values.
         encoder: ``minilm``, a folder, or a Hub id; systems without a pretrained encoder ignore it.
+
+    Attributes:
+        kept: What is known of the folder that the model was loaded from (`from_pretrained`).
     """
+
+    kept: Kept | None = None
 
     def __init__(
         self,
@@ -126,6 +136,43 @@ class Tagger(pl.LightningModule):
             loaded: Self = resolve(from_values(options).tagger).load_from_checkpoint(checkpoint_path, *args, **kwargs)
             return loaded
         return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike[str], revision: str | None = None, token: str | bool | None = None
+    ) -> Self:
+        """Loads a kept model, of whatever system it is; see `lightning_ita.models.kept.load`.
+
+        Args:
+            name: Its folder, which needs no network, or its id on the Hugging Face Hub.
+            revision: Branch, tag or commit on the Hub.
+            token: For models on the Hub that are not public.
+
+        Raises:
+            UserError: There is no such model, it cannot be read, or it is of another system than this class.
+        """
+        from lightning_ita.models.kept import load
+
+        tagger = load(name, revision, token)
+        if not isinstance(tagger, cls):
+            raise UserError(f"{name} is a {type(tagger).__name__}, not a {cls.__name__}; load it with Tagger")
+        return tagger
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Writes a folder that `from_pretrained` loads: weights, configuration, tokenizer and model card.
+
+        Raises:
+            UserError: Something else is in the folder, or the model was made of an encoder object.
+        """
+        from lightning_ita.models.kept import save
+
+        save(self, Path(folder))
+
+    def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | bool | None = None) -> str:
+        """Uploads the model to the Hugging Face Hub, and returns the address; see `lightning_ita.models.kept.push`."""
+        from lightning_ita.models.kept import push
+
+        return push(self, repo_id, private, token)
 
     @cached_property
     def inputs(self) -> Inputs:

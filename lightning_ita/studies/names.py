@@ -10,12 +10,24 @@ from lightning_ita.errors import UserError, unknown
 OBJECTIVE = "valid/f1"
 # Where a run can be told as it goes; see `lightning_ita.studies.loggers`.
 LOGGERS = ("none", "wandb", "tensorboard", "csv", "mlflow")
+# Which trained models stay on disk: none, of each row the best seed's by F1 on valid, or all.
+KEEPS = ("none", "best", "all")
 # What each logger needs, and what brings it.
 PACKAGES = {
     "wandb": ("wandb", "lightning-ita[sweeps]"),
     "tensorboard": ("tensorboard", "tensorboard"),
     "mlflow": ("mlflow", "mlflow"),
 }
+
+
+def check_keep(name: str) -> None:
+    """Checks a choice of models to keep.
+
+    Raises:
+        UserError: It is not one of `KEEPS`.
+    """
+    if name not in KEEPS:
+        raise unknown("models to keep", name, KEEPS)
 
 
 def check_logger(name: str) -> None:

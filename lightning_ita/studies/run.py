@@ -55,6 +55,7 @@ def run_cell(
     keep_checkpoint: bool = False,
     logger: Logger | None = None,
     test: bool = True,
+    keep_model: bool = False,
 ) -> Metrics:
     """Trains one model, tests it in every view it has, and leaves the results in `folder`.
 
@@ -71,6 +72,7 @@ def run_cell(
         keep_checkpoint: Whether the best epoch's weights stay, as ``best.ckpt``.
         logger: A Lightning logger that is told each epoch's losses and scores.
         test: Whether test is tagged and scored; not where hyper-parameters are still chosen.
+        keep_model: Whether the model stays, in the folder ``model``; see `lightning_ita.models.kept`.
 
     Returns:
         The content of ``metrics.json``.
@@ -133,6 +135,10 @@ def run_cell(
         shutil.copyfile(checkpoints.best, result / "best.ckpt")
     schema.write_environment(result / ENVIRONMENT, environment(started, checkpoints))
     schema.write_metrics(result / METRICS, metrics)
+    if keep_model:
+        from lightning_ita.studies.keeping import keep
+
+        keep(model, result, cell, metrics, corpus)
     os.replace(result, folder)
     shutil.rmtree(part)
     del trainer, model

@@ -84,6 +84,7 @@ def run(
     callbacks: Callable[[Cell], Sequence[Callback]] = lambda cell: (),
     finished: Callable[[Cell], None] = lambda cell: None,
     logger: str = "none",
+    keep_models: str = "none",
 ) -> None:
     """Runs the cells that are not finished and not noted as failed; one that fails is noted, and the others go on.
 
@@ -97,10 +98,13 @@ def run(
         callbacks: Lightning callbacks for the run of a cell.
         finished: Told each cell that is finished or has failed.
         logger: Where each run is told as it goes; see `lightning_ita.studies.loggers`.
+        keep_models: Which models stay: ``none``, ``best`` (of each row, by F1 on valid), ``all``.
 
     Raises:
         OSError: The folder cannot be written: a full disk ends the study, not one cell.
     """
+    from lightning_ita.studies.keeping import keep_best
+
     waiting = list(cells)
     while waiting:
         claimed_elsewhere = []
@@ -108,7 +112,9 @@ def run(
             try:
                 with claim(cell.name, out):
                     if _read(cell, out) == Result(cell):
-                        _run_noting_failure(cell, out, source, callbacks(cell), logger)
+                        _run_noting_failure(cell, out, source, callbacks(cell), logger, keep_models != "none")
+                        if keep_models == "best":
+                            keep_best(cells, out, cell)
                     finished(cell)
             except Timeout:
                 claimed_elsewhere.append(cell)
@@ -167,13 +173,16 @@ def tidy(cells: Sequence[Cell], out: Path) -> list[Path]:
     return others
 
 
-def _run_noting_failure(cell: Cell, out: Path, source: Source, callbacks: Sequence[Callback], logger: str) -> None:
+def _run_noting_failure(
+    cell: Cell, out: Path, source: Source, callbacks: Sequence[Callback], logger: str, keep_model: bool
+) -> None:
     from lightning_ita.studies.loggers import tracking
     from lightning_ita.studies.run import run_cell
 
     try:
         with tracking(logger, cell, out) as tracker:
-            metrics = run_cell(cell, out / CELLS / cell.name, source, callbacks=callbacks, logger=tracker.logger)
+            folder = out / CELLS / cell.name
+            metrics = run_cell(cell, folder, source, callbacks=callbacks, logger=tracker.logger, keep_model=keep_model)
             tracker.record(metrics)
     except OSError:
         raise

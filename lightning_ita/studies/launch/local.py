@@ -30,6 +30,7 @@ def launch(
     jobs: int | None,
     logger: str,
     console: Console,
+    keep_models: str = "none",
 ) -> None:
     """Runs those cells of a plan that are neither finished nor failed, in processes of this machine.
 
@@ -41,6 +42,7 @@ def launch(
         jobs: Cells at once; as many as cores and memory hold if not given.
         logger: Where each run is told as it goes; see `lightning_ita.studies.loggers`.
         console: Where progress is shown.
+        keep_models: Which models stay; see `lightning_ita.studies.study.run`.
 
     Raises:
         UserError: A process could not write, or all of them were killed.
@@ -53,11 +55,17 @@ def launch(
         for result in results:
             if result.metrics is not None or result.failure is not None:
                 progress.finished(result)
-        run_jobs(unfinished, out, source, jobs, progress, logger)
+        run_jobs(unfinished, out, source, jobs, progress, logger, keep_models)
 
 
 def run_here(
-    cells: Sequence[Cell], out: Path, source: Source, threads: int | None, logger: str, console: Console
+    cells: Sequence[Cell],
+    out: Path,
+    source: Source,
+    threads: int | None,
+    logger: str,
+    console: Console,
+    keep_models: str = "none",
 ) -> None:
     """Runs those cells of a plan that are neither finished nor failed, in this process.
 
@@ -68,6 +76,7 @@ def run_here(
         threads: Threads of this process; all cores if not given.
         logger: Where each run is told as it goes; see `lightning_ita.studies.loggers`.
         console: Where progress is shown.
+        keep_models: Which models stay; see `lightning_ita.studies.study.run`.
     """
     if threads is not None:
         import torch
@@ -81,6 +90,7 @@ def run_here(
             lambda cell: [RunProgress(partial(progress.within, cell))],
             lambda cell: progress.finished(collect([cell], out)[0]),
             logger,
+            keep_models,
         )
 
 
@@ -96,7 +106,13 @@ def default_jobs(shape: EncoderShape, cells: int) -> int:
 
 
 def run_jobs(
-    cells: Sequence[Cell], out: Path, source: Source, jobs: int, progress: StudyProgress, logger: str = "none"
+    cells: Sequence[Cell],
+    out: Path,
+    source: Source,
+    jobs: int,
+    progress: StudyProgress,
+    logger: str = "none",
+    keep_models: str = "none",
 ) -> None:
     """Runs the cells of a study in `jobs` processes that share the cores, and shows how far they are.
 
@@ -111,10 +127,10 @@ def run_jobs(
         else:
             progress.within(by_name[name], share, stage)
 
-    run_workers(partial(_run, cells, out, source, logger), min(jobs, len(cells)), heard, out)
+    run_workers(partial(_run, cells, out, source, logger, keep_models), min(jobs, len(cells)), heard, out)
 
 
-def _run(cells: Sequence[Cell], out: Path, source: Source, logger: str, report: Report) -> None:
+def _run(cells: Sequence[Cell], out: Path, source: Source, logger: str, keep_models: str, report: Report) -> None:
     run(
         cells,
         out,
@@ -122,4 +138,5 @@ def _run(cells: Sequence[Cell], out: Path, source: Source, logger: str, report: 
         lambda cell: [RunProgress(partial(report, cell.name))],
         lambda cell: report(cell.name, None, ""),
         logger,
+        keep_models,
     )

@@ -11,19 +11,22 @@ from rich.console import Console
 from lightning_ita.errors import UserError
 from lightning_ita.models.encoders import encoder_shape
 from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.keeping import model_lines, remove
 from lightning_ita.studies.launch.local import default_jobs, run_jobs
 from lightning_ita.studies.launch.workers import run_workers
 from lightning_ita.studies.plan import CELLS, FAILED, LOCKS
 from lightning_ita.studies.progress import StudyProgress, describe
 from lightning_ita.studies.study import collect, forget_failures
 from lightning_ita.studies.sweep.progress import SweepProgress
-from lightning_ita.studies.sweep.results import Winner, terminal, winner_cells, write_results
+from lightning_ita.studies.sweep.results import Winner, chosen, terminal, winner_cells, write_results
 from lightning_ita.studies.sweep.trials import Sweep, open_study, ranking, run_trials
 
 WINNERS = "winners"
 
 
-def search(sweep: Sweep, console: Console, jobs: int | None, top: int, seeds: Sequence[int]) -> int:
+def search(
+    sweep: Sweep, console: Console, jobs: int | None, top: int, seeds: Sequence[int], keep_models: str = "none"
+) -> int:
     """Runs what is missing of a sweep, and prints and writes what it found.
 
     Args:
@@ -32,6 +35,7 @@ def search(sweep: Sweep, console: Console, jobs: int | None, top: int, seeds: Se
         jobs: Trials at once; ``None`` for as many as cores and memory hold.
         top: How many of the best trials are run again.
         seeds: With which seeds they are.
+        keep_models: Models that stay: of the chosen trial the best seed's (``best``), of all winners (``all``), none.
 
     Returns:
         1 where a winner's run failed, else 0.
@@ -56,10 +60,17 @@ def search(sweep: Sweep, console: Console, jobs: int | None, top: int, seeds: Se
     if top:
         write_results(sweep, study, [])  # what there is already, should the runs to come be interrupted
         by_trial = winner_cells(sweep, trials, top, seeds)
-        _run([cell for cells in by_trial for cell in cells], out, sweep, jobs, console)
+        _run([cell for cells in by_trial for cell in cells], out, sweep, jobs, console, keep_models)
         winners = [
             Winner(trial, tuple(collect(cells, out))) for trial, cells in zip(ranking(trials), by_trial, strict=False)
         ]
+    best = chosen(winners)
+    for winner in winners if keep_models == "best" else ():
+        for result in winner.results if winner is not best else ():
+            remove(out / CELLS / result.cell.name)
+    if best is not None:
+        for line in model_lines([result.cell for result in best.results], out, keep_models):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
     for table in terminal(sweep, trials, winners):
         console.print(table)
     written = write_results(sweep, study, winners)
@@ -70,7 +81,7 @@ def search(sweep: Sweep, console: Console, jobs: int | None, top: int, seeds: Se
     return 1 if gaps else 0
 
 
-def _run(cells: Sequence[Cell], out: Path, sweep: Sweep, jobs: int, console: Console) -> None:
+def _run(cells: Sequence[Cell], out: Path, sweep: Sweep, jobs: int, console: Console, keep_models: str) -> None:
     """Runs the winners' cells that are not finished."""
     results = collect(cells, out)
     unfinished = [result.cell for result in results if result.metrics is None]
@@ -81,4 +92,4 @@ def _run(cells: Sequence[Cell], out: Path, sweep: Sweep, jobs: int, console: Con
             if result.metrics is not None:
                 progress.finished(result)
         forget_failures(unfinished, out)
-        run_jobs(unfinished, out, sweep.source, jobs, progress)
+        run_jobs(unfinished, out, sweep.source, jobs, progress, keep_models=keep_models)

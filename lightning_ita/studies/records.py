@@ -16,6 +16,7 @@ Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Name = Annotated[str, Field(min_length=1, max_length=300)]
+FileName = Annotated[str, Field(min_length=1, max_length=250, pattern=r"^[^/\\]+$")]
 Text = Annotated[str, Field(max_length=100_000)]
 View = Annotated[str, Field(pattern=r"^(T|I\+T)$")]
 Split = Annotated[str, Field(pattern="^(train|valid|test)$")]
@@ -191,7 +192,7 @@ class PlanLine(TypedDict):
     """A line of ``plan.jsonl``: one cell, in the order in which they are run."""
 
     version: Annotated[Count, says("2")]
-    name: Annotated[Name, says("Name of the cell: its folder is `cells/NAME`, its failure log `failed/NAME.log`.")]
+    name: Annotated[FileName, says("Name of the cell: its folder is `cells/NAME`, its failure log `failed/NAME.log`.")]
     identity: Annotated[Name, says("Digest of everything the result depends on.")]
     config: Annotated[Config, says("What its `config.yaml` will hold.")]
     cost: NotRequired[Annotated[Cost | None, says("What it will take, if that was counted.")]]

@@ -190,6 +190,8 @@ def test_plans_come_back(tmp_path: Path) -> None:
     lines = [line, {**line, "cost": {"tweets": 1, "subtokens": 2, "flop": 1e15}}]
     schema.write_plan(tmp_path / "plan.jsonl", lines)
     assert schema.read_plan(tmp_path / "plan.jsonl") == lines
+    with pytest.raises(UserError, match=r"line 1: damaged: name: .* not '\.\./\.\./secret'"):
+        schema.read_plan(written(tmp_path / "plan.jsonl", json.dumps({**line, "name": "../../secret"})))
     with pytest.raises(UserError, match=r"line 1: damaged: config\.seed"):
         schema.read_plan(written(tmp_path / "plan.jsonl", json.dumps({**line, "config": {**CONFIG, "seed": "1"}})))
 

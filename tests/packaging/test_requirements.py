@@ -83,7 +83,7 @@ def test_what_is_declared_is_imported() -> None:
 
 def test_what_tests_and_benchmarks_import_is_declared() -> None:
     tools = declared("\n".join(project()["dependency-groups"]["dev"]))
-    comes_with_these = {"tokenizers", "nbformat", "markdown-it-py"}  # of transformers, nbclient, rich
+    comes_with_these = {"tokenizers", "nbformat"}  # of transformers and nbclient
     allowed = required().union(tools, comes_with_these, *extras().values())
     assert [line for folder in ("tests", "benchmarks", "experiments") for line in undeclared(folder, allowed)] == []
 

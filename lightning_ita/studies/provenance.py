@@ -30,6 +30,7 @@ DECIDING_NOTHING = (
     "lightning_ita.studies.progress",
     "lightning_ita.studies.watching",
     "lightning_ita.commands",
+    "lightning_ita.invocation",  # how hints name commands
 )
 # Packages whose module holds names alone: that a system or a data set was added changes no result of another.
 NAMES_ALONE = ("lightning_ita", "lightning_ita.data", "lightning_ita.models")

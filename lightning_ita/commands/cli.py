@@ -221,7 +221,12 @@ def parse(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> jsonargpa
     preset = given.get("preset")
     if preset is None:
         names = {name: given.get(name) or parser.get_defaults()[name] for name in ("encoder", "dataset")}
-        preset = preset_for(names["encoder"], names["dataset"])
+        try:
+            preset = preset_for(names["encoder"], names["dataset"])
+        except UserError:
+            if not {"-h", "--help"} & set(argv):
+                raise
+            preset = next(iter(RECIPES))  # help is given whatever the encoder is
     elif preset not in RECIPES:
         raise unknown("preset", preset, RECIPES)
     parser.set_defaults({f"recipe.{name}": value for name, value in vars(RECIPES[preset]).items()})

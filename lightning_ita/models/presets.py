@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lightning_ita.models.encoders.locating import encoder_shape
+from lightning_ita.models.encoders.locating import MINILM, encoder_shape
 from lightning_ita.models.recipes import Recipe
 
 RECIPES = {
@@ -70,7 +70,8 @@ def preset_for(encoder: str, datasets: str) -> str:
     Raises:
         UserError: The encoder's configuration cannot be read.
     """
-    weights = encoder_shape(encoder).layer_weights
+    # MiniLM's size is known: nothing is read, and nobody is asked for it where its package is missing.
+    weights = 0 if encoder == MINILM else encoder_shape(encoder).layer_weights
     if weights > SMALL_ENCODER:
         return "base" if weights <= BASE_ENCODER else "paper"
     return "demo" if datasets == "demo" else "small"

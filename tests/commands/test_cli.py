@@ -106,6 +106,13 @@ def test_the_recipe_is_that_of_the_preset_that_a_config_file_names(
     assert printed["recipe"] == vars(RECIPES[preset]) | changed
 
 
+def test_help_is_given_whatever_the_encoder_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        commands.COMMANDS["ablate"](["--encoder=/nowhere", "--help"])
+    assert ended.value.code == 0
+    assert "--recipe.learning_rate" in capsys.readouterr().out
+
+
 def source(*argv: str) -> Source:
     parser = make_parser("train", "")
     add_source(parser)

@@ -9,8 +9,8 @@ another's settings or has lain idle. A turn warms up, then makes steps on batche
 (forward, backward, clipping, optimiser), and decodes both views of tweets of the valid split, ours in its own batches.
 Since batches differ in length, speed is counted in real sub-tokens per second (padding does not count), and divided by
 the mean sub-tokens of a tweet's two views to give tweets per second. A ratio is taken within each round; the median
-over rounds is reported. Peak memory is the greatest of a contender's processes. The limit is the time the matrix products
-alone would take at the rate measured for products of the encoder's shape in the same run.
+over rounds is reported. Peak memory is the greatest of a contender's processes. The limit is the time the matrix
+products alone would take at the rate measured for products of the encoder's shape in the same run.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from lightning_ita.commands.cli import (
     add_keep,
+    add_dataset,
     add_logger,
     add_recipe,
     add_source,
@@ -25,7 +26,6 @@ from lightning_ita.commands.cli import (
 )
 from lightning_ita.commands.systems import add_options, options_given
 from lightning_ita.contexts.kinds import parse_contexts
-from lightning_ita.data import DATASETS
 from lightning_ita.errors import UserError
 from lightning_ita.invocation import spelled
 from lightning_ita.models import MODELS
@@ -66,12 +66,7 @@ def main(argv: Sequence[str]) -> int:
         default="tag,cap",
         help="Any of tag, cap, ocr, separated by commas: ITA has a row with each alone and one with all of them.",
     )
-    parser.add_argument(
-        "--dataset",
-        type=str,
-        default="demo",
-        help=f"{', '.join(DATASETS)} (your own, in DATA), or custom-NAME (in DATA/custom-NAME); several with commas.",
-    )
+    add_dataset(parser, several=True)
     add_source(parser)
     parser.add_argument(
         "--cva",

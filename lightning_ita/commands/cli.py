@@ -113,7 +113,9 @@ def columns_of(text: str | None) -> tuple[int, int] | None:
     except ValueError:
         word, tag = -1, -1
     if word < 0 or tag < 0 or word == tag:
-        raise UserError(f"--columns {text}: expected the columns of word and tag, counted from 0, for example 0,2")
+        raise UserError(
+            f"--columns {text}: expected two different columns, of word and tag, counted from 0, for example 0,2"
+        )
     return word, tag
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from lightning_ita.commands.ablate import parse_seeds
 from lightning_ita.commands.cli import (
     add_keep,
+    add_dataset,
     add_recipe,
     add_source,
     given_arguments,
@@ -71,9 +72,7 @@ def main(argv: Sequence[str]) -> int:
         help="What ends a trial early: median (worse than the median of earlier ones after as many epochs, from the "
         "second epoch on; of two, after the first), halving (the worse half after 1, 2, 4 ... epochs), none.",
     )
-    parser.add_argument(
-        "--dataset", type=str, default="demo", help=f"One of {', '.join(DATASETS)} (your own), or custom-NAME."
-    )
+    add_dataset(parser)
     add_source(parser)
     parser.add_argument("--system", type=str | None, help=f"One of {', '.join(MODELS)}; by default ita.")
     parser.add_argument("--contexts", type=str, default="tag,cap", help="Where they are not searched.")

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from lightning_ita.commands.cli import (
     add_keep,
+    add_dataset,
     add_logger,
     add_recipe,
     add_source,
@@ -23,7 +24,6 @@ from lightning_ita.commands.cli import (
 )
 from lightning_ita.commands.systems import add_options, one_system
 from lightning_ita.contexts.kinds import parse_contexts
-from lightning_ita.data import DATASETS
 from lightning_ita.models import MODELS
 from lightning_ita.studies.names import check_keep, check_logger
 
@@ -56,9 +56,7 @@ examples:
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns 0."""
     parser = make_parser("train", DESCRIPTION)
-    parser.add_argument(
-        "--dataset", type=str, default="demo", help=f"One of {', '.join(DATASETS)} (your own), or custom-NAME."
-    )
+    add_dataset(parser)
     add_source(parser)
     parser.add_argument(
         "--system",

@@ -16,8 +16,9 @@ follow from it:
 
 `DemoConfig` sets every rate; ``demo.json``, beside the tweets, says of which kind each of them is.
 
-The modules, in order: `config` (rates), `names` and `templates` (vocabulary), `scene_kinds` and `scenes` (what pictures show),
-`describe` (what engines say of them), `corpus` (tweets), `painting` (pictures), `writing` (files), `sheet` (a look).
+The modules, in order: `config` (rates), `names` and `templates` (vocabulary), `scene_kinds` and `scenes` (what pictures
+show), `describe` (what engines say of them), `corpus` (tweets), `painting` (pictures), `writing` (files), `sheet` (an
+overview to look at).
 """
 
 from lightning_ita.demo.config import KINDS, SPLITS, TYPES, DemoConfig

@@ -54,8 +54,9 @@ class Study:
         named = {"datasets": self.datasets, "seeds": self.seeds, "rows": tuple(row.label for row in self.rows)}
         for what, values in named.items():
             if not values or len(set(values)) < len(values):
+                hint = "; --systems, --contexts and --cva make the rows" if what == "rows" else ""
                 raise UserError(
-                    f"{what} must name at least one, each once, not {', '.join(map(str, values)) or 'none'}"
+                    f"{what} must name at least one, each once, not {', '.join(map(str, values)) or 'none'}{hint}"
                 )
 
     @property
@@ -221,5 +222,5 @@ def read_source(out: Path) -> Source:
 
 
 def _foreign(path: Path) -> bool:
-    """Tells what a study left behind that was killed at its very start from what is not a study's."""
-    return path.name not in (CELLS, FAILED, LOCKS) and not path.name.startswith(f".{STUDY}.")
+    """Tells what is not a study's from what one leaves that was killed at its start, or deleted while it ran."""
+    return path.name not in (CELLS, FAILED, LOCKS, CACHE) and not path.name.startswith(f".{STUDY}.")

@@ -34,7 +34,7 @@ class StudyProgress:
     Args:
         cells: The plan.
         weights: Cost of each cell, in any unit.
-        console: Where to write; without a terminal only the lines of finished cells are written.
+        console: Where to write; without a terminal there are lines for every epoch instead of bars.
     """
 
     def __init__(self, cells: Sequence[Cell], weights: Sequence[float], console: Console):
@@ -44,10 +44,18 @@ class StudyProgress:
         self.runs: dict[str, TaskID] = {}
         self.progress = make_bars(console)
         self.study = self.progress.add_task("study", total=sum(weights))
+        self.stages: dict[str, str] = {}
 
     def __enter__(self) -> StudyProgress:
         self.progress.start()
         return self
+
+    def begin(self, processes: int) -> None:
+        """Notes that cells are run from now on; in a pipe or a file, where there is no bar, it says so."""
+        left = sum(share < DONE for share in self.shares.values())
+        if not self.console.is_terminal and left:
+            shared = f"{processes} at once" if processes > 1 else "one after the other"
+            self._say(f"running {left} of {len(self.shares)} cells, {shared}")
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
@@ -57,6 +65,9 @@ class StudyProgress:
         if cell.name not in self.runs:
             self.runs[cell.name] = self.progress.add_task("", total=1.0)
         self.progress.update(self.runs[cell.name], completed=share, description=f"  {describe(cell)}: {stage}")
+        if not self.console.is_terminal and self.stages.get(cell.name) != stage:
+            self.stages[cell.name] = stage
+            self._say(f"{describe(cell)}: {stage}")
         self.shares[cell.name] = share
         self._advance()
 
@@ -71,6 +82,9 @@ class StudyProgress:
         self.progress.update(self.study, description=f"study {count}/{len(self.shares)}")
         self._advance()
         line = f"[{count:>2}/{len(self.shares)}] {describe(result.cell)}  {outcome(result)}"
+        self._say(line)
+
+    def _say(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _advance(self) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from lightning_ita.data.source import Source
+from lightning_ita.errors import UserError
 from lightning_ita.studies import schema
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.plan import CELLS, FAILED, LOCKS, STALE
@@ -173,6 +174,16 @@ def tidy(cells: Sequence[Cell], out: Path) -> list[Path]:
     return others
 
 
+def check_there(out: Path) -> None:
+    """Checks that a study's folder has not been deleted: a run makes the folders it writes to, so it would go on.
+
+    Raises:
+        UserError: It has been deleted or moved.
+    """
+    if not (out / FAILED).is_dir():
+        raise UserError(f"{out} was deleted or moved while cells of it ran; start the study again")
+
+
 def _run_noting_failure(
     cell: Cell, out: Path, source: Source, callbacks: Sequence[Callback], logger: str, keep_model: bool
 ) -> None:
@@ -184,8 +195,11 @@ def _run_noting_failure(
             folder = out / CELLS / cell.name
             metrics = run_cell(cell, folder, source, callbacks=callbacks, logger=tracker.logger, keep_model=keep_model)
             tracker.record(metrics)
+        check_there(out)
     except OSError:
+        check_there(out)
         raise
     except Exception as error:
+        check_there(out)
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         schema.write_failure(failure_log(cell, out), reason, traceback.format_exc())

@@ -127,7 +127,7 @@ def test_types_and_columns_of_own_corpora_are_read(tmp_path: Path) -> None:
     config.write_text("columns: 0,2\ntypes: PER,LOC\n", encoding="utf-8")
     assert source("--config", str(config)).columns == (0, 2)
     for wrong in ("0", "0,x", "0,1,2", "-1,0", "0;2", "0,0"):
-        with pytest.raises(UserError, match="expected the columns of word and tag, counted from 0"):
+        with pytest.raises(UserError, match="expected two different columns, of word and tag, counted from 0"):
             source(f"--columns={wrong}")
 
 

@@ -30,7 +30,7 @@ def test_further_columns_are_refused_until_two_are_chosen(options: list[str], tm
     with pytest.raises(UserError, match=r"3 columns: 'Ted', 'B-person', 'B-politician'; .*--columns 0,2"):
         ablate.main(command)
     for wrong in ("0", "0,0", "0,-1", "a,b"):
-        with pytest.raises(UserError, match="expected the columns of word and tag"):
+        with pytest.raises(UserError, match="expected two different columns, of word and tag"):
             ablate.main([*command, f"--columns={wrong}"])
     assert ablate.main([*command, "--columns=0,2"]) == 0
     header = (tmp_path / "out" / "cells.csv").read_text(encoding="utf-8").splitlines()[0]

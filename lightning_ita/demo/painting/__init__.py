@@ -1,7 +1,7 @@
 """Draws scenes with shapes: no picture files, no model, the same pixels every time.
 
 One module per subject (people, places, organisations, works, everyday life, shared settings), with one function per
-kind of scene, named like it. What a context may mention comes from the scene's attributes, everything else from its seed.
+kind of scene, named like it. What a context may mention comes from the scene's attributes, the rest from its seed.
 """
 
 from __future__ import annotations

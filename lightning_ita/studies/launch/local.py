@@ -55,6 +55,7 @@ def launch(
         for result in results:
             if result.metrics is not None or result.failure is not None:
                 progress.finished(result)
+        progress.begin(min(jobs, len(unfinished)))
         run_jobs(unfinished, out, source, jobs, progress, logger, keep_models)
 
 
@@ -83,6 +84,10 @@ def run_here(
 
         torch.set_num_threads(threads)
     with StudyProgress(cells, [1.0] * len(cells), console) as progress:
+        for result in collect(cells, out):
+            if result.metrics is not None or result.failure is not None:
+                progress.finished(result)
+        progress.begin(processes=1)
         run(
             cells,
             out,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing.connection
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -13,9 +15,11 @@ from typing import Any
 import torch
 
 from lightning_ita.devices import bound_kernel_cache
-from lightning_ita.errors import UserError, what_happened
+from lightning_ita.errors import Terminated, UserError, what_happened
 
 Report = Callable[..., None]
+# How long processes that are told to end may take to save what they have, in seconds.
+PATIENCE = 60.0
 
 
 def run_workers(work: Callable[[Report], None], jobs: int, heard: Report, place: Path) -> None:
@@ -60,7 +64,10 @@ def run_workers(work: Callable[[Report], None], jobs: int, heard: Report, place:
             worker.join()
     finally:
         for worker in workers.values():
-            worker.terminate()
+            worker.terminate()  # SIGTERM: a run saves a checkpoint at the end of its step
+        patience = time.monotonic() + PATIENCE
+        for worker in workers.values():
+            worker.join(max(patience - time.monotonic(), 0))
     killed = [worker.exitcode for worker in workers.values() if worker.exitcode]
     if len(killed) == jobs:
         raise UserError(
@@ -98,3 +105,6 @@ def _work(work: Callable[[Report], None], threads: int, reports: Connection, pla
         send(UserError(what_happened(error, place)))
     except KeyboardInterrupt:
         pass  # the parent was interrupted as well, and says so
+    except Terminated:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)  # so that the parent sees how it ended

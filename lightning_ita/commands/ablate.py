@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_ita.commands.cli import (
-    add_keep,
     add_dataset,
+    add_keep,
     add_logger,
     add_recipe,
     add_source,

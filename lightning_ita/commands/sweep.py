@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lightning_ita.commands.ablate import parse_seeds
 from lightning_ita.commands.cli import (
-    add_keep,
     add_dataset,
+    add_keep,
     add_recipe,
     add_source,
     given_arguments,

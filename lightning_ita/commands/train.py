@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from lightning_ita.commands.cli import (
-    add_keep,
     add_dataset,
+    add_keep,
     add_logger,
     add_recipe,
     add_source,

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +100,15 @@ def change_bytes(draw: st.DrawFn, file: Path) -> None:
     file.write_bytes(raw[:start] + put + (raw[end:] if draw(st.booleans()) else b""))
 
 
+def readable(paths: Iterable[Path]) -> list[Path]:
+    """Returns the regular files among some paths, less the holes of an earlier change, which would fill the memory."""
+    return sorted(path for path in paths if path.is_file() and not path.is_symlink() and path.stat().st_size < 2**24)
+
+
 def change_file(draw: st.DrawFn, file: Path) -> None:
     """Puts something else in the place of a file."""
     kind = draw(st.sampled_from(["nothing", "folder", "pipe", "device", "loop", "hole", "other"]))
-    other = draw(st.sampled_from(sorted(path for path in file.parent.iterdir() if path.is_file())))
-    content = other.read_bytes()
+    content = draw(st.sampled_from(readable(file.parent.iterdir()))).read_bytes()
     file.unlink()
     if kind == "folder":
         file.mkdir()
@@ -156,8 +160,7 @@ def damaged(draw: st.DrawFn, original: Path, study: Path) -> None:
     """Draws a copy of a study with one or two changes."""
     shutil.copytree(original, study)
     for _ in range(draw(st.integers(1, 2))):
-        files = sorted(path for path in study.rglob("*") if path.is_file() and not path.is_symlink())
-        file = draw(st.sampled_from([path for path in files if path.stat().st_size < 2**30]))
+        file = draw(st.sampled_from(readable(study.rglob("*"))))
         kinds = [change_content] * 6 + [change_bytes] * 2 + [change_file]
         kinds += [change_folder] if file.parent.parent.name == "cells" else []
         draw(st.sampled_from(kinds))(draw, file)

@@ -16,6 +16,8 @@ from lightning_ita.data.subtokens import subtokens_of
 from lightning_ita.data.word_cache import WordCache
 
 _URL = re.compile(r"https?://\S*|www\.\S+", re.IGNORECASE)
+# Most words whose sub-tokens are kept in memory: a stream of posts has no end of new ones.
+MOST_WORDS = 2**18
 # What a normalised URL is read as: its first sub-token.
 _URL_WORD = "http"
 
@@ -72,9 +74,13 @@ class ViewBuilder:
 
     def learn(self, words: Iterable[str]) -> None:
         """Tokenises words not seen before, in one call: call it for a whole corpus before building its views."""
-        new = sorted(word for word in {*words, _URL_WORD} if word not in self._subtokens)
+        words = {*words, _URL_WORD}
+        new = sorted(word for word in words if word not in self._subtokens)
         if not new:
             return
+        if len(self._subtokens) > MOST_WORDS:
+            self._subtokens.clear()  # other views learn their own words again
+            new = sorted(words)
         self._subtokens.update(zip(new, subtokens_of(self.tokenizer, new), strict=True))
         if self.cache:
             self.cache.write(self._subtokens)

@@ -8,6 +8,7 @@ used after the last layer, so that the last layer drops all others as soon as it
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,8 @@ from lightning_ita.models.dropout import dropout
 PACKED_ATTENTION = "packed_views"
 # Families whose attention is not restricted to a window, and which get positions from position ids alone.
 PACKABLE = frozenset({"bert", "camembert", "electra", "roberta", "xlm-roberta", "xlm-roberta-xl"})
+# What the attention of this thread is given last: several may tag with one model, which must not change for that.
+_OF_THREAD = threading.local()
 
 
 class Block(NamedTuple):
@@ -207,7 +210,8 @@ def use_packed_attention(encoder: nn.Module) -> None:
 
 def _keep_words(attention: nn.Module, _: nn.Module, args: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
     """Keeps only the first sub-token of each word in the output of the last attention, and in its residual input."""
-    return tuple(states.index_select(1, attention.first_subtokens) for states in args)  # type: ignore[arg-type]
+    first_subtokens: Any = (attention if torch.compiler.is_compiling() else _OF_THREAD).first_subtokens
+    return tuple(states.index_select(1, first_subtokens) for states in args)
 
 
 def _packed_attention(
@@ -225,7 +229,7 @@ def _packed_attention(
     # (1, heads, sub-tokens, width) to (sub-tokens, heads, width)
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
     # Read by `_keep_words`, also when gradient checkpointing computes the activations again in the backward pass.
-    module.first_subtokens = first_subtokens
+    (module if torch.compiler.is_compiling() else _OF_THREAD).first_subtokens = first_subtokens
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     return layout.attend(query, key, value, scale, dropout)[None], None
 

@@ -29,6 +29,7 @@ from lightning_ita.text import quoted
 
 if TYPE_CHECKING:
     from lightning_ita.models.kept import Kept
+    from lightning_ita.models.predicting import GivenContexts, Tagged, ViewChoice
 
 
 class Losses(NamedTuple):
@@ -322,6 +323,36 @@ class Tagger(pl.LightningModule):
             self.log(f"{split}/agreement", self.agreement.compute()["f1"])
             self.agreement.reset()
         self.log(f"{split}/f1", torch.stack([f1[view] for view in self.trained_views]).mean(), prog_bar=True)
+
+    def predict(
+        self,
+        posts: Sequence[str | Sequence[str]],
+        contexts: Sequence[GivenContexts] | None = None,
+        view: ViewChoice = "auto",
+    ) -> list[Tagged]:
+        """Tags posts, on the device that the model is on; several threads may do so at once.
+
+        A model in training mode is put into evaluation mode.
+
+        Args:
+            posts: Texts, which are cut into words by `lightning_ita.data.words.cut`; or sequences of words.
+            contexts: What is known of each post's picture, by kind: ``{"cap": ["a man on a court"], "ocr": [...]}``;
+                ``None`` for a post without any.
+            view: ``T`` reads the post alone, ``I+T`` its contexts, too, ``auto`` the contexts where there are any.
+
+        Returns:
+            One result per post, in their order.
+
+        Raises:
+            UserError: A post or a context cannot be read, or the model has no such view or reads no such context.
+
+        Example:
+            >>> tagger = Tagger.from_pretrained("model")
+            >>> tagger.predict(["Jordan in Chicago"])[0].mentions[0].type
+        """
+        from lightning_ita.models.predicting import predict
+
+        return predict(self, posts, contexts, view)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[list[str], dict[str, Tensor]]:
         """Returns tweet ids and the BIO tag ids of each tested view."""

@@ -1,0 +1,271 @@
+"""Tagging posts with a trained model: text in, mentions with offsets and exact probabilities out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_ita.contexts.jsonl import Contexts
+from lightning_ita.crf import ChainDistribution, ForbiddenTransitions, NonFiniteScoresError
+from lightning_ita.data.batching import batches_of_like_length
+from lightning_ita.data.conll import Tweet
+from lightning_ita.data.corpus import Corpus
+from lightning_ita.data.inputs import Input
+from lightning_ita.data.words import Word, cut, join
+from lightning_ita.devices import available_precision
+from lightning_ita.errors import UserError, unknown
+from lightning_ita.metrics.entity_f1 import find_mentions
+from lightning_ita.models.options import CROSS_MODAL, TEXT
+from lightning_ita.models.tagging import forbidden_transitions, to_bio
+from lightning_ita.text import quoted
+
+if TYPE_CHECKING:
+    from lightning_ita.models.tagger import Tagger
+
+# auto: I+T where the post has context and the model reads any, else T.
+ViewChoice = Literal["auto", "T", "I+T"]
+GivenContexts = Mapping[str, Sequence[str] | str] | None
+# A fast tokenizer fails where two threads use it at once; tagging itself runs side by side.
+_READING = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A mention of an entity in a post.
+
+    Attributes:
+        text: What the post says, from `start` to `end`.
+        type: Its entity type.
+        start: Where it begins in the post, in characters.
+        end: Where it ends.
+        first_word: Index of its first word.
+        end_word: Index of the word behind its last one.
+        probability: That exactly this span with this type is in the tag sequence, by the model's distribution over all
+            tag sequences (not only over the well-formed ones, among which the best one is chosen).
+    """
+
+    text: str
+    type: str
+    start: int
+    end: int
+    first_word: int
+    end_word: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A post with its mentions.
+
+    Attributes:
+        text: The post; words joined by blanks where it was given as words.
+        words: Its words, with their places in the text.
+        mentions: Its mentions, in the order of the text.
+        view: The view it was read in: ``T`` or ``I+T``.
+        contexts: The contexts that were read with it, by kind.
+        words_cut: Words at the end that did not fit into the model's longest input and were not tagged.
+    """
+
+    text: str
+    words: tuple[Word, ...]
+    mentions: tuple[Mention, ...]
+    view: str
+    contexts: Mapping[str, tuple[str, ...]]
+    words_cut: int = 0
+
+    @property
+    def tags(self) -> list[str]:
+        """One BIO tag per word."""
+        tags = ["O"] * len(self.words)
+        for mention in self.mentions:
+            tags[mention.first_word] = f"B-{mention.type}"
+            for index in range(mention.first_word + 1, mention.end_word):
+                tags[index] = f"I-{mention.type}"
+        return tags
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it as plain values: text, view, mentions; contexts and cut words where there are any."""
+        values: dict[str, Any] = {
+            "text": self.text,
+            "view": self.view,
+            "mentions": [asdict(mention) for mention in self.mentions],
+        }
+        if self.contexts:
+            values["contexts"] = {kind: list(texts) for kind, texts in self.contexts.items()}
+        if self.words_cut:
+            values["words_cut"] = self.words_cut
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    text: str
+    words: list[Word]
+    contexts: dict[str, tuple[str, ...]]
+    view: str
+
+
+def predict(
+    tagger: Tagger,
+    posts: Sequence[str | Sequence[str]],
+    contexts: Sequence[GivenContexts] | None = None,
+    view: ViewChoice = "auto",
+) -> list[Tagged]:
+    """Tags posts; see `lightning_ita.models.tagger.Tagger.predict`."""
+    if isinstance(posts, str):
+        raise UserError("expected a sequence of posts, got one text; write predict([text])")
+    if view not in get_args(ViewChoice):
+        raise unknown("view", str(view), get_args(ViewChoice))
+    if "images" in tagger.options.needs:
+        raise UserError(f"the system {tagger.options.system} looks at pictures, which cannot be given to predict yet")
+    if contexts is not None and len(contexts) != len(posts):
+        raise UserError(f"{len(posts)} posts and contexts of {len(contexts)}: give one for each post, None for none")
+    handles = tagger.kept.config["handles"] if tagger.kept else "whole"
+    given = contexts or [None] * len(posts)
+    ready = [
+        _prepare(tagger, index, post, texts, view, handles)
+        for index, (post, texts) in enumerate(zip(posts, given, strict=True))
+    ]
+    if tagger.training:
+        tagger.eval()
+    found: dict[int, Tagged] = {}
+    for name in tagger.tested_views:
+        rows = [index for index, post in enumerate(ready) if post.view == name and post.words]
+        for index, tagged in _tag(tagger, name, {index: ready[index] for index in rows}):
+            found[index] = tagged
+    return [found.get(index) or Tagged(post.text, (), (), post.view, post.contexts) for index, post in enumerate(ready)]
+
+
+def _prepare(
+    tagger: Tagger, index: int, post: str | Sequence[str], given: GivenContexts, view: ViewChoice, handles: str
+) -> _Post:
+    """Cuts a post into words, and decides in which view it is read."""
+    try:
+        text, words = (post, cut(post, handles)) if isinstance(post, str) else join(post)
+        texts = {} if view == TEXT else _contexts(tagger, given)
+    except UserError as error:
+        raise UserError(f"post {index}: {error}") from None
+    views = tagger.tested_views
+    if view == "auto":
+        chosen = CROSS_MODAL if CROSS_MODAL in views and (texts or TEXT not in views) else TEXT
+    else:
+        chosen = view
+    if chosen not in views:
+        raise UserError(f"{tagger.options.label} has no view {chosen}: it was trained for {', '.join(views)}")
+    return _Post(text, words, texts if chosen == CROSS_MODAL else {}, chosen)
+
+
+def _contexts(tagger: Tagger, given: GivenContexts) -> dict[str, tuple[str, ...]]:
+    kinds = tagger.inputs.kinds
+    texts: dict[str, tuple[str, ...]] = {}
+    for kind, said in (given or {}).items():
+        if kind not in kinds:
+            reads = f"it reads {', '.join(kinds)}" if kinds else "it reads no context"
+            raise UserError(f"contexts of the kind {quoted(kind)}, but {tagger.options.label}: {reads}")
+        said = (said,) if isinstance(said, str) else tuple(said)
+        for text in said:
+            if not isinstance(text, str) or text != text.encode(errors="replace").decode():
+                raise UserError(f"a {kind} context is not a text, or has half a character: {quoted(text)}")
+        if any(text.strip() for text in said):
+            texts[kind] = said
+    return texts
+
+
+def _tag(tagger: Tagger, view: str, posts: Mapping[int, _Post]) -> Iterator[tuple[int, Tagged]]:
+    """Tags posts in one view, in batches of like length."""
+    if not posts:
+        return
+    with _READING:
+        inputs = tagger.inputs
+        reads = _read(tagger, posts)
+        lengths = np.array([inputs.lengths(read) for read in reads])
+    if (lengths == lengths[:, :1]).all():
+        lengths = lengths[:, :1]  # one view is computed
+    for batch in batches_of_like_length(lengths, None, inputs.evaluation_budget):
+        members = [reads[row] for row in batch]
+        for read, mentions in zip(members, _mentions(tagger, view, members), strict=True):
+            post, index = posts[int(read.id)], int(read.id)
+            words_cut = len(post.words) - len(read.tags)
+            found = tuple(_located(post, *mention) for mention in mentions)
+            yield index, Tagged(post.text, tuple(post.words), found, view, post.contexts, words_cut)
+
+
+def _read(tagger: Tagger, posts: Mapping[int, _Post]) -> list[Input]:
+    types = tagger.tag_set.types
+    tweets = [
+        Tweet(str(index), tuple(word.text for word in post.words), ("O",) * len(post.words), str(index))
+        for index, post in posts.items()
+    ]
+    contexts = {
+        kind: Contexts(kind, "given", {str(i): p.contexts[kind] for i, p in posts.items() if kind in p.contexts}, "")
+        for kind in tagger.inputs.kinds
+    }
+    return tagger.inputs.read(tweets, Corpus("posts", types, {}, contexts, {}))
+
+
+def _mentions(tagger: Tagger, view: str, reads: Sequence[Input]) -> list[list[tuple[int, int, str, float]]]:
+    """Returns the mentions of a batch: first word, end, type and probability of each, by post."""
+    batch = tagger.inputs.collate(reads).to(tagger.device)
+    fast = tagger.recipe.precision == "bfloat16" and available_precision("auto") == "bfloat16"
+    with torch.inference_mode(), torch.autocast(tagger.device.type, torch.bfloat16, enabled=fast):
+        chain = tagger(batch, (view,))[view]
+    with torch.inference_mode():
+        forbidden = forbidden_transitions(tagger.tag_set, tagger.device)
+        try:
+            bio = to_bio(tagger.tag_set, chain.argmax(ForbiddenTransitions(*forbidden)))
+        except NonFiniteScoresError as error:
+            post = "" if error.row is None else f"post {reads[error.row].id}, "
+            raise NonFiniteScoresError(f"{post}view {view}: {error}", error.row) from None
+        starts, ends, types = find_mentions(bio)
+        rows, firsts = starts.nonzero(as_tuple=True)
+        spans = [
+            (row, first, end, type_)
+            for row, first, end, type_ in zip(
+                rows.tolist(), firsts.tolist(), ends[rows, firsts].tolist(), types[rows, firsts].tolist(), strict=True
+            )
+        ]
+        found: list[list[tuple[int, int, str, float]]] = [[] for _ in reads]
+        for (row, first, end, type_), probability in zip(spans, span_probabilities(tagger, chain, spans), strict=True):
+            found[row].append((first, end, tagger.tag_set.types[type_], probability))
+    return found
+
+
+def span_probabilities(
+    tagger: Tagger, chain: ChainDistribution, spans: Sequence[tuple[int, int, int, int]]
+) -> list[float]:
+    """Returns the probability that mentions are in the tag sequence.
+
+    Args:
+        tagger: The model, for its tags.
+        chain: Its distribution over the tag sequences of a batch.
+        spans: Row, first word, end and index of the type of each mention.
+    """
+    if not spans:
+        return []
+    device = chain.mask.device
+    wanted = [tagger.tag_set.mention(type_, end - first) for _, first, end, type_ in spans]
+    longest = max(len(tags) for tags, _ in wanted)
+    tags = torch.tensor([tags + [-1] * (longest - len(tags)) for tags, _ in wanted], device=device)
+
+    def column(values: list[int]) -> Tensor:
+        return torch.tensor(values, device=device)
+
+    log_probs = chain.segment_log_prob(
+        column([row for row, *_ in spans]),
+        column([first for _, first, *_ in spans]),
+        tags,
+        column([after for _, after in wanted]),
+    )
+    # Rounding may make it a little more than 1.
+    return [min(value, 1.0) for value in log_probs.exp().tolist()]
+
+
+def _located(post: _Post, first: int, end: int, type_: str, probability: float) -> Mention:
+    start, stop = post.words[first].start, post.words[end - 1].end
+    return Mention(post.text[start:stop], type_, start, stop, first, end, probability)

@@ -1,1 +1,1 @@
-"""Speed against peers, each with its method: ``python -m benchmarks.<name>``."""
+"""Benchmarks: speed and quality, compared with other libraries or plain loops: ``python -m benchmarks.<name>``."""

@@ -1,20 +1,22 @@
-"""Speed of turning images into text, against the loop one would write: ``python -m benchmarks.align``.
+"""Speed of turning images into text, compared with a plain loop: ``python -m benchmarks.align``.
 
-Method. Pictures of the demo corpus, enlarged to 1200 × 900 with grain, as JPEG (about what a tweet has). Two engines:
+Method. Images of the demo corpus, enlarged to 1200 × 900 pixels with added noise, as JPEG files: about the size of an
+image in a tweet. Two engines are measured:
 
 * ``open_clip``: ViT-B-32 with random weights (speed does not depend on them), whole images, nouns without attributes.
-  The loop is the library's own usage: `Image.open`, its preprocessing, `encode_image` of one image, softmax over the
-  embedded nouns, the ten best; float32, as the library computes. It is measured in bfloat16 (autocast), too, where the
-  processor has it, because the engine then chooses that: the second ratio is without this gain.
-* ``rapidocr``: its models on its defaults. The loop is ``RapidOCR()(path)``, image by image.
+  The loop follows the library's documentation: `Image.open`, its preprocessing, `encode_image` of one image, softmax
+  over the embedded nouns, the ten best; in float32, as the library computes. On processors with bfloat16 the engine
+  computes in bfloat16, so the loop is measured in bfloat16 (autocast) too: that second ratio is without the gain from
+  bfloat16.
+* ``rapidocr``: its own models and default settings. The loop is ``RapidOCR()(path)``, image by image.
 
-Ours is `align`, with a new store each time: worker processes, batches, everything written. Engines and models are made
-before the clock starts, worker processes after: their start, some seconds, is in the time. In each round every
-contender runs once over the same images, in random order, the next round in the opposite order. Reported are medians of
-images per second, and the median over rounds of the ratio within a round.
+This project's side is `align` with a new store each time: worker processes, batches, everything written. Engines and
+models are made before the time starts; worker processes start after it, so the time includes their start of some
+seconds. In each round every contender runs once on the same images, in random order; the next round has the opposite
+order. The tables show the median of images per second, and the median over rounds of the ratio within a round.
 
-Memory: that of the process (resident set) and of all processes together (proportional sets, in which what they share
-counts once) while the same pictures, under 5,000 names, are read by a small CLIP.
+Memory is that of the process (resident set) and of all processes together (proportional sets, which count shared pages
+once), while the same images under 5,000 names are read by a small CLIP.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ SMALL = {
 
 
 def draw(folder: Path, count: int) -> Path:
-    """Draws the pictures."""
+    """Draws the images and writes them as JPEG files."""
     folder.mkdir()
     noise = np.random.default_rng(0)
     scenes = [tweet.scene for tweet in generate(DemoConfig(train=count, valid=1, test=1)).splits["train"]]
@@ -73,13 +75,13 @@ def draw(folder: Path, count: int) -> Path:
 
 
 def save_clip(folder: Path, config: dict[str, Any]) -> str:
-    """Saves a CLIP of random weights as open_clip's models are saved."""
+    """Saves a CLIP with random weights in the format of open_clip's models."""
     folder.mkdir()
     preprocess = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
     content = json.dumps({"model_cfg": config, "preprocess_cfg": preprocess})
     (folder / "open_clip_config.json").write_text(content, encoding="utf-8")
     torch.manual_seed(0)
-    logging.disable(logging.WARNING)  # that the weights are random is what is wanted
+    logging.disable(logging.WARNING)  # open_clip warns that the weights are random, as they should be here
     net = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
     logging.disable(logging.NOTSET)
     for parameter in net.parameters():
@@ -90,7 +92,7 @@ def save_clip(folder: Path, config: dict[str, Any]) -> str:
 
 
 def tagger(model: str, place: Path) -> Engine:
-    """Returns the engine for whole images, few nouns and no attributes."""
+    """Returns the engine that tags whole images with a few nouns and no attributes."""
     nouns = place / "nouns.txt"
     nouns.write_text("\n".join(NOUNS) + "\n", encoding="utf-8")
     return make_engine("tag", f"open_clip:{model}", grids=(1,), attributes=None, nouns=str(nouns))
@@ -124,7 +126,7 @@ def ocr_loop(paths: Sequence[Path]) -> Callable[[], object]:
 
 
 def ours(engine: Engine, images: Mapping[str, Sequence[Path]], workers: int, stores: Path) -> Callable[[], object]:
-    """Returns an alignment into a new store."""
+    """Returns a function that reads all images into a new store."""
 
     def run() -> None:
         path = stores / f"{time.monotonic_ns()}.db"
@@ -137,7 +139,7 @@ def ours(engine: Engine, images: Mapping[str, Sequence[Path]], workers: int, sto
 
 
 def measure(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Times of every contender in seconds, by round."""
+    """Returns the times of every contender in seconds, one per round."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     order, shuffle = list(contenders), random.Random(0).shuffle
     for count in range(rounds):
@@ -153,7 +155,7 @@ def measure(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict
 
 
 def table(measured: Mapping[str, tuple[int, Mapping[str, Sequence[float]]]]) -> str:
-    """The table of speeds in Markdown; in each case the last contender is ours."""
+    """Returns the table of speeds in Markdown; in each case the last contender is ours."""
     lines = [
         "| engine | contender | images/s (median) | align is faster by | range over rounds |",
         "|---|---|---|---|---|",
@@ -169,13 +171,13 @@ def table(measured: Mapping[str, tuple[int, Mapping[str, Sequence[float]]]]) -> 
 
 
 def mebibytes(pid: str, measure: str) -> float:
-    """Memory of a process: ``Rss``, its resident set, or ``Pss``, in which shared pages count in equal parts."""
+    """Returns a process's memory in MiB: ``Rss``, its resident set, or ``Pss``, its share of pages used by several."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
     return int(next(line for line in lines if line.startswith(f"{measure}:")).split()[1]) / 1024
 
 
 def memory(pictures: Path, model: str, names: int, workers: int, folder: Path) -> str:
-    """Reads pictures under many names; returns the table of resident memory in Markdown."""
+    """Reads the images under many names; returns the table of memory in Markdown."""
     folder.mkdir()
     originals = sorted(pictures.iterdir())
     for number in range(names):
@@ -201,19 +203,23 @@ def memory(pictures: Path, model: str, names: int, workers: int, folder: Path) -
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Draws, measures, reports."""
+    """Draws the images, measures, and prints the tables."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.align", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3, help="rounds (default: %(default)s)")
-    parser.add_argument("--clip-images", type=int, default=320, help="images a round, open_clip (default: %(default)s)")
-    parser.add_argument("--ocr-images", type=int, default=48, help="images a round, rapidocr (default: %(default)s)")
-    parser.add_argument("--names", type=int, default=5000, help="images for the memory (default: %(default)s)")
+    parser.add_argument(
+        "--clip-images", type=int, default=320, help="images per round for open_clip (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--ocr-images", type=int, default=48, help="images per round for rapidocr (default: %(default)s)"
+    )
+    parser.add_argument("--names", type=int, default=5000, help="images to measure memory with (default: %(default)s)")
     parser.add_argument(
         "--workers", type=int, default=default_workers(5000), help="worker processes (default: %(default)s)"
     )
     parser.add_argument("--parts", nargs="+", default=["open_clip", "rapidocr", "memory"], help="what to measure")
-    parser.add_argument("--output", type=Path, help="write the tables to this file, too")
+    parser.add_argument("--output", type=Path, help="write the tables to this file too")
     options = parser.parse_args(arguments)
     lines = [f"{processor()}, {torch.get_num_threads()} threads, {options.workers} workers; "]
     lines[0] += f"{package_versions(*PACKAGES)}; {options.rounds} rounds."

@@ -1,21 +1,24 @@
-"""Speed of the linear-chain CRF against pytorch-crf: ``python -m benchmarks.crf``.
+"""Speed of the linear-chain CRF, compared with pytorch-crf: ``python -m benchmarks.crf``.
 
-Method. Every case is a batch of ragged random sequences: lengths uniform from half to all of the length, the first of
-them full, emissions of standard deviation 3, transitions of standard deviation 1. Before any clock starts, the numbers
-compared must agree in float64: log-likelihoods, gradients and paths with pytorch-crf, marginals and sequence CVA with a
-recursion written out in automatic differentiation. Then, in float32, all operations of a case run once each a round, in
-random order, the next round in the opposite order, so that what else the machine does, and what an operation leaves in
-the caches, falls upon all alike. A ratio is taken within each round; its median over rounds is reported, beside the
-minimum and median of the times. A goal is judged by the median of those ratios over the cases it names. The forward
-pass, and the backward pass to emissions and parameters, are both in the clock; decoding runs without gradients, and
-returns lists in pytorch-crf, a tensor here.
-Before measuring, 16 MB are allocated and freed, as any encoder does: until then the C library returns each large array
-to the system, and whoever works with few large arrays rather than many small ones would pay for page faults.
+Method. Each case is a batch of random sequences of different lengths: the first has the full length, the others are
+uniform from half to all of it; emissions have a standard deviation of 3, transitions of 1. Before anything is timed,
+the numbers must agree in float64: log-likelihoods, gradients and paths with those of pytorch-crf, marginals and
+sequence CVA with a recursion written in automatic differentiation. Then, in float32, every operation of a case runs
+once per round, in random order, and in the opposite order in the next round, so that other work on the machine and the
+state of the caches affect all operations alike. Ratios are taken within a round; the tables show their median over
+rounds, and the minimum and median of the times. A goal is judged by the median of these ratios over its cases. Times
+include the forward pass and the backward pass to emissions and parameters. Decoding runs without gradients; pytorch-crf
+returns lists, ours a tensor.
 
-Rows: ``nll`` is −log p(y) of the gold tags; ``plain nll`` the same by the recursion below, a log-sum-exp a step in
-automatic differentiation; ``marginals`` the marginals, log Z and its gradient; ``marginals ∇`` a loss on the marginals
-and its gradient, which takes a second sweep; ``sequence CVA`` and ``token CVA`` the alignment of two stacked views,
-teacher detached; ``CVA step`` both views' nll and the sequence CVA, as one trains them.
+Before measuring, 16 MB are allocated and freed, as any encoder does. Until this has happened, the C library returns
+every large array to the system, and operations with few large arrays would have more page faults than those with many
+small ones.
+
+Columns: ``nll`` is −log p(y) of the gold tags; ``plain nll`` is the same by the recursion in this file, one log-sum-exp
+per step in automatic differentiation; ``marginals`` are the marginals, log Z and its gradient; ``marginals ∇`` is a
+loss on the marginals and its gradient, which needs a second pass over the sequence; ``sequence CVA`` and ``token CVA``
+are the alignment of two stacked views with the teacher detached; ``CVA step`` is the nll of both views and the sequence
+CVA, as in training.
 """
 
 import argparse
@@ -46,7 +49,7 @@ GOALS = [
 
 
 class Case:
-    """One batch, and all operations on it by name."""
+    """One batch, and the operations on it by name."""
 
     def __init__(self, batch: int, length: int, tags: int, dtype: torch.dtype = torch.float32) -> None:
         generator = torch.Generator().manual_seed(batch * length * tags)
@@ -98,7 +101,7 @@ class Case:
         return cva - views.log_prob(torch.cat([self.gold, self.gold])).sum() if form == "step" else cva
 
     def check(self) -> None:
-        """Raises AssertionError unless the numbers to be compared agree."""
+        """Raises AssertionError if the numbers to be compared differ."""
         results = []
         for name, layer in (("pytorch-crf nll", self.reference), ("nll", self.crf), ("plain nll", self.crf)):
             loss = self.operations[name]()
@@ -120,7 +123,7 @@ class Case:
 
 
 def plain_log_partition(crf: LinearChainCRF, emissions: Tensor, mask: Tensor, scale: Tensor | float = 1.0) -> Tensor:
-    """Log Z by one log-sum-exp a step in automatic differentiation, all transitions scaled; shape (batch,)."""
+    """Returns log Z, (batch,), by one log-sum-exp per step in automatic differentiation; scales all transitions."""
     transitions = crf.transitions * scale
     alpha = crf.start_transitions * scale + emissions[:, 0]
     for t in range(1, emissions.shape[1]):
@@ -130,7 +133,7 @@ def plain_log_partition(crf: LinearChainCRF, emissions: Tensor, mask: Tensor, sc
 
 
 def plain_log_prob(crf: LinearChainCRF, emissions: Tensor, gold: Tensor, mask: Tensor) -> Tensor:
-    """Log p(y) in automatic differentiation, shape (batch,)."""
+    """Returns log p(y), (batch,), in automatic differentiation."""
     last = gold.gather(1, mask.sum(1, keepdim=True) - 1)[:, 0]
     emitted = (emissions.gather(2, gold[..., None])[..., 0] * mask).sum(1)
     moved = (crf.transitions[gold[:, :-1], gold[:, 1:]] * mask[:, 1:]).sum(1)
@@ -139,7 +142,7 @@ def plain_log_prob(crf: LinearChainCRF, emissions: Tensor, gold: Tensor, mask: T
 
 
 def measure(case: Case, rounds: int) -> dict[str, list[float]]:
-    """Times of every operation in seconds, by round."""
+    """Returns the times of every operation in seconds, one per round."""
     times: dict[str, list[float]] = {name: [] for name in case.operations}
     shuffle, order = random.Random(0).shuffle, list(case.operations)
     for count in range(-2, rounds):  # the rounds before 0 warm up
@@ -156,12 +159,12 @@ def measure(case: Case, rounds: int) -> dict[str, list[float]]:
 
 
 def ratio(times: dict[str, list[float]], numerator: str, denominator: str) -> float:
-    """Median over rounds of the ratio within a round."""
+    """Returns the median over rounds of the ratio within a round."""
     return statistics.median(one / other for one, other in zip(times[numerator], times[denominator], strict=True))
 
 
 def report(measured: dict[tuple[int, int, int, int], dict[str, list[float]]]) -> str:
-    """The tables in Markdown; keys are threads, batch, length, tags."""
+    """Returns the tables in Markdown; keys are threads, batch, length, tags."""
     names = list(next(iter(measured.values())))
     lines = ["Minimum / median in milliseconds.", ""]
     lines += ["| threads | batch × length | tags | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 3)]
@@ -187,14 +190,14 @@ def report(measured: dict[tuple[int, int, int, int], dict[str, list[float]]]) ->
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Checks, measures, reports."""
+    """Checks that the numbers agree, measures, and prints the tables."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.crf", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=30, help="rounds a case (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=30, help="rounds per case (default: %(default)s)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="PyTorch's threads (default: 1 2)")
     parser.add_argument("--quick", action="store_true", help="the two smaller sizes, 5 rounds, 1 thread")
-    parser.add_argument("--output", type=Path, help="write the tables to this file, too")
+    parser.add_argument("--output", type=Path, help="write the tables to this file too")
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.threads = 5, [1]

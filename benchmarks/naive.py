@@ -1,7 +1,8 @@
-"""The training loop a user would write today: what `benchmarks.train` and `benchmarks.fidelity` compare with.
+"""A plain training loop, with which `benchmarks.train` and `benchmarks.fidelity` compare.
 
-transformers for the encoder, pytorch-crf for the CRF, both views of a batch padded together, batches in random order,
-float32, torch's dropout, its default AdamW. Nothing here is shared with the model of `lightning_ita` but the views.
+It is what a user would write today: transformers for the encoder, pytorch-crf for the CRF, both views of a batch padded
+together, batches in random order, float32, torch's dropout, its default AdamW. It shares nothing with the model of
+`lightning_ita` but the views.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class NaiveTagger(nn.Module):
         return self.emission(words)
 
     def loss(self, batch: NaiveBatch) -> Tensor:
-        """The mean loss of the tweets: NLL of one view, or NLL_T + ½·NLL_{I+T} + ½·CVA."""
+        """Returns the mean loss of the tweets: NLL of one view, or NLL_T + ½·NLL_{I+T} + ½·CVA."""
         emissions = self.emissions(batch)
         nll = -self.crf(emissions, batch.tags, batch.mask, reduction="none")
         if not self.alignment:
@@ -99,7 +100,7 @@ class NaiveTagger(nn.Module):
         return (divergence.sum(-1) * batch.mask.chunk(2)[0]).sum(1) * tau**2
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """AdamW as it comes, with the recipe's learning rates."""
+        """Returns torch's default AdamW with the recipe's learning rates."""
         rate = self.recipe.learning_rate
         groups = [
             {"params": self.encoder.parameters(), "lr": rate},
@@ -109,7 +110,7 @@ class NaiveTagger(nn.Module):
         return torch.optim.AdamW(groups, weight_decay=self.recipe.weight_decay)
 
     def step(self, batch: NaiveBatch, optimizer: torch.optim.Optimizer) -> None:
-        """Makes one step."""
+        """Makes one training step."""
         optimizer.zero_grad()
         self.loss(batch).backward()
         nn.utils.clip_grad_norm_(self.parameters(), self.recipe.gradient_clip)
@@ -126,7 +127,7 @@ class NaiveTagger(nn.Module):
             schedule.step()
 
     def tag(self, batch: NaiveBatch) -> list[list[int]]:
-        """Decodes; the best tags of each view of each tweet."""
+        """Returns the best tags of each view of each tweet."""
         self.eval()
         with torch.no_grad():
             paths: list[list[int]] = self.crf.decode(self.emissions(batch), batch.mask)
@@ -134,7 +135,7 @@ class NaiveTagger(nn.Module):
 
 
 def log_marginals(crf: CRF, emissions: Tensor, mask: Tensor) -> Tensor:
-    """Unnormalised log marginals α + β, (batch, words, tags)."""
+    """Returns the unnormalised log marginals α + β, (batch, words, tags)."""
     alpha = crf.start_transitions + emissions[:, 0]
     alphas = [alpha]
     for t in range(1, emissions.shape[1]):
@@ -153,6 +154,6 @@ def log_marginals(crf: CRF, emissions: Tensor, mask: Tensor) -> Tensor:
 def linear_schedule(
     optimizer: torch.optim.Optimizer, recipe: Recipe, tweets: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """The recipe's schedule for a corpus of that many tweets."""
+    """Returns the recipe's learning-rate schedule for a corpus with this many tweets."""
     steps = recipe.epochs * -(-tweets // recipe.batch_size)
     return get_linear_schedule_with_warmup(optimizer, round(recipe.warmup * steps), steps)

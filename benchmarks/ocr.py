@@ -1,10 +1,10 @@
-"""How much of the text in pictures the OCR engines find: ``python -m benchmarks.ocr``.
+"""How much of the text in images the OCR engines find: ``python -m benchmarks.ocr``.
 
-Method. The demo corpus draws words into pictures of 320 × 240 pixels, on signs, shirts, paper and screens, and knows
-what it drew. Word recall is the share of the drawn words that an engine says. Words are runs of letters and digits,
-compared without regard to case, each as often as it was drawn in that picture; where they stand plays no part, and a
-word counts only whole: "FLYTO" is neither "FLY" nor "TO". Precision is the share of the said words that were drawn.
-Pictures without words tell what an engine sees where nothing is. Unreadable and missing pictures are left out.
+Method. The demo corpus draws words into images of 320 × 240 pixels, on signs, shirts, paper and screens, so the text of
+each image is known. Word recall is the share of the drawn words that an engine returns. A word is a run of letters and
+digits; it is compared without regard to case and position, as often as it was drawn in that image, and only as a whole:
+"FLYTO" is neither "FLY" nor "TO". Precision is the share of the returned words that were drawn. Images without words
+show how often an engine finds text where there is none. Unreadable and missing images are left out.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from lightning_ita.errors import UserError
 
 
 def words(texts: Iterable[str]) -> Counter[str]:
-    """The words of texts, in lower case, each with its number."""
+    """Counts the words of texts, in lower case."""
     return Counter(word for text in texts for word in re.findall(r"[^\W_]+", text.casefold()))
 
 
 def compare(drawn: Counter[str], said: Counter[str]) -> tuple[int, int, int]:
-    """Words drawn and said, drawn, said."""
+    """Returns how many words were drawn and returned, drawn, and returned."""
     return (drawn & said).total(), drawn.total(), said.total()
 
 
 def read(engine: Engine, tweets: Sequence[DemoTweet]) -> Counter[str]:
-    """Reads the pictures of tweets.
+    """Reads the images of tweets.
 
     Returns:
         Counts: pictures, ``found`` and ``drawn`` words, ``said`` words; ``blank`` pictures and the words
@@ -57,14 +57,14 @@ def read(engine: Engine, tweets: Sequence[DemoTweet]) -> Counter[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Reads, counts, reports."""
+    """Reads the images with each engine and prints the table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.ocr", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--engines", nargs="+", default=list(ENGINES["ocr"]), help="default: %(default)s")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS), help="default: all")
-    parser.add_argument("--limit", type=int, help="only so many pictures, taken evenly")
-    parser.add_argument("--only-words", action="store_true", help="leave out pictures without words")
+    parser.add_argument("--limit", type=int, help="read only this many images, spread evenly")
+    parser.add_argument("--only-words", action="store_true", help="leave out images without words")
     options = parser.parse_args(arguments)
     corpus = generate(DemoConfig())
     tweets = [tweet for split in options.splits for tweet in corpus.splits[split] if tweet.image == "ok"]

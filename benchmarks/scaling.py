@@ -1,16 +1,16 @@
-"""How the cost of training grows, and what an accelerator makes of it: ``python -m benchmarks.scaling``.
+"""How the cost of training grows with batch, context and encoder: ``python -m benchmarks.scaling``.
 
-Method. Encoders of published shapes with random weights (speed does not depend on their values), and tweets of random
-lengths: text views uniform from half to one and a half times ``--text`` sub-tokens, to which the cross-modal view adds
-exactly the context's. A step is a training step of ITA with token CVA: both views, loss, backward, clipping, optimiser.
-Steps run on batches drawn in turn; after some that warm up, the median of the seconds of each counts. On a GPU the
-clock stops when the device has finished.
+Method. Encoders have published shapes and random weights (speed does not depend on their values). Tweets have random
+lengths: text views are uniform from half to one and a half times ``--text`` sub-tokens, and cross-modal views are
+longer by exactly the context. A step is a training step of ITA with token CVA: both views, loss, backward, clipping,
+optimiser. Steps run on several batches in turn; the first ones are not timed, and the median of the seconds of each
+batch counts. On a GPU, a step ends when the device has finished it.
 
-One thing varies at a time, from batch 16, 42 + 12 sub-tokens (Twitter-15 with BLIP-2 captions) and MiniLM's shape:
-batch size, length of the context, shape of the encoder. ``--utilisation`` measures large shapes at 16 k sub-tokens a
-step instead: model FLOP utilisation (6 FLOP a weight and sub-token, and those of attention; what is recomputed does not
-count) of ``--peak`` TFLOP/s, or of what a large matrix product reaches here; and the share of the step outside the
-encoder, from steps whose loss is the mean of the encoder's states.
+One thing varies at a time, starting from a batch of 16, 42 + 12 sub-tokens (Twitter-15 with BLIP-2 captions) and
+MiniLM's shape: the batch size, the length of the context, the shape of the encoder. ``--utilisation`` instead measures
+large shapes with 16 k sub-tokens per step: model FLOP utilisation (6 FLOP per weight and sub-token, and those of
+attention, without recomputation) as a share of ``--peak`` TFLOP/s, or of the speed of a large matrix product on this
+device; and the share of the step spent outside the encoder, from steps whose loss is the mean of the encoder's states.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def build_encoder(name: str) -> nn.Module:
 
 
 def draw_tweets(case: Case, count: int) -> list[EncodedTweet]:
-    """Draws tweets of random sub-tokens: a word has two, and every seventh word is a mention."""
+    """Makes tweets of random sub-tokens: a word has two, and every seventh word is a mention."""
     rng = random.Random(0)
     vocabulary = SHAPES[case.encoder][-1]
     tweets = []
@@ -181,7 +181,7 @@ def measure(case: Case, device: str, precision: Precision, steps: int, warm_up: 
 
 
 def matmul_rate(device: str, precision: Precision) -> float:
-    """The rate of a large matrix product, in floating-point operations a second."""
+    """Returns the speed of a large matrix product in floating-point operations per second."""
     size = 8192 if device == "cuda" else 2048
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     matrix = torch.ones(size, size, device=device, dtype=dtype)
@@ -254,7 +254,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("float32", "bfloat16", "auto"), default="auto")
     parser.add_argument("--encoders", nargs="+", choices=tuple(SHAPES), default=ENCODERS)
-    parser.add_argument("--steps", type=int, default=12, help="steps a case (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=12, help="steps per case (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--utilisation", action="store_true", help="large shapes at a fixed number of sub-tokens")
     parser.add_argument("--token-budget", type=int, default=16384, help="sub-tokens per step for --utilisation")

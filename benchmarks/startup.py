@@ -1,12 +1,14 @@
 """How soon the commands answer: ``python -m benchmarks.startup``.
 
-Method. Each command is started as a user of a checkout starts it, twice; the second call is measured, when its files
-are in memory and the bytecode that Python may write is written. What is measured is processor time, user and system,
-of the process and of all it started: unlike the time on the clock it hardly depends on what else the machine does.
+Method. Each command is started twice in the way a user of a checkout starts it. The second call is measured; by then
+its files are in memory, and Python has written its bytecode where it may. The measure is processor time, user and
+system, of the process and of all processes that it started: unlike elapsed time, it hardly depends on other work on the
+machine.
 
-Four things are asked of every command that knows them: ``--help``; an argument there is none of; a folder there is
-none of; and, of ``ablate``, the table of a study that is finished. For the last, ``--study`` names the folder of a
-finished default study (``python -m experiments.ablate --contexts tag,cap``), which is copied, and never trained.
+Every command is called in up to four ways: with ``--help``, with an argument that does not exist, with a folder that
+does not exist, and (`ablate` only) in the folder of a finished study, whose table it prints. ``--study`` names the
+folder of a finished default study (``python -m experiments.ablate --contexts tag,cap``); it is copied, and nothing is
+trained.
 """
 
 from __future__ import annotations
@@ -109,7 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--study", type=Path, default=STUDY, help="folder of a finished default study (default: %(default)s)"
     )
-    parser.add_argument("--output", type=Path, help="write the table to this file, too")
+    parser.add_argument("--output", type=Path, help="write the table to this file too")
     options = parser.parse_args(arguments)
     lines = ["| command | asked | seconds | goal | |", "| --- | --- | --- | --- | --- |"]
     print(*lines, sep="\n")

@@ -1,13 +1,13 @@
-"""Whether zero-shot tagging finds what is in pictures, where that is known: ``python -m benchmarks.tags``.
+"""Whether zero-shot tagging finds the objects in images where they are known: ``python -m benchmarks.tags``.
 
-Method. Published CLIP weights cannot say whether this code uses them well: what a picture shows would be a matter of
-judgement. So a small CLIP (open_clip's ResNet and text tower, a few million parameters) is trained here, in a minute or
-two, on pictures that the demo corpus's painters draw of a few dozen objects, some of them in seven colours. It is saved
-as any model of open_clip is, loaded by ``tag=open_clip:FOLDER`` like a downloaded one, and asked, with those objects as
-vocabulary and the colours as attributes, for the tags of pictures drawn from other seeds. Reported are: the share of
-pictures whose object is the first tag, or among the first five; of coloured objects, the share with the right colour,
-given the right object; and the share of the four objects of a collage that are among its tags, looked at as a whole and
-in parts. Chance is what drawing from the vocabulary would give.
+Method. With published CLIP weights one cannot measure whether this code uses them well, because it is a matter of
+judgement what a photograph shows. So a small CLIP (open_clip's ResNet and text tower, a few million parameters) is
+trained here in a minute or two on images of a few dozen objects, some of them in seven colours, drawn like those of the
+demo corpus. It is saved like any model of open_clip, loaded by ``tag=open_clip:FOLDER`` like a downloaded one, and used
+to tag images drawn with other seeds; the objects are its vocabulary and the colours its attributes. The output shows:
+the share of images whose object is the first tag, and among the first five; the share of coloured objects with the
+right colour, where the object is right; and the share of the four objects of a collage that are among its tags, with
+the collage read as a whole and in parts. Chance is the share that random tags from the vocabulary would reach.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Picture:
 
 
 def draw(kinds: list[str], each: int, seed: str) -> list[Picture]:
-    """Draws pictures of every kind; other seeds draw other pictures."""
+    """Draws images of every object; another seed draws other images."""
     rng = random.Random(seed)
     pictures = []
     for kind in kinds:
@@ -114,7 +114,7 @@ def draw(kinds: list[str], each: int, seed: str) -> list[Picture]:
 
 
 def model_config() -> dict[str, Any]:
-    """The architecture, as open_clip writes it."""
+    """Returns the architecture in the format of open_clip."""
     return {
         "embed_dim": 64,
         "vision_cfg": {"image_size": SIDE, "layers": [1, 1, 1, 1], "width": 16, "head_width": 64, "patch_size": None},
@@ -196,7 +196,7 @@ def write_vocabularies(folder: Path, pictures: list[Picture]) -> dict[str, str]:
 
 
 def read_all(engine: Engine, images: list[Image.Image]) -> list[tuple[str, ...]]:
-    """The tags of every image."""
+    """Returns the tags of every image."""
     tags = []
     for start in range(0, len(images), engine.batch_size):
         batch = [engine.prepare(image) for image in images[start : start + engine.batch_size]]
@@ -237,14 +237,14 @@ def collage_recall(engine: Engine, pictures: list[Picture], count: int) -> float
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Draws, trains, tags, reports."""
+    """Draws images, trains and saves the model, tags other images, and prints the shares."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.tags", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--each", type=int, default=40, help="pictures an object to learn from (default: %(default)s)")
-    parser.add_argument("--held-out", type=int, default=10, help="pictures an object to tag (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=400, help="batches (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and pictures (default: %(default)s)")
+    parser.add_argument("--each", type=int, default=40, help="training images per object (default: %(default)s)")
+    parser.add_argument("--held-out", type=int, default=10, help="test images per object (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=400, help="training steps (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and images (default: %(default)s)")
     parser.add_argument("--model", type=Path, help="keep the trained model in this folder")
     options = parser.parse_args(arguments)
     begin = time.perf_counter()

@@ -1,16 +1,17 @@
-"""Speed of training against a plain loop: ``python -m benchmarks.train``.
+"""Speed of training, compared with a plain loop: ``python -m benchmarks.train``.
 
-Method. Both sides train ITA-Cap+CVA (token), both views, the same encoder, batch size and tweets: Twitter-15 with its
-captions where ``--data-dir`` is given, else the demo corpus. The plain loop (`benchmarks.naive`) is what one writes
-with transformers and pytorch-crf: both views padded together, random batches, float32, default AdamW. Before any clock
-starts, both get the same weights, and their loss and their predictions must agree in float32.
-Then rounds: in each, every contender has a turn, in random order, in a fresh process, so that none profits from
-another's settings or has lain idle. A turn warms up, then makes steps on batches drawn as the contender draws them
-(forward, backward, clipping, optimiser), and decodes both views of tweets of the valid split, ours in its own batches.
-Since batches differ in length, speed is counted in real sub-tokens per second (padding does not count), and divided by
-the mean sub-tokens of a tweet's two views to give tweets per second. A ratio is taken within each round; the median
-over rounds is reported. Peak memory is the greatest of a contender's processes. The limit is the time the matrix
-products alone would take at the rate measured for products of the encoder's shape in the same run.
+Method. Both sides train ITA-Cap+CVA (token) on both views, with the same encoder, batch size and tweets: Twitter-15
+with its captions if ``--data-dir`` is given, else the demo corpus. The plain loop (`benchmarks.naive`) is what one
+would write with transformers and pytorch-crf: both views padded together, random batches, float32, default AdamW.
+Before anything is timed, both sides get the same weights, and their losses and predictions must agree in float32.
+
+In each round, every contender runs once, in random order and in a new process, so that no contender uses the settings
+of another. After some steps that are not timed, it trains on batches that it makes in its own way (forward, backward,
+clipping, optimiser), and then decodes both views of tweets of the valid split, ours in its own batches. Since batches
+differ in length, speed is measured in sub-tokens per second without padding, and divided by the mean number of
+sub-tokens of a tweet's two views to give tweets per second. Ratios are taken within a round; the tables show their
+median over rounds. Peak memory is the largest of a contender's processes. The limit is the time that the matrix
+products alone would take, at the speed measured in the same run for products of the encoder's shape.
 """
 
 from __future__ import annotations
@@ -97,24 +98,24 @@ class Contender:
 
 
 def real_subtokens(batch: TwoViewBatch) -> int:
-    """Sub-tokens of both views, padding left out."""
+    """Returns the number of sub-tokens of both views, without padding."""
     return len(batch.text.subtokens) + len(batch.cross_modal.subtokens)
 
 
 def mean_subtokens(datamodule: MNERDataModule) -> float:
-    """Sub-tokens of a training tweet's two views, on average."""
+    """Returns the mean number of sub-tokens of a training tweet's two views."""
     return statistics.mean(sum(datamodule.inputs.lengths(tweet)) for tweet in datamodule.encoded["train"])
 
 
 def forever(batches: Callable[[int], Iterator[TwoViewBatch]], epoch: int) -> Iterator[TwoViewBatch]:
-    """Draws epoch after epoch."""
+    """Yields the batches of one epoch after the other."""
     while True:
         yield from batches(epoch)
         epoch += 1
 
 
 def ours(seed: int, workload: Workload, precision: Precision, normalise_urls: bool = False) -> Contender:
-    """This project's step, with the settings that its commands and `lightning_ita.studies.run.run_cell` make."""
+    """Returns this project's step, with the settings of its commands and of `lightning_ita.studies.run.run_cell`."""
     bound_kernel_cache()
     keep_freed_memory()
     datamodule = workload.datamodule(normalise_urls)
@@ -154,7 +155,7 @@ def ours(seed: int, workload: Workload, precision: Precision, normalise_urls: bo
 
 
 def plain(seed: int, workload: Workload) -> Contender:
-    """The plain loop's step."""
+    """Returns the plain loop's step."""
     datamodule = workload.datamodule()
     recipe = Recipe(temperature=TEMPERATURE, batch_size=workload.batch_size)
     torch.manual_seed(0)
@@ -181,7 +182,7 @@ def plain(seed: int, workload: Workload) -> Contender:
 
 
 def check(workload: Workload) -> None:
-    """Raises AssertionError unless both sides compute the same from the same weights in float32."""
+    """Raises AssertionError if the two sides differ in what they compute from the same weights in float32."""
     datamodule = workload.datamodule()
     recipe = Recipe(temperature=TEMPERATURE)
     torch.manual_seed(0)
@@ -203,7 +204,7 @@ def check(workload: Workload) -> None:
 
 @dataclass(frozen=True)
 class Turn:
-    """What a turn of a contender showed.
+    """What was measured of a contender in one round.
 
     Attributes:
         name: The contender's; `precision`, `a_tweet` and `goal` likewise.
@@ -222,7 +223,7 @@ class Turn:
 
 
 def take_turn(make: Callable[..., Contender], arguments: tuple, seed: int, threads: int) -> Turn:
-    """Makes a contender and measures it, in a fresh process.
+    """Makes a contender and measures it in a new process.
 
     Args:
         make: Makes it.
@@ -251,7 +252,7 @@ def _take_turn(make: Callable[..., Contender], arguments: tuple, seed: int, thre
 
 
 def limit(encoder: str, precision: Precision, subtokens: float, length: float) -> float:
-    """Tweets a second if training took the time of its matrix products alone."""
+    """Returns the tweets per second that training would reach if it took only the time of its matrix products."""
     shape = encoder_shape(encoder)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     left, right = torch.ones(1536, shape.hidden, dtype=dtype), torch.ones(shape.hidden, shape.feed_forward, dtype=dtype)
@@ -265,7 +266,7 @@ def limit(encoder: str, precision: Precision, subtokens: float, length: float) -
 
 
 def padding(workload: Workload) -> float:
-    """Share of padding among the sub-tokens of an epoch of our training batches."""
+    """Returns the share of padding among the sub-tokens of one epoch of our training batches."""
     real = padded = 0
     for batch in workload.datamodule().train_dataloader():
         real += real_subtokens(batch)
@@ -274,7 +275,7 @@ def padding(workload: Workload) -> float:
 
 
 def verdict(met: bool) -> str:
-    """Says whether a goal is met, so that one that is not meets the eye."""
+    """Says whether a goal is met; one that is not is printed in bold."""
     return "met" if met else "**missed**"
 
 
@@ -333,15 +334,15 @@ HEADER = (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Checks, measures, reports."""
+    """Checks that both sides agree, measures, and prints the table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data-dir", help="folder with twitter15/ and contexts/; without it the demo corpus")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds a workload (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds per workload (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads (default: %(default)s)")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 4])
-    parser.add_argument("--output", type=Path, help="write the table to this file, too")
+    parser.add_argument("--output", type=Path, help="write the table to this file too")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     workload = Workload("twitter15" if options.data_dir else "demo", options.data_dir)

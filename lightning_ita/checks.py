@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import cache
 from typing import Any, cast, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from lightning_ita.errors import UserError
+from lightning_ita.text import quoted
+
+# How YAML and Python, and so W&B's command lines, write that a value is not given.
+NULLS = ("null", "None")
 
 
 def check_fields(value: Any) -> None:
@@ -26,9 +30,42 @@ def check_fields(value: Any) -> None:
         try:
             checked = adapter.validate_python(given, strict=True)
         except ValidationError as error:
-            reason = error.errors()[0]["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-            raise UserError(f"{name} must be {reason}, not {given!r}") from None
+            raise _wrong(name, given, error) from None
         object.__setattr__(value, name, checked)
+
+
+def read_field(kind: type, name: str, given: Any) -> Any:
+    """Reads the value of one field of a dataclass as a file or a command line may write it.
+
+    Text is read as the field's type, as command lines have it and YAML writes ``1e-4`` and ``None``; a float without
+    fraction as a whole number, where the field is one.
+
+    Args:
+        kind: The dataclass.
+        name: The field.
+        given: The value, of any type.
+
+    Raises:
+        UserError: It is no value of this field; names the field, the value and what is allowed.
+    """
+    adapter = _adapters(cast(Hashable, kind))[name]
+    tries: list[Callable[[], Any]] = [lambda: adapter.validate_python(given, strict=True)]
+    if isinstance(given, str):
+        tries.append(lambda: adapter.validate_python(None if given in NULLS else given, strict=True))
+        tries.append(lambda: adapter.validate_strings(given))
+    elif isinstance(given, float) and given.is_integer():
+        tries.append(lambda: adapter.validate_python(int(given), strict=True))
+    for read in tries:
+        try:
+            return read()
+        except ValidationError as error:
+            refused = error
+    raise _wrong(name, given, refused)
+
+
+def _wrong(name: str, given: Any, error: ValidationError) -> UserError:
+    reason = error.errors()[0]["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return UserError(f"{name} must be {reason}, not {quoted(given)}")
 
 
 @cache

@@ -27,7 +27,11 @@ def quoted(value: object, most: int = MAX_VALUE) -> str:
     """Returns a value in quotes for a message, as ``repr`` writes it, cut where it is longer than `most` characters."""
     if isinstance(value, str) and len(value) > most:
         value = value[: most - 1] + "…"
-    return printable(repr(value), most + 2 if isinstance(value, str) else most)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        text = f"{type(value).__name__} of too many digits"
+    return printable(text, most + 2 if isinstance(value, str) else most)
 
 
 def message_lines(message: object) -> str:

@@ -7,7 +7,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import jsonargparse
@@ -174,6 +175,15 @@ def add_recipe(parser: jsonargparse.ArgumentParser) -> None:
         help=f"Hyper-parameters to start from: {', '.join(RECIPES)}; by default by encoder and data.",
     )
     parser.add_class_arguments(Recipe, "recipe")
+    allow_bare_flags(parser, [f"recipe.{field.name}" for field in fields(Recipe) if isinstance(field.default, bool)])
+
+
+def allow_bare_flags(parser: jsonargparse.ArgumentParser, names: Iterable[str]) -> None:
+    """Lets arguments that are true or false be given without a value, as W&B's ``${args_no_boolean_flags}`` does."""
+    wanted = set(names)
+    for action in parser._actions:
+        if action.dest in wanted:
+            action.nargs, action.const = "?", True
 
 
 def add_logger(parser: jsonargparse.ArgumentParser) -> None:
@@ -219,6 +229,7 @@ def parse(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> jsonargpa
     """
     from lightning_ita.models.presets import RECIPES, preset_for
 
+    argv = with_nulls(argv)
     given = given_arguments(parser, argv)
     preset = given.get("preset")
     if preset is None:
@@ -233,6 +244,16 @@ def parse(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> jsonargpa
         raise unknown("preset", preset, RECIPES)
     parser.set_defaults({f"recipe.{name}": value for name, value in vars(RECIPES[preset]).items()})
     return parser.parse_args(list(argv))
+
+
+def with_nulls(argv: Sequence[str]) -> list[str]:
+    """Returns arguments in which a hyper-parameter or option that is None, as W&B writes it, is null."""
+    named = r"--[\w-]+\.\w+"
+    nulls = [re.sub(rf"^({named}=)None$", r"\1null", word) for word in argv]
+    return [
+        "null" if word == "None" and re.fullmatch(named, before) else word
+        for before, word in zip(["", *nulls], nulls, strict=False)
+    ]
 
 
 def recipe_of(arguments: Any) -> Recipe:

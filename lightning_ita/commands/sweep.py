@@ -17,6 +17,7 @@ from lightning_ita.commands.cli import (
     make_parser,
     parse,
     recipe_of,
+    say,
     source_of,
 )
 from lightning_ita.commands.systems import add_options, one_system
@@ -28,16 +29,18 @@ from lightning_ita.models import MODELS
 from lightning_ita.studies import sweep
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.names import check_keep
-from lightning_ita.studies.sweep.space import corners, read_space, with_values
+from lightning_ita.studies.sweep.space import read_space, searched
+from lightning_ita.studies.sweep.values import corners, defaults, with_values
 
 DESCRIPTION = """\
 Searches hyper-parameters with Optuna: TPE proposes them, after the recipe's own; each trial trains one model and scores
-it on valid, and bad trials are pruned. No trial looks at test. The best trials are then trained anew with other seeds;
-the one with the greatest mean on valid is chosen, and test is scored for these winners alone.
+it on valid, and bad trials are pruned. No trial is tested on test. The best trials are then trained again with other
+seeds; the one with the greatest mean on valid is chosen, and only these winners are scored on test.
 
-What is searched stands in a YAML file, in the format of Weights & Biases, so that one file serves both. An argument
-that names something the file searches fixes it instead, and so does a --config file. What is finished is kept: the
-same command goes on where it stopped, and takes up trials that were killed.
+What is searched is listed in a YAML file, in the format of Weights & Biases, so that both can use one file: arguments
+of `lightning-ita train`, options of a system (ita.cva) included. An argument that names something the file searches
+fixes it instead, and so does a --config file. What is finished is kept: the same command goes on where it stopped, and
+takes up trials that were killed.
 
 examples:
   lightning-ita sweep
@@ -111,11 +114,11 @@ def main(argv: Sequence[str]) -> int:
         )
     source = source_of(arguments)
     space = read_space(Path(arguments.space or SPACE), given_arguments(parser, argv).keys())
-    searched = {parameter.name for parameter in space}
     contexts = parse_contexts(arguments.contexts)
+    is_searched = "cva" in {parameter.name for parameter in space}
     base = Cell(
         dataset=arguments.dataset,
-        options=one_system(arguments, contexts, "off" if "cva" in searched else arguments.cva),
+        options=one_system(arguments, contexts, "off" if is_searched and not contexts else arguments.cva),
         encoder=arguments.encoder,
         seed=arguments.seed,
         recipe=recipe_of(arguments),
@@ -125,15 +128,20 @@ def main(argv: Sequence[str]) -> int:
     kinds = dict.fromkeys(kind for cell in cells for kind in cell.contexts)
     corpus = DATASETS[base.dataset]().read(source, parse_contexts(kinds), base.recipe.labels)
     for warning in corpus.warnings:
-        console.print(f"note: {warning}", markup=False, highlight=False)
+        say(console, f"note: {warning}")
     if len({cell.trained_views for cell in cells}) > 1:
-        console.print("note: F1 on valid is the mean over the trained views, which differ between these trials")
+        say(console, "note: F1 on valid is the mean over the trained views, which differ between these trials")
+    if any(parameter.name == "recipe.labels" and len(parameter.values) > 1 for parameter in space):
+        say(console, "note: F1 on valid is counted with recipe.labels, which differs between these trials")
+    own = defaults(base, space)
+    if drawn := [parameter.label for parameter in searched(space) if parameter.name not in own]:
+        say(console, f"note: the recipe's own {', '.join(drawn)}: not in the space; the first trial draws another")
 
     # What is wrong with arguments or data is said before torch and Lightning are imported.
     base = replace(base, recipe=replace(base.recipe, precision=available_precision(base.recipe.precision)))
     try:
         from lightning_ita.studies.sweep.search import search
-        from lightning_ita.studies.sweep.trials import Sweep
+        from lightning_ita.studies.sweep.storage import Sweep
     except ModuleNotFoundError as error:
         raise UserError(
             f"a sweep needs the package {error.name}; `pip install lightning-ita[sweeps]` brings it"
@@ -158,9 +166,11 @@ def storage_of(given: str | None, out: Path) -> str:
     """Returns the URL of a database, or the path of a journal.
 
     Raises:
-        UserError: It is neither a URL nor a file of a kind that is known.
+        UserError: It is neither a URL nor a file of a kind that is known, or its name cannot stand in a URL.
     """
     if given is None or (given.endswith(".db") and "://" not in given):
+        if "?" in str(given or out):
+            raise UserError(f"{given or out}: SQLite's files lie in no folder with a ? in its name; choose another")
         return f"sqlite:///{given or out / 'sweep.db'}"
     if "://" not in given and not given.endswith(".log"):
         raise UserError(f"--storage {given}: expected a file ending in .db (SQLite) or .log (journal), or a URL")

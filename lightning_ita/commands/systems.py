@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import docstring_parser
 import jsonargparse
 
+from lightning_ita.commands.cli import allow_bare_flags
 from lightning_ita.models import MODELS
 from lightning_ita.models.options import Options, from_values
 
@@ -30,6 +31,7 @@ def add_options(parser: jsonargparse.ArgumentParser) -> None:
                 default=None,
                 help=about.get(field.name, ""),
             )
+        allow_bare_flags(parser, [f"{name}.{field.name}" for field in fields(kind) if hints[field.name] is bool])
 
 
 def _attributes(kind: type) -> dict[str, str]:

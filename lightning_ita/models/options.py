@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from lightning_ita.checks import check_fields
 from lightning_ita.errors import unknown
@@ -187,13 +187,19 @@ def to_values(options: Options) -> dict[str, Any]:
 def from_values(values: Mapping[str, Any]) -> Options:
     """Makes options from plain values: ``system``, and the options of that system.
 
+    Several names may be a list, or text in which commas separate them.
+
     Raises:
         UserError: The system or an option is unknown, or a value is wrong.
     """
     values = dict(values)
     kind: type[Options] = MODELS[values.pop("system")]
     known = [field.name for field in fields(kind)]
-    for name in values:
+    hints = get_type_hints(kind)
+    for name, value in values.items():
         if name not in known:
             raise unknown(f"option of {kind.system}", name, known)
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        if get_origin(hints[name]) is tuple and isinstance(value, str | list):
+            parts = value.split(",") if isinstance(value, str) else value
+            values[name] = tuple(part.strip() if isinstance(part, str) else part for part in parts if part != "")
+    return kind(**values)

@@ -15,7 +15,7 @@ from lightning_ita.tags import LabelConvention, TagScheme
 Positive = Annotated[float, Gt(0), AllowInfNan(False)]
 NotNegative = Annotated[float, Ge(0), AllowInfNan(False)]
 Share = Annotated[float, Ge(0), Lt(1)]
-Count = Annotated[int, Gt(0)]
+Count = Annotated[int, Gt(0), Lt(2**31)]
 
 
 @dataclass(frozen=True)

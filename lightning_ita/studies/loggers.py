@@ -11,8 +11,13 @@ from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
+from lightning_ita.errors import UserError
+from lightning_ita.models import MODELS
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.names import OBJECTIVE, check_logger
+from lightning_ita.studies.sweep.space import NAMES
+from lightning_ita.studies.sweep.values import has_value
+from lightning_ita.text import quoted
 
 # How long a run waits for a server that does not answer, in seconds, before it starts and after it ended. W&B's own
 # settings; those of the user's environment win.
@@ -154,10 +159,32 @@ def _open_wandb(cell: Cell, out: Path, say: Say) -> ForgivingLogger | None:
             then = "kept on disk; `wandb sync` sends it later" if mode is None else "not tracked"
             say(f"warning: W&B: {first_line(error)}; this run is {then}")
             continue
+        try:
+            check_agent(cell, dict(config))
+        except UserError:
+            logger.experiment.finish(exit_code=1)
+            raise
         # What an agent has set is locked, and the same.
         config.update({key: value for key, value in arguments_of(cell).items() if key not in config})
         return logger
     return None
+
+
+def check_agent(cell: Cell, given: Mapping[str, Any]) -> None:
+    """Checks that a cell has the values that W&B's agent drew for its run, and that W&B shows.
+
+    Raises:
+        UserError: It has others: the command of the sweep file does not pass them on.
+    """
+    own = arguments_of(cell)
+    for name, value in given.items():
+        is_parameter = name in NAMES or name.partition(".")[0] in MODELS
+        same = has_value(cell, name, value) if is_parameter else str(own.get(name, value)) == str(value)
+        if not same:
+            raise UserError(
+                f"{name}: W&B's agent gave {quoted(value)}, and this run has {quoted(own.get(name))}; in the sweep "
+                "file's command, pass values on as ${args} (${args_no_boolean_flags} leaves out what is false)"
+            )
 
 
 def arguments_of(cell: Cell) -> dict[str, Any]:

@@ -197,7 +197,8 @@ def parallel(completed: Sequence[FrozenTrial], parameters: Sequence[Parameter]) 
 
 def _short(value: Any) -> str:
     """Writes a value with two digits, without an exponent where that is short enough."""
-    return str(value) if isinstance(value, str) else f"{float(f'{value:.2g}'):g}"
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{float(f'{value:.2g}'):g}" if is_number else str(value)
 
 
 def _scaled(parameter: Parameter, trials: Sequence[FrozenTrial]) -> tuple[list[float], list[tuple[float, str]]]:

@@ -20,8 +20,9 @@ from lightning_ita.studies.records import Metrics
 from lightning_ita.studies.study import Result
 from lightning_ita.studies.sweep.plots import write_plots
 from lightning_ita.studies.sweep.progress import write_value
-from lightning_ita.studies.sweep.space import SHORT_FORM_OF, Parameter
-from lightning_ita.studies.sweep.trials import Sweep, ranking
+from lightning_ita.studies.sweep.space import SHORT_FORM_OF, Parameter, searched
+from lightning_ita.studies.sweep.storage import Sweep
+from lightning_ita.studies.sweep.trials import ranking
 from lightning_ita.studies.tables.ablation import spread
 from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, records
 from lightning_ita.studies.tables.render import csv_text, markdown_line, markdown_text
@@ -67,11 +68,6 @@ def winner_cells(sweep: Sweep, trials: Sequence[FrozenTrial], top: int, seeds: S
 def chosen(winners: Sequence[Winner]) -> Winner | None:
     """Returns the winner with the greatest mean on valid over its seeds; ``None`` if none has finished."""
     return max((winner for winner in winners if winner.valid), key=lambda winner: mean(winner.valid), default=None)
-
-
-def searched(space: Sequence[Parameter]) -> list[Parameter]:
-    """Returns the parameters that have more than one value."""
-    return [parameter for parameter in space if len(parameter.values) != 1]
 
 
 def _ordered(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

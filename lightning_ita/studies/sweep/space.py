@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
-from itertools import product
+from dataclasses import dataclass, fields
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
-import yaml
-
-from lightning_ita.contexts.kinds import parse_contexts
-from lightning_ita.errors import DataError, unknown
+from lightning_ita.checks import read_field
+from lightning_ita.errors import DataError, UserError, unknown
+from lightning_ita.files import parse_yaml, read_text
 from lightning_ita.models import MODELS
-from lightning_ita.models.options import from_values, to_values
 from lightning_ita.models.recipes import Recipe
-from lightning_ita.studies.cell import Cell, short_form
 from lightning_ita.studies.names import OBJECTIVE
+from lightning_ita.text import quoted
 
 if TYPE_CHECKING:
     from optuna import Trial
 
 RECIPE = "recipe."
-# What may be searched, under the names of the arguments of experiments.train. Seeds are not searched, they are noise.
+# What may be searched, under the names of the arguments of experiments.train, beside `SYSTEM.OPTION`. Seeds are not
+# searched, they are noise.
 SHORT, SHORT_FORM_OF = ("contexts", "cva"), ("bert-crf", "ita")
 NAMES = (*SHORT, *(RECIPE + field.name for field in fields(Recipe)))
 DISTRIBUTIONS = ("categorical", "constant", "uniform", "int_uniform", "q_uniform", "log_uniform_values")
+# What the specification of a parameter may hold, as a choice and as a range.
+CHOICE, RANGE = {"value", "values", "distribution"}, {"min", "max", "q", "distribution"}
+# Most steps of a range, and by how much a value may miss one, for rounding.
+MOST_STEPS, ROUNDING = 1e6, 1e-8
+BARE_OFF = '; YAML reads a bare off as false, so write "off"'
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,12 @@ class Parameter:
     """One dimension of a search: a choice, or a range.
 
     Attributes:
-        name: One of `NAMES`.
+        name: One of `NAMES`, or ``SYSTEM.OPTION``.
         values: What to choose from; empty for a range.
         low: Least value of a range.
         high: Greatest value of a range.
         log: Whether a range is searched on a logarithmic scale.
-        step: Distance of the values of a range; ``None`` where they lie densely.
+        step: Distance of the values of a range; ``None`` where every number in it may be chosen.
         whole: Whether a range holds whole numbers only.
     """
 
@@ -56,12 +61,27 @@ class Parameter:
         """The name for tables and plots."""
         return self.name.removeprefix(RECIPE)
 
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """Its values, or the ends of its range."""
+        return self.values or ((int(self.low), int(self.high)) if self.whole else (self.low, self.high))
+
+    def holds(self, value: Any) -> bool:
+        """Tells whether a value may be chosen."""
+        if self.values:
+            return any(value == each and type(value) is type(each) for each in self.values)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not self.low <= value <= self.high:
+            return False
+        step = self.step or (1.0 if self.whole else None)
+        steps = (value - self.low) / step if step else 0.0
+        return abs(steps - round(steps)) < ROUNDING
+
     def suggest(self, trial: Trial) -> Any:
         """Returns the value for a trial."""
         if self.values:
             return trial.suggest_categorical(self.name, self.values)
         if self.whole:
-            return trial.suggest_int(self.name, int(self.low), int(self.high), log=self.log)
+            return trial.suggest_int(self.name, int(self.low), int(self.high), step=int(self.step or 1))
         return trial.suggest_float(self.name, self.low, self.high, log=self.log, step=self.step)
 
 
@@ -79,99 +99,159 @@ def read_space(path: Path, fixed: Iterable[str] = ()) -> tuple[Parameter, ...]:
         DataError: The file cannot be read, or searches what cannot be searched.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"not YAML: {error}", path) from None
+        content = parse_yaml(read_text(path))
+    except ValueError as error:
+        raise DataError(str(error), path) from None
     parameters = content.get("parameters") if isinstance(content, dict) else None
     if not isinstance(parameters, dict) or not parameters:
         raise DataError("no `parameters` in it; see sweeps/cva.yaml for an example", path)
     metric = content.get("metric", {"name": OBJECTIVE, "goal": "maximize"})
     if metric != {"name": OBJECTIVE, "goal": "maximize"}:
-        raise DataError(f"metric {metric}: only {OBJECTIVE} can be searched for, with goal maximize", path)
-    fixed = set(fixed)
-    space = tuple(_parameter(str(name), spec, path) for name, spec in parameters.items() if name not in fixed)
-    if not any(len(parameter.values) != 1 for parameter in space):
+        raise DataError(f"metric {quoted(metric)}: expected name {OBJECTIVE} and goal maximize", path)
+    fixed = {long_name(name) for name in fixed}
+    try:
+        space = tuple(
+            _parameter(str(name), spec) for name, spec in parameters.items() if long_name(str(name)) not in fixed
+        )
+    except UserError as error:
+        raise DataError(str(error), path) from None
+    long = [long_name(parameter.name) for parameter in space]
+    for parameter in space:
+        if long.count(long_name(parameter.name)) > 1:
+            raise DataError(f"{parameter.name} is there twice: contexts and cva are short for options of ita", path)
+    if not searched(space):
         raise DataError(
             "nothing is left to search: every parameter has one value, or is fixed by an argument or by --config", path
         )
     return space
 
 
-def _parameter(name: str, spec: Any, path: Path) -> Parameter:
-    system, _, option = name.partition(".")
-    own = system in MODELS and option in {field.name for field in fields(MODELS[system])}
-    if name not in NAMES and not own:
-        raise DataError(f"{unknown('parameter', name, NAMES)}", path)
+def searched(space: Iterable[Parameter]) -> list[Parameter]:
+    """Returns the parameters that have more than one value."""
+    return [parameter for parameter in space if len(parameter.values) != 1]
+
+
+def long_name(name: str) -> str:
+    """Returns the name of an option that a short form stands for."""
+    return f"ita.{name}" if name in SHORT else name
+
+
+def _parameter(name: str, spec: Any) -> Parameter:
+    kind, field = _field(name)
     if not isinstance(spec, dict):
-        raise DataError(f"{name}: expected value, values, or min and max, not {spec!r}", path)
-    if "value" in spec or "values" in spec:
+        raise UserError(f"{name}: expected value, values, or min and max, not {quoted(spec)}")
+    is_choice = "value" in spec or "values" in spec
+    known = CHOICE if is_choice else RANGE
+    for key in spec:
+        if key not in known:
+            raise UserError(f"{name}: {quoted(key)} is not known here; expected {', '.join(sorted(known))}")
+    distribution = spec.get("distribution")
+    if distribution is not None and distribution not in DISTRIBUTIONS:
+        raise UserError(f"{name}: {unknown('distribution', str(distribution), DISTRIBUTIONS)}")
+    if is_choice:
         values = spec.get("values", [spec.get("value")])
-        if not isinstance(values, list) or not values or not all(isinstance(v, str | int | float) for v in values):
-            raise DataError(f"{name}: `values` must be a list of names or numbers, not {values!r}", path)
-        if name in SHORT and not all(isinstance(value, str) for value in values):
-            raise DataError(f'{name}: {values} are not all names; YAML reads a bare off as false, so write "off"', path)
-        return Parameter(name, tuple(values))
-    low, high = (_number(name, spec, key, path) for key in ("min", "max"))
-    both_whole = isinstance(spec["min"], int) and isinstance(spec["max"], int)
-    kind = spec.get("distribution", "int_uniform" if both_whole else "uniform")
-    if kind not in DISTRIBUTIONS:
-        raise DataError(f"{name}: {unknown('distribution', str(kind), DISTRIBUTIONS)}", path)
-    if not low < high or (kind == "log_uniform_values" and low <= 0):
-        raise DataError(f"{name}: min {low:g} must be less than max {high:g}, and above 0 for a log scale", path)
-    step = _number(name, {"q": 1.0, **spec}, "q", path) if kind == "q_uniform" else None
-    log = kind == "log_uniform_values"
-    return Parameter(name, (), low, high, log, step, kind == "int_uniform")
+        if not isinstance(values, list) or not values or ("value" in spec and "values" in spec):
+            raise UserError(f"{name}: expected value, or values with a list, not {quoted(spec)}")
+        if distribution not in (None, "categorical", "constant"):
+            raise UserError(f"{name}: distribution {distribution} needs min and max, not values")
+        return Parameter(name, tuple(dict.fromkeys(read_value(name, value) for value in values)))
+    return _range(name, kind, field, spec, distribution)
 
 
-def _number(name: str, spec: Mapping[str, Any], key: str, path: Path) -> float:
+def _field(name: str) -> tuple[type | None, str]:
+    """Returns the dataclass and the field of a parameter; no dataclass for the short form.
+
+    Raises:
+        UserError: There is no such parameter; the nearest is suggested.
+    """
+    if name in SHORT:
+        return None, name
+    if name in NAMES:
+        return Recipe, name.removeprefix(RECIPE)
+    system, _, option = name.partition(".")
+    if system in MODELS:
+        kind: type = MODELS[system]
+        if option in {field.name for field in fields(kind)}:
+            return kind, option
+    own = [f"{name}.{field.name}" for name in MODELS for field in fields(MODELS[name])]
+    raise unknown("parameter", name, [*NAMES, *own])
+
+
+def read_value(name: str, value: Any) -> Any:
+    """Reads a value of a parameter, as a sweep file or W&B may hold it; a list of names as text, with commas.
+
+    Raises:
+        UserError: There is no such parameter, or this is no value of it.
+    """
+    kind, field = _field(name)
+    if kind is None or get_origin(get_type_hints(kind)[field]) is tuple:
+        names = value if isinstance(value, list) and value else [value]
+        if not all(isinstance(each, str) for each in names):
+            raise UserError(f"{name}: {quoted(value)} is no name{BARE_OFF if False in names else ''}")
+        return ",".join(names)
     try:
-        number = float(spec[key])  # YAML reads 1e-5 as text
-    except (KeyError, TypeError, ValueError):
+        read = read_field(kind, field, value)
+    except UserError as error:
+        raise UserError(f"{error}{BARE_OFF if value is False else ''}") from None
+    if not isinstance(read, str | int | float | None):
+        raise UserError(f"{name}: {quoted(value)} is neither a name nor a number, and others cannot be searched")
+    return read
+
+
+def _range(name: str, kind: type | None, field: str, spec: Mapping[str, Any], distribution: str | None) -> Parameter:
+    low, high = (_number(name, spec, key) for key in ("min", "max"))
+    types = _types(kind, field)
+    if not types & {int, float}:
+        raise UserError(f"{name} is no number, so it has no min and max; give values")
+    only_whole = float not in types
+    are_whole = low.is_integer() and high.is_integer()
+    written_whole = isinstance(spec["min"], int) and isinstance(spec["max"], int)
+    distribution = distribution or ("int_uniform" if are_whole and (only_whole or written_whole) else "uniform")
+    step = _number(name, {"q": 1.0, **spec}, "q") if distribution == "q_uniform" else None
+    if "q" in spec and step is None:
+        raise UserError(f"{name}: q belongs to distribution q_uniform, not to {distribution}")
+    is_whole = distribution == "int_uniform" or (only_whole and step is not None and step.is_integer())
+    if distribution in ("categorical", "constant"):
+        raise UserError(f"{name}: distribution {distribution} needs values, not min and max")
+    if only_whole and not is_whole:
+        raise UserError(
+            f"{name} is a whole number, and distribution {distribution} draws others; "
+            "give whole min and max with int_uniform, or with q_uniform and a whole q, or give values"
+        )
+    if is_whole and not are_whole:
+        raise UserError(f"{name}: min {low:g} and max {high:g} must be whole numbers for distribution {distribution}")
+    if not low < high or (distribution == "log_uniform_values" and low <= 0):
+        raise UserError(f"{name}: min {low:g} must be less than max {high:g}, and above 0 for a log scale")
+    if step is not None and not _has_steps(low, high, step):
+        raise UserError(f"{name}: from min {low:g} to max {high:g} must be a whole number of steps q, not of {step:g}")
+    assert kind is not None
+    for end in (low, high):
+        read_field(kind, field, end)
+    return Parameter(name, (), low, high, distribution == "log_uniform_values", step, is_whole)
+
+
+def _types(kind: type | None, field: str) -> set[type]:
+    """Returns the types that values of a field may have; none for the short form, which are names."""
+    if kind is None:
+        return set()
+    hint = get_type_hints(kind)[field]
+    return set(get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,))
+
+
+def _number(name: str, spec: Mapping[str, Any], key: str) -> float:
+    given = spec.get(key)
+    try:
+        number = math.nan if given is None or isinstance(given, bool) else float(given)  # YAML reads 1e-5 as text
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise DataError(f"{name}: expected `value`, `values`, or numbers `min` and `max`; {key} is missing", path)
+        missing = "is missing" if given is None else f"is {quoted(given)}"
+        raise UserError(f"{name}: expected value, values, or numbers min and max; {key} {missing}")
     return number
 
 
-def with_values(cell: Cell, values: Mapping[str, Any]) -> Cell:
-    """Returns a cell with other values of some of its parameters.
-
-    Raises:
-        UserError: A value is out of its range.
-    """
-    recipe = {name.removeprefix(RECIPE): value for name, value in values.items() if name.startswith(RECIPE)}
-    own = {name: value for name, value in values.items() if not name.startswith(RECIPE)}
-    options = cell.options
-    if own and own.keys() <= set(SHORT) and cell.system in SHORT_FORM_OF:
-        options = short_form(own.get("contexts", cell.contexts), own.get("cva", cell.cva))
-    elif own:
-        options = from_values(to_values(options) | {name.removeprefix(f"{cell.system}."): own[name] for name in own})
-    return replace(cell, recipe=replace(cell.recipe, **recipe), options=options)
-
-
-def defaults(cell: Cell, space: Iterable[Parameter]) -> dict[str, Any]:
-    """Returns a cell's own values of the parameters that are searched, as far as the space holds them."""
-    own: dict[str, Any] = {RECIPE + name: value for name, value in vars(cell.recipe).items()}
-    own |= {"cva": cell.cva}
-    values = {}
-    for parameter in space:
-        value = own.get(parameter.name)
-        if parameter.name == "contexts":
-            value = next((v for v in parameter.values if parse_contexts(v) == cell.contexts), None)
-        within = not parameter.values and value is not None and parameter.low <= value <= parameter.high
-        if within or value in parameter.values:
-            values[parameter.name] = value
-    return values
-
-
-def corners(space: Iterable[Parameter]) -> list[dict[str, Any]]:
-    """Returns every combination of a space's names, and its bounds one by one, so that bad ones are found early."""
-    space = list(space)
-    names = [parameter for parameter in space if not parameter.name.startswith(RECIPE)]
-    combinations = [
-        dict(zip((parameter.name for parameter in names), values, strict=True))
-        for values in product(*(parameter.values for parameter in names))
-    ]
-    ends = {p.name: p.values or ((int(p.low), int(p.high)) if p.whole else (p.low, p.high)) for p in space}
-    bounds = [{name: value} for name, values in ends.items() if name.startswith(RECIPE) for value in values]
-    return combinations + [combinations[0] | bound for bound in bounds]
+def _has_steps(low: float, high: float, step: float) -> bool:
+    """Tells whether a range is a whole number of steps, in decimals (0.3 is a multiple of 0.1), as Optuna wants it."""
+    if step <= 0 or (high - low) / step > MOST_STEPS:
+        return False
+    return (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) == 0

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,10 +20,11 @@ import yaml
 from lightning_ita.commands import train
 from lightning_ita.commands.cli import guard
 from lightning_ita.data.source import Source
-from lightning_ita.errors import NonFiniteLossError, UserError
+from lightning_ita.errors import NonFiniteLossError, Terminated, UserError
 from lightning_ita.models.ita import ITAOptions
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.study import part_of
 from tests.studies.sweep.conftest import ROOT
 
 pytest.importorskip("optuna")
@@ -30,8 +32,8 @@ import optuna
 
 from lightning_ita.commands import sweep as command
 from lightning_ita.studies.sweep import trials
-from lightning_ita.studies.sweep.space import read_space
-from lightning_ita.studies.sweep.trials import Sweep, open_study
+from lightning_ita.studies.sweep.space import Parameter, read_space
+from lightning_ita.studies.sweep.storage import Sweep, open_study
 
 SPACE = """
 parameters:
@@ -59,11 +61,20 @@ def arguments(tiny_run: list[str], tmp_path: Path, space: Path) -> list[str]:
 def stub(cell: Any, folder: Path, *_: Any, callbacks: Any = (), test: bool = True, **__: Any) -> dict[str, Any]:
     """Stands for `run_cell`: two epochs whose objective follows from the learning rate."""
     value = 100 - abs(cell.recipe.learning_rate - 3e-4) * 1e4
-    scores = {view: {"f1": value} for view in ("T", "I+T")}
-    metrics = {
+    scores = {view: {"precision": value, "recall": value, "f1": value} for view in ("T", "I+T")}
+    metrics: dict[str, Any] = {
+        "version": 2,
+        "system": cell.system,
+        "types": ["PER"],
         "history": [{"valid/f1": value - 1}, {"valid/f1": value}],
+        "best_epoch": 2,
         "valid": scores,
         "test": scores if test else {},
+        "splits": {},
+        "contexts": {},
+        "release": "",
+        "warnings": [],
+        "training_seconds": 1.0,
         "seconds": 1.0,
     }
     folder.mkdir(parents=True)
@@ -76,7 +87,7 @@ def read_trials(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_sweep_selects_on_dev_and_tests_its_winners_alone(
+def test_a_sweep_selects_on_valid_and_tests_its_winners_alone(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -159,15 +170,59 @@ def test_two_killed_workers_leave_a_sweep_that_ends_with_as_many_trials_as_asked
     assert len(open_study(sweep).trials) == 14
 
 
+def leave(sweep: Sweep, study: Any) -> tuple[dict[str, Any], Path]:
+    """Draws a trial's values and leaves it with a checkpoint, as a killed process does; returns both."""
+    trial = study.ask()
+    values = {parameter.name: parameter.suggest(trial) for parameter in sweep.space}
+    part = part_of(sweep.folder(sweep.cell(values)))
+    part.mkdir(parents=True, exist_ok=True)
+    (part / "state.ckpt").touch()
+    return values, part
+
+
 def test_a_trial_that_keeps_being_killed_is_given_up(sweep: Sweep) -> None:
     study = open_study(sweep)
-    for _ in range(trials.MOST_FAILURES):
-        trial = study.ask()
-        values = {parameter.name: parameter.suggest(trial) for parameter in sweep.space}
+    for attempt in range(trials.MOST_FAILURES):
+        values, part = leave(sweep, study)
         trials._retry_killed(study, sweep)
+        assert part.exists() == (attempt + 1 < trials.MOST_FAILURES)
     assert not study.get_trials(states=(trials.TrialState.WAITING,))
     assert len({json.dumps(trial.params) for trial in study.trials}) == 1
     assert study.trials[0].params == values
+
+
+def test_a_trial_given_up_leaves_the_checkpoint_of_another_with_the_same_values(sweep: Sweep) -> None:
+    study = open_study(sweep)
+    values, part = leave(sweep, study)
+    with sweep.lock(sweep.cell(values).name):  # held by the process that runs the other
+        thread = threading.Thread(target=trials._give_up, args=(sweep, sweep.cell(values)))
+        thread.start()
+        thread.join()
+    assert part.exists()
+
+
+@pytest.mark.parametrize("reason", [KeyboardInterrupt(), Terminated(), OSError(28, "No space left on device")])
+def test_a_trial_that_was_stopped_is_taken_up_however_often(
+    sweep: Sweep, reason: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = []
+
+    def stopped(cell: Cell, folder: Path, *_: Any, **__: Any) -> None:
+        part_of(folder).mkdir(parents=True, exist_ok=True)
+        parts.append(part_of(folder))
+        raise reason
+
+    monkeypatch.setattr(trials, "run_cell", stopped)
+    for _ in range(trials.MOST_FAILURES + 1):
+        with pytest.raises(type(reason)):
+            trials.run_trials(sweep)
+    assert len(set(parts)) == 1
+    assert parts[0].exists()
+    monkeypatch.setattr(trials, "run_cell", stub)
+    trials.run_trials(sweep)
+    found = open_study(sweep).trials
+    assert [trial.state.name for trial in found].count("COMPLETE") == sweep.trials
+    assert found[0].params in [trial.params for trial in found if trial.state.name == "COMPLETE"]
 
 
 @pytest.fixture
@@ -245,15 +300,45 @@ def test_the_default_pruner_judges_a_run_of_two_epochs_after_the_first(sweep: Sw
         study.tell(trial, score)
 
 
+def first_values(sweep: Sweep, **changes: Any) -> dict[str, Any]:
+    """Runs a sweep's first trial from another cell; returns its values."""
+    sweep = replace(sweep, base=replace(sweep.base, **changes), trials=1)
+    trials.run_trials(sweep)
+    return open_study(sweep).trials[0].params
+
+
 def test_the_first_trial_has_the_recipes_own_values(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "run_cell", stub)
-    base = replace(
-        sweep.base, options=ITAOptions("token", ("tag",)), recipe=Recipe(learning_rate=2e-4, temperature=3.0)
-    )
-    trials.run_trials(replace(sweep, base=base, trials=1))
-    first = open_study(replace(sweep, base=base)).trials[0].params
+    recipe = Recipe(learning_rate=2e-4, temperature=3.0)
+    first = first_values(sweep, options=ITAOptions("token", ("tag",)), recipe=recipe)
     assert (first["recipe.learning_rate"], first["contexts"], first["cva"]) == (2e-4, "tag", "token")
     assert first["recipe.temperature"] in (1.0, 2.0, 4.0)  # 3 is none of the choices
+
+
+@pytest.mark.parametrize(
+    ("dataset", "choices", "expected"),
+    [
+        ("twitter17", (1.0, 2.0, 4.0), 2.0),  # as published for this data set
+        ("twitter15", (1.0, 2.0, 4.0), 4.0),
+        ("twitter17", (1.0, None), None),
+        ("twitter17", (), 2.0),
+    ],
+)
+def test_the_first_trial_has_the_temperature_of_its_data_set(
+    sweep: Sweep, dataset: str, choices: tuple[Any, ...], expected: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "run_cell", stub)
+    temperature = Parameter("recipe.temperature", choices, low=0.5, high=8.0)
+    space = tuple(temperature if each.name == temperature.name else each for each in sweep.space)
+    sweep = replace(sweep, space=space)
+    for modes in (("token",), ("joint", "token")):  # one fixed, or searched
+        mode = Parameter("cva", modes)
+        sweep = replace(sweep, name=str(modes), space=(*(p for p in space if p.name != "cva"), mode))
+        first = first_values(sweep, dataset=dataset)
+        assert first["recipe.temperature"] == expected
+        cell = replace(sweep.base, dataset=dataset)
+        ran = replace(sweep, base=cell).cell(first)
+        assert ran.recipe == replace(cell, options=ran.options).resolve(sweep.digests).recipe
 
 
 def test_a_trial_whose_loss_is_no_number_is_pruned(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +354,8 @@ def test_a_trial_whose_loss_is_no_number_is_pruned(sweep: Sweep, monkeypatch: py
 
 
 def test_a_sweep_whose_trials_fail_ends_with_the_reason(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any, **__: Any) -> None:
+    def broken(cell: Cell, folder: Path, *_: Any, **__: Any) -> None:
+        part_of(folder).mkdir(parents=True)
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(trials, "run_cell", broken)
@@ -277,6 +363,7 @@ def test_a_sweep_whose_trials_fail_ends_with_the_reason(sweep: Sweep, monkeypatc
         trials.run_trials(sweep)
     logs = list((sweep.out / "failed").iterdir())
     assert len(logs) == 3
+    assert not list((sweep.out / "trials").glob(".*"))
     assert "RuntimeError: out of memory" in logs[0].read_text(encoding="utf-8")
 
 
@@ -300,20 +387,10 @@ def test_the_default_space_is_that_of_wandb() -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("parameters: [", "not YAML"),
         ("a: 1", "no `parameters` in it"),
-        ("parameters: {recipe.learning_rat: {min: 0.1, max: 0.2}}", "Did you mean 'recipe.learning_rate'"),
-        ("parameters: {recipe.learning_rate: 3}", "expected value, values, or min and max"),
-        ("parameters: {recipe.learning_rate: {min: 0.1}}", "max is missing"),
-        ("parameters: {recipe.learning_rate: {min: 0.2, max: 0.1}}", "min 0.2 must be less than max 0.1"),
-        (
-            "parameters: {recipe.learning_rate: {min: 0.1, max: 0.2, distribution: normal}}",
-            "unknown distribution 'normal'",
-        ),
-        ("parameters: {cva: {values: [off, token]}}", 'write "off"'),
         ("parameters: {cva: {value: token}}", "nothing is left to search"),
-        ("metric: {name: test/f1}\nparameters: {cva: {values: [token]}}", "only valid/f1 can be searched for"),
         ("parameters: {contexts: {values: [none, cap]}}", "aligns two views"),
+        ("parameters: {bert-crf.contexts: {values: [tag, cap]}}", "Did you mean"),
         ("parameters: {recipe.batch_size: {min: 0, max: 4}}", "batch_size must be greater than 0"),
     ],
 )

@@ -197,6 +197,22 @@ def test_what_the_agent_starts_runs_offline(
     ]
 
 
+@pytest.mark.parametrize("form", ["args", "args_no_equals", "args_no_boolean_flags"])
+def test_values_of_any_kind_come_through_the_agent(
+    form: str, agent_command: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"program: x\ncommand: [python, -m, experiments.train, '${{{form}}}']", encoding="utf-8")
+    recipe = {"learning_rate": "1e-4", "temperature": None, "normalise_urls": True, "compile": False, "batch_size": 8}
+    values = {f"recipe.{name}": value for name, value in recipe.items()} | {"ita.cva": "joint"}
+    command, _ = agent_command(path, values)
+    with pytest.raises(SystemExit):
+        train.main([*command[3:], "--print_config"])
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert {name: config["recipe"][name] for name in recipe} == recipe | {"learning_rate": 1e-4}
+    assert config["ita"]["cva"] == "joint"
+
+
 @pytest.fixture
 def offline_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("WANDB_SILENT", "true")
@@ -226,6 +242,23 @@ def test_a_run_goes_on_where_no_server_answers(
     monkeypatch.setattr(run, "run_cell", lambda *_, **__: pytest.fail("a finished run was run again"))
     assert train.main(arguments) == 0
     assert told(offline_here)[2][OBJECTIVE] == summary[OBJECTIVE]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # W&B leaves the file open
+def test_a_run_without_the_values_that_the_agent_shows_is_refused(
+    tiny_run: list[str], offline_here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As W&B's agent starts it with ${args_no_boolean_flags}: what is false is left out, and the preset has it true.
+    path = offline_here.with_name("values.yaml")
+    path.write_text("wandb_version: 1\nrecipe.freeze_word_embeddings: {value: false}", encoding="utf-8")
+    monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(path))
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
+    arguments = [*tiny_run, "--preset=demo", f"--out={offline_here}", "--logger=wandb"]
+    with pytest.raises(
+        UserError, match=r"recipe.freeze_word_embeddings: W&B's agent gave False, and this run has True"
+    ):
+        train.main(arguments)
+    assert not list(offline_here.glob("demo-*"))
 
 
 def test_without_wandb_there_is_a_remedy(tiny_run: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,183 @@
+"""A sweep as a value, and the storage in which its processes note their trials."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+import sqlalchemy.exc
+from filelock import FileLock
+from optuna import Study
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+
+from lightning_ita.data.source import Source
+from lightning_ita.errors import UserError
+from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.loggers import arguments_of, first_line
+from lightning_ita.studies.plan import LOCKS
+from lightning_ita.studies.sweep.space import SHORT, Parameter, long_name
+from lightning_ita.studies.sweep.values import defaults, with_values
+
+Pruner = Literal["median", "halving", "none"]
+TRIALS, FAILED = "trials", "failed"
+# So many trials are drawn blindly, and run whole, before TPE and the pruner judge by them.
+STARTUP_TRIALS = 5
+# How often workers of a database say that they live, in seconds; silent for twice as long, their trial has failed.
+HEARTBEAT = 60
+# How often, and how many seconds apart, a database is opened that other processes are setting up.
+OPENINGS, OPENING_APART = 10, 0.5
+# What Optuna raises where its storage fails.
+STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A search for hyper-parameters, as every worker needs it.
+
+    Attributes:
+        name: Its name in the storage.
+        storage: URL of a database, or path of a journal.
+        out: Its folder.
+        base: The cell whose parameters are searched; its seed is that of every trial.
+        digests: SHA-256 by split and kind of context.
+        source: Where the data lie.
+        space: What is searched.
+        trials: How many trials are to be finished, pruned ones included.
+        pruner: What ends bad trials early.
+    """
+
+    name: str
+    storage: str
+    out: Path
+    base: Cell
+    digests: Mapping[str, str]
+    source: Source
+    space: tuple[Parameter, ...]
+    trials: int
+    pruner: Pruner
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether workers of other machines, which do not share the folder, may take part."""
+        return "://" in self.storage and not self.storage.startswith("sqlite:")
+
+    @property
+    def place(self) -> str:
+        """The storage, without a password."""
+        return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", self.storage)
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what all trials share, which must not change while the sweep goes on."""
+        base = arguments_of(self.base) | {parameter.name: vars(parameter) for parameter in self.space}
+        for name in (*SHORT, "label", *(long_name(p.name) for p in self.space if p.name in SHORT)):
+            if name not in {parameter.name for parameter in self.space}:
+                base.pop(name, None)
+        settings: dict[str, Any] = json.loads(json.dumps(base | {"data": self.digests, "pruner": self.pruner}))
+        return settings
+
+    def cell(self, values: Mapping[str, Any]) -> Cell:
+        """Returns the cell of a trial."""
+        return with_values(self.base, values).resolve(self.digests)
+
+    def folder(self, cell: Cell) -> Path:
+        """Returns where the results of a trial's cell are."""
+        return self.out / TRIALS / cell.name
+
+    def lock(self, name: str) -> FileLock:
+        """Returns a lock among the processes of the folder, which ends with the process that holds it."""
+        return FileLock(self.out / LOCKS / f"{name}.lock")
+
+
+@contextmanager
+def storage_errors(sweep: Sweep) -> Iterator[None]:
+    """Says of a storage that fails in the body which one it is.
+
+    Raises:
+        UserError: It failed.
+    """
+    try:
+        yield
+    except STORAGE_ERRORS as error:
+        raise UserError(
+            f"{sweep.place} cannot be read or written any more: {first_line(error.__cause__ or error)}; was it deleted "
+            "or moved while the sweep ran?"
+        ) from None
+
+
+def open_study(sweep: Sweep) -> Study:
+    """Opens the storage, and makes or continues the sweep in it; its first trial has the recipe's own values.
+
+    Raises:
+        UserError: The storage cannot be opened, or holds another sweep under this name.
+    """
+    optuna.logging.set_verbosity(logging.ERROR)
+    pruners: dict[str, BasePruner] = {
+        # From the second epoch on, if it is not the last: learning rates that end best may start slowly.
+        "median": MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=min(2, sweep.base.recipe.epochs - 1)),
+        "halving": SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
+        "none": NopPruner(),
+    }
+    with sweep.lock("storage"):  # of several processes that start together, one sets it up
+        try:
+            study = _open(sweep, pruners[sweep.pruner])
+        except (*STORAGE_ERRORS, ImportError, ValueError, OSError) as error:
+            driver = "; PostgreSQL's: pip install 'psycopg[binary]'" if isinstance(error, ImportError) else ""
+            raise UserError(f"--storage {sweep.place} cannot be opened: {first_line(error)}{driver}") from None
+        known, settings = study.user_attrs.get("settings"), sweep.settings()
+        if known is None:
+            study.set_user_attr("settings", settings)
+            study.enqueue_trial(defaults(sweep.base, sweep.space))  # what is found is at least as good as these
+            return study
+    changed = [
+        f"{name} ({known.get(name)} there, {settings.get(name)} now)"
+        for name in known | settings
+        if known.get(name) != settings.get(name)
+    ]
+    if changed:
+        raise UserError(
+            f"{sweep.place} holds another sweep {sweep.name!r}: it differs in {'; '.join(changed)}. "
+            "Choose another --out or --name."
+        )
+    return study
+
+
+def _open(sweep: Sweep, pruner: BasePruner) -> Study:
+    """Opens the storage; again where a process that does not share the folder is setting up the same database."""
+    for left in reversed(range(OPENINGS)):
+        try:
+            return optuna.create_study(
+                study_name=sweep.name,
+                storage=_storage(sweep),
+                pruner=pruner,
+                direction="maximize",
+                load_if_exists=True,
+            )
+        except STORAGE_ERRORS as error:
+            setting_up = isinstance(error, sqlalchemy.exc.IntegrityError) or "already exists" in str(error)
+            if not setting_up or not left:
+                raise
+            time.sleep(OPENING_APART)
+    raise AssertionError
+
+
+def _storage(sweep: Sweep) -> BaseStorage:
+    if "://" not in sweep.storage:
+        return JournalStorage(JournalFileBackend(sweep.storage))
+    url = sweep.storage.replace("{", "{{").replace("}", "}}")  # Optuna fills templates in it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats, since 2.9
+        if sweep.elsewhere:
+            return RDBStorage(url, {"pool_pre_ping": True}, heartbeat_interval=HEARTBEAT)
+        return RDBStorage(url, {"connect_args": {"timeout": 60}})

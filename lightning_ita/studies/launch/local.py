@@ -105,9 +105,11 @@ def default_jobs(shape: EncoderShape, cells: int) -> int:
 
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         return 1
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    hold = int(memory / 2 // (BYTES_A_PROCESS + BYTES_A_PARAMETER * shape.parameters))
-    return max(1, min(torch.get_num_threads(), hold, cells))
+    jobs = min(torch.get_num_threads(), cells)
+    if hasattr(os, "sysconf"):  # Windows does not tell its memory this way
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        jobs = min(jobs, int(memory / 2 // (BYTES_A_PROCESS + BYTES_A_PARAMETER * shape.parameters)))
+    return max(1, jobs)
 
 
 def run_jobs(

@@ -18,7 +18,7 @@ FLOORS = (
     ("contexts", "demo"),
     ("data",),
     ("models",),
-    ("studies",),
+    ("studies", "posts"),
     ("commands",),
 )
 RANK = {room: rank for rank, rooms in enumerate(FLOORS) for room in rooms}

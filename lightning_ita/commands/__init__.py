@@ -18,6 +18,7 @@ SUMMARIES = {
     "train": "train one model and test it with and without its images",
     "report": "turn a finished study into tables, statistical tests, plots and examples",
     "work": "run the cells of a study's plan that are left: what a task of a cluster runs",
+    "predict": "find the mentions in posts of your own with a trained model",
     "align": "turn images into text: object tags, captions, OCR",
     "sweep": "search hyper-parameters with Optuna",
     "corpus": "write the generated demo corpus, with its images if wished",

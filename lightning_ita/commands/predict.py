@@ -1,0 +1,238 @@
+"""``lightning-ita predict``: posts in, mentions out, with a kept model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from lightning_ita.commands.cli import by_kind, make_parser, say
+from lightning_ita.contexts.kinds import parse_contexts
+from lightning_ita.errors import UserError, unknown
+from lightning_ita.files import check_output, user_path
+from lightning_ita.posts.reading import FORMATS, STDIN, Columns, format_of, read_posts
+from lightning_ita.text import printable
+
+if TYPE_CHECKING:  # what is wrong with arguments and files is said before these are imported
+    from lightning_ita.models.tagger import Tagger
+    from lightning_ita.posts.pictures import Pictures
+    from lightning_ita.posts.records import Record
+    from lightning_ita.posts.stream import State
+
+DESCRIPTION = """\
+Tags posts with a trained model: finds the mentions in each post, with their types, their places in the text, and the
+probability of each. Rows that cannot be read are recorded in OUTPUT.errors.jsonl, and the rest goes on. The order of
+the input is kept. A run that was killed goes on where it stopped when the same command is given again.
+
+examples:
+  lightning-ita train --keep-models best
+      makes a model: its folder is printed at the end
+  lightning-ita predict --model MODEL --input posts.csv --text-column text --output mentions.jsonl
+      a line of JSON per post; MODEL is the folder of a kept model, or its id on the Hugging Face Hub
+  lightning-ita predict --model MODEL --input posts.csv --image-column picture --images DIR --contexts-from ocr
+      --output mentions.csv
+      reads the pictures first, and tags each post with what was read in its picture
+  lightning-ita predict --model MODEL --input test.conll --evaluate --output predicted.conll
+      scores the model against the tags of the input
+  echo "Jordan dunks in Chicago" | lightning-ita predict --model MODEL
+      lines from standard input, JSON to standard output
+"""
+VIEWS = ("auto", "T", "I+T")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns 1 where --strict is given and a post could not be tagged, else 0."""
+    arguments = make_arguments().parse_args(list(argv))
+    if arguments.view not in VIEWS:
+        raise unknown("view", arguments.view, VIEWS)
+    kinds = parse_contexts(arguments.contexts_from or ())
+    chosen = by_kind("--engines", arguments.engines, "ocr=rapidocr")
+    check_pictures(arguments, kinds, chosen)
+    columns = Columns(arguments.text_column, arguments.image_column, arguments.id_column)
+    format_ = format_of(arguments.input, arguments.format)
+    records = started(read_posts(arguments.input, format_, columns, arguments.encoding))
+
+    from lightning_ita.posts.writing import Writer, output_of
+
+    output = Path(arguments.output) if arguments.output == "-" else user_path(arguments.output)
+    output_format = output_of(arguments.output, arguments.output_format)
+    if arguments.output != "-":
+        check_output(output)
+        if arguments.input != STDIN and output.exists() and output.samefile(user_path(arguments.input)):
+            raise UserError(f"--output {output} would replace the input; name another file")
+        if output_format == "brat" and output.suffix != ".ann":
+            raise UserError(f"--output {output}: brat's files end in .ann, and the text is written beside it")
+    elif output_format == "brat":
+        raise UserError("brat has two files, which cannot go to standard output; give --output FILE.ann")
+
+    from lightning_ita.models.tagger import Tagger
+    from lightning_ita.posts.stream import State, model_digest, open_state, scores_of, state_path, tag_stream
+    from lightning_ita.studies.run import quiet
+
+    console = Console(stderr=True, markup=False, emoji=False)
+    with quiet():
+        tagger = Tagger.from_pretrained(arguments.model)
+    to_device(tagger, arguments.device)
+    key = [model_digest(tagger, arguments.model), arguments.view, output_format, format_, *kinds, str(chosen)]
+    key += [str(columns), str(arguments.evaluate), str(arguments.context_store)]
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+    state = State(digest) if arguments.output == "-" else open_state(output, digest, arguments.overwrite)
+    if state.finished:
+        say(console, f"{output} is finished already: {state.records} posts; --overwrite tags them again")
+        report(console, tagger, state, arguments)
+        return 0
+    if state.records:
+        say(console, f"going on after {state.records} posts, which {state_path(output)} says are done")
+    writer = Writer(output_format, output, state.writer or None)
+    bar = Progress(
+        SpinnerColumn(), TextColumn("{task.completed} posts, {task.fields[rate]}"), TimeElapsedColumn(), console=console
+    )
+    with ExitStack() as stack:
+        pictures = open_pictures(tagger, arguments, kinds, chosen, stack)
+        stack.enter_context(bar)
+        task = bar.add_task("", total=None, completed=state.records, rate="")
+
+        def watch(now: State) -> None:
+            elapsed = bar.tasks[0].elapsed or 0.0
+            rate = f"{(now.records - before) / elapsed:.0f} posts/s" if elapsed else ""
+            bar.update(task, completed=now.records, rate=rate)
+
+        before = state.records
+        tag_stream(tagger, records, writer, state, arguments.view, pictures, arguments.evaluate, watch)
+    report(console, tagger, state, arguments)
+    if arguments.evaluate and arguments.output != "-":
+        scores = json.dumps({"records": state.records, "scores": scores_of(tagger, state)}, indent=2)
+        path = output.with_name(f"{output.name}.scores.json")
+        path.write_text(scores + "\n", encoding="utf-8")
+        say(console, f"written: {path}")
+    return 1 if arguments.strict and state.counts.get("not tagged", 0) else 0
+
+
+def make_arguments() -> Any:
+    """Returns the parser of the command's arguments."""
+    parser = make_parser("predict", DESCRIPTION)
+    add = parser.add_argument
+    add("--model", type=str, required=True, help="A kept model: its folder, or its id on the Hugging Face Hub.")
+    add("--input", type=str, default=STDIN, help="A file of posts; standard input if not given.")
+    add("--format", type=str | None, help=f"Of the input: {', '.join(FORMATS)}; by its ending if not given.")
+    add("--encoding", type=str, default="utf-8", help="Of the input.")
+    add("--text-column", type=str, default="text", help="Column (CSV, TSV, Parquet) or field (JSONL) of the post.")
+    add("--image-column", type=str | None, help="That of the post's picture.")
+    add("--id-column", type=str | None, help="That of the post's id; its number if not given.")
+    add("--output", type=str, default="-", help="The file to write; standard output if not given.")
+    add("--output-format", type=str | None, help="jsonl, csv, conll, brat or inline; by its ending if not given.")
+    add("--overwrite", action="store_true", help="Start again, and replace what an earlier run wrote.")
+    add("--view", type=str, default="auto", help="T (the post alone), I+T (with contexts), auto (where there are any).")
+    add("--contexts-from", type=str | None, help="Kinds that engines read in the pictures now: tag, cap, ocr.")
+    add("--images", type=str | None, help="The folder of the pictures; by default the input's.")
+    add("--engines", type=str, nargs="*", default=[], metavar="KIND=ENGINE[:MODEL]", help="The engine of a kind.")
+    add("--context-store", type=str | None, help="A store of readings; used, and added to by --contexts-from.")
+    add("--evaluate", action="store_true", help="Score against the tags of the input (CoNLL, or tags in JSONL).")
+    add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps ...")
+    add("--strict", action="store_true", help="End with status 1 if a post could not be tagged.")
+    return parser
+
+
+def check_pictures(arguments: Any, kinds: Sequence[str], chosen: dict[str, str]) -> None:
+    """Checks what is asked of pictures, before anything is imported.
+
+    Raises:
+        UserError: An engine is unknown, or something would be ignored.
+    """
+    from lightning_ita.contexts.engines import check_engine
+
+    for kind in kinds:
+        check_engine(kind, chosen.get(kind))
+    if kinds and arguments.view == "T":
+        raise UserError("--contexts-from reads pictures, which the view T does not look at; leave one of the two out")
+    formats_with_images = ("conll",)
+    by_name = arguments.image_column is not None or (arguments.format or "") in formats_with_images
+    by_name = by_name or Path(arguments.input).suffix.lower() in (".conll", ".bio", ".iob")
+    if (kinds or arguments.context_store) and not by_name:
+        raise UserError("--contexts-from and --context-store need --image-column, which names each post's picture")
+    for kind in chosen:
+        if kind not in kinds and not arguments.context_store:
+            raise UserError(f"--engines {kind}={chosen[kind]}: --contexts-from does not name {kind}")
+
+
+def started(records: Iterator[Record]) -> Iterator[Record]:
+    """Reads the first post, so that what is wrong with the file is said before the model is loaded."""
+    first = next(records, None)
+    return records if first is None else chain([first], records)
+
+
+def to_device(tagger: Tagger, name: str) -> None:
+    """Moves a model to a device.
+
+    Raises:
+        UserError: There is no such device.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        tagger.to(torch.device(name))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"--device {name}: {str(error).splitlines()[0]}") from None
+
+
+def open_pictures(
+    tagger: Tagger, arguments: Any, kinds: Sequence[str], chosen: dict[str, str], stack: ExitStack
+) -> Pictures | None:
+    """Opens the store and makes the engines that read pictures; ``None`` where none are asked for.
+
+    Raises:
+        UserError: The model does not read such contexts, or an engine cannot be made.
+    """
+    if not kinds and arguments.context_store is None:
+        return None
+    from lightning_ita.commands.align import make_engines
+    from lightning_ita.contexts.store import ContextStore
+    from lightning_ita.posts.pictures import Pictures
+
+    reads = tagger.inputs.kinds
+    for kind in kinds:
+        if kind not in reads:
+            known = f"it reads {', '.join(reads)}" if reads else "it reads the post alone"
+            raise UserError(f"--contexts-from {kind}: not read by {tagger.options.label}; {known}")
+    place = arguments.context_store or f"{arguments.output if arguments.output != '-' else 'predict'}.contexts.db"
+    store = stack.enter_context(ContextStore(user_path(place), readonly=not kinds))
+    folder = arguments.images or (Path(arguments.input).parent if arguments.input != STDIN else Path())
+    engines = make_engines(kinds, {kind: chosen.get(kind) for kind in kinds}, {}) if kinds else []
+    known_kinds = {engine.kind for engine in store.engines()}
+    others = {kind: chosen.get(kind) for kind in reads if kind not in kinds and kind in known_kinds}
+    if not kinds and not others:
+        wanted = ", ".join(reads) or "no context"
+        raise UserError(f"--context-store {place}: it has no contexts that the model reads ({wanted})")
+    return Pictures(store, user_path(folder), engines, others)
+
+
+def report(console: Console, tagger: Tagger, state: State, arguments: Any) -> None:
+    """Prints what was done, and the scores if they were asked for."""
+    from lightning_ita.posts.stream import errors_path, scores_of
+
+    counts = [f"{number} {name}" for name, number in state.counts.items() if number or name in ("posts", "mentions")]
+    say(console, ", ".join(counts) or "no posts")
+    if arguments.output != "-":
+        output = user_path(arguments.output)
+        say(console, f"written: {output}")
+        if state.counts.get("not tagged", 0) or state.counts.get("pictures failed", 0):
+            say(console, f"what went wrong: {errors_path(output)}")
+    if not arguments.evaluate:
+        return
+    scores = scores_of(tagger, state)
+    if not scores or not sum(state.scores[2]):
+        say(console, "--evaluate: no post has tags with a mention to compare with")
+        return
+    for type_ in ("", *tagger.tag_set.types):
+        prefix = f"{type_}/" if type_ else ""
+        values = "  ".join(f"{measure} {scores[prefix + measure]:6.2f}" for measure in ("precision", "recall", "f1"))
+        say(console, f"{printable(type_ or 'all'):8}  {values}")

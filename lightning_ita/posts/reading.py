@@ -1,0 +1,339 @@
+"""Reads posts from files and from standard input, one by one: CSV, TSV, JSONL, Parquet, plain lines, CoNLL.
+
+What is wrong with one post is a `Record` with an error, and the rest goes on; what is wrong with the whole file is an
+error.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lightning_ita.data.conll import DOCUMENT, MAX_WORDS, image_of
+from lightning_ita.errors import DataError, UserError, unknown
+from lightning_ita.files import MAX_LINE_BYTES, open_regular, parse_json, user_path
+from lightning_ita.posts.records import Record, texts_of
+from lightning_ita.tags import AS_BIO, as_bio, repair
+from lightning_ita.text import quoted
+
+STDIN = "-"
+FORMATS = ("csv", "tsv", "jsonl", "parquet", "lines", "conll")
+SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".txt": "lines",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+}
+# Longest field of a CSV file, in characters.
+MAX_FIELD = 2**22
+# Rows of a Parquet file that are held at once.
+PARQUET_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of columns, or of fields in JSONL.
+
+    Attributes:
+        text: Of the post.
+        image: Of its picture; none if not given.
+        id: Of its id; none if not given.
+        contexts: In JSONL and Parquet, of its contexts.
+        tags: In JSONL and Parquet, of its tags.
+    """
+
+    text: str = "text"
+    image: str | None = None
+    id: str | None = None
+    contexts: str = "contexts"
+    tags: str = "tags"
+
+
+def format_of(name: str, given: str | None) -> str:
+    """Decides the format of an input by what the user says, or by the file's name.
+
+    Raises:
+        UserError: It is unknown, or cannot be told.
+    """
+    if given is not None:
+        if given not in FORMATS:
+            raise unknown("format", given, FORMATS)
+        return given
+    if name == STDIN:
+        return "lines"
+    suffix = Path(name).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UserError(
+            f"--input {name}: its ending {quoted(suffix)} does not tell the format; give --format, one of "
+            f"{', '.join(FORMATS)}"
+        )
+    return SUFFIXES[suffix]
+
+
+def read_posts(name: str, format_: str, columns: Columns, encoding: str = "utf-8") -> Iterator[Record]:
+    """Reads the posts of a file, or of standard input (``-``).
+
+    Raises:
+        UserError: The file or a column is not there, or the file is not of this format or encoding.
+    """
+    try:
+        "".encode(encoding)
+    except LookupError:
+        raise UserError(f"--encoding {encoding}: no such encoding; utf-8, cp1252, utf-16 ... are known") from None
+    if format_ == "parquet":
+        if name == STDIN:
+            raise UserError("Parquet cannot be read from standard input; give a file")
+        yield from _parquet(user_path(name), columns)
+        return
+    path = user_path("standard input" if name == STDIN else name)
+    try:
+        stream = sys.stdin.buffer if name == STDIN else open_regular(path)
+    except OSError as error:
+        raise DataError(error.strerror or str(error), path) from None
+    with stream:
+        if format_ in ("csv", "tsv"):
+            yield from _table(stream, path, format_, columns, encoding)
+        else:
+            readers: dict[str, Callable[..., Iterator[Record]]] = {"jsonl": _jsonl, "lines": _lines, "conll": _conll}
+            yield from readers[format_](_decoded(stream, encoding), path, columns)
+
+
+def _decoded(stream: BinaryIO, encoding: str) -> Iterator[tuple[int, str, str | None]]:
+    """Yields number, text and error of each line; only a line feed ends one, with or without a carriage return."""
+    if encoding.lower().replace("_", "-").startswith(("utf-16", "utf-32")):
+        with io.TextIOWrapper(stream, encoding, newline="") as text:
+            yield from _decoded(io.BufferedReader(_Recoded(text)), "utf-8")
+        return
+    number = 0
+    while raw := stream.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(raw) > MAX_LINE_BYTES:
+            while raw and not raw.endswith(b"\n"):
+                raw = stream.readline(MAX_LINE_BYTES)
+            yield number, "", f"a line longer than {MAX_LINE_BYTES // 2**20} MiB"
+            continue
+        if number == 1 and encoding == "utf-8":
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        try:
+            yield number, raw.decode(encoding).removesuffix("\n").removesuffix("\r"), None
+        except UnicodeDecodeError as error:
+            yield number, "", f"not {encoding} (byte 0x{raw[error.start]:02x}); --encoding cp1252 is another usual one"
+
+
+class _Recoded(io.RawIOBase):
+    """Text of two or four bytes a character as UTF-8, in which every byte of a line feed is one."""
+
+    def __init__(self, text: io.TextIOWrapper):
+        self.text, self.rest = text, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self.rest:
+            self.rest = self.text.read(len(buffer)).encode()
+        count = min(len(buffer), len(self.rest))
+        buffer[:count], self.rest = self.rest[:count], self.rest[count:]
+        return count
+
+
+def _lines(lines: Iterator[tuple[int, str, str | None]], path: Path, columns: Columns) -> Iterator[Record]:
+    for number, line, error in lines:
+        if number == 1 and image_of(line):
+            raise DataError("this is a file of words and tags (IMGID:); give --format conll", path, number)
+        yield Record(number, number, str(number), line, error=error)
+
+
+def _jsonl(lines: Iterator[tuple[int, str, str | None]], path: Path, columns: Columns) -> Iterator[Record]:
+    count = 0
+    for number, line, error in lines:
+        if not line.strip() and error is None:
+            continue
+        count += 1
+        try:
+            if error is not None:
+                raise ValueError(error)
+            values = parse_json(line)
+            if not isinstance(values, dict):
+                raise ValueError("not a JSON object")
+            yield _record(count, number, values, columns)
+        except ValueError as reason:
+            yield Record(count, number, str(count), error=str(reason))
+
+
+def _record(count: int, line: int, values: Mapping[str, Any], columns: Columns) -> Record:
+    """Makes a record of named values.
+
+    Raises:
+        ValueError: One is missing or of another kind.
+    """
+    if columns.text not in values:
+        raise ValueError(f"no {columns.text!r}; it has {', '.join(map(repr, values)) or 'nothing'}")
+    post = values[columns.text]
+    if isinstance(post, list) and all(isinstance(word, str) and word for word in post):
+        post = tuple(post)
+    elif post is None:
+        post = ""
+    elif not isinstance(post, str):
+        raise ValueError(f"{columns.text!r} is neither a text nor a list of words")
+    image = values.get(columns.image) if columns.image else None
+    if image is not None and not isinstance(image, str):
+        raise ValueError(f"{columns.image!r} is not a text")
+    given = values.get(columns.id) if columns.id else None
+    gold = values.get(columns.tags)
+    tags = None
+    if isinstance(gold, list) and isinstance(post, tuple):
+        if not len(gold) == len(post) or not all(isinstance(tag, str) for tag in gold):
+            raise ValueError(f"{len(post)} words and {len(gold)} {columns.tags}")
+        tags = tags_of(gold)
+    return Record(
+        count,
+        line,
+        str(count if given is None else given),
+        post,
+        image or None,
+        texts_of(values.get(columns.contexts)),
+        tags,
+    )
+
+
+def tags_of(tags: Sequence[str]) -> tuple[str, ...]:
+    """Reads the tags of one post, of BIO, BIOES or alike; stray ``I-`` tags begin a mention.
+
+    Raises:
+        ValueError: One is not a tag.
+    """
+    for tag in tags:
+        if tag != "O" and not (tag[:1] in AS_BIO and tag[1:2] == "-" and tag[2:]):
+            raise ValueError(f"{quoted(tag)} is not a tag: expected O, B-TYPE or I-TYPE")
+    return tuple(repair(as_bio(tags)))
+
+
+def _table(stream: BinaryIO, path: Path, format_: str, columns: Columns, encoding: str) -> Iterator[Record]:
+    csv.field_size_limit(MAX_FIELD)
+    # A tweet may begin with a quotation mark: tab-separated files quote nothing.
+    dialect: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if format_ == "tsv" else {}
+    text = io.TextIOWrapper(stream, "utf-8-sig" if encoding == "utf-8" else encoding, newline="")
+    with text:
+        yield from _rows(csv.reader(text, strict=format_ == "csv", **dialect), path, columns, encoding)
+
+
+def _rows(rows: Any, path: Path, columns: Columns, encoding: str) -> Iterator[Record]:
+    count = 0
+    try:
+        header = next(rows, None)
+        if header is None:
+            raise DataError("empty: the first line names the columns", path)
+        wanted = [columns.text, *filter(None, (columns.image, columns.id))]
+        for name in wanted:
+            if name not in header:
+                raise DataError(str(unknown("column", name, header)), path, 1)
+            if header.count(name) > 1:
+                raise DataError(f"two columns are called {quoted(name)}", path, 1)
+        for row in rows:
+            if not row:
+                continue
+            count += 1
+            if len(row) != len(header):
+                reason = f"{len(row)} columns, the header has {len(header)}"
+                yield Record(count, rows.line_num, str(count), error=reason)
+                continue
+            values = dict(zip(header, row, strict=True))
+            yield Record(
+                count,
+                rows.line_num,
+                values[columns.id] if columns.id else str(count),
+                values[columns.text],
+                (values[columns.image].strip() or None) if columns.image else None,
+            )
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise DataError(
+            f"after row {count}: not {encoding} (byte 0x{byte:02x}); name its encoding, for example --encoding cp1252",
+            path,
+        ) from None
+    except UnicodeError as error:
+        raise DataError(f"not {encoding}: {error}; name its encoding with --encoding", path) from None
+    except csv.Error as error:
+        raise DataError(f"not CSV: {error}", path, rows.line_num) from None
+
+
+def _conll(lines: Iterator[tuple[int, str, str | None]], path: Path, columns: Columns) -> Iterator[Record]:
+    count = 0
+    first, image, words, tags, reason = 0, None, [], [], None  # type: ignore[var-annotated]
+
+    def made() -> Iterator[Record]:
+        nonlocal count, image, words, tags, reason
+        if words or reason or image:
+            count += 1
+            gold, error = None, reason
+            if not words and error is None:
+                error = "no words"
+            try:
+                gold = tags_of(tags) if tags and len(tags) == len(words) else None
+            except ValueError as wrong:
+                error = error or str(wrong)
+            if error is None:
+                yield Record(count, first, image or str(count), tuple(words), image, gold=gold)
+            else:
+                yield Record(count, first, image or str(count), image=image, error=error)
+        image, words, tags, reason = None, [], [], None
+
+    for number, line, error in lines:
+        named = image_of(line) if error is None else None
+        if named is not None or (error is None and not line.strip(" \t")):
+            yield from made()
+            first, image = number, named or None
+            continue
+        if not (words or reason or image):
+            first = number
+        cells = line.split("\t") if "\t" in line else line.split(" ")
+        if error is not None or not cells[0]:
+            reason = reason or error or f"line {number}: no word before the tag"
+        elif cells[0] == DOCUMENT:
+            continue
+        elif len(words) == MAX_WORDS:
+            reason = reason or f"more than {MAX_WORDS} words; posts are separated by empty lines"
+        else:
+            words.append(cells[0])
+            tags += [cells[-1]] if len(cells) > 1 else []
+    yield from made()
+
+
+def _parquet(path: Path, columns: Columns) -> Iterator[Record]:
+    try:
+        import pyarrow
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise UserError(
+            f"Parquet needs the package pyarrow, which cannot be imported ({error}); "
+            "`pip install lightning-ita[predict]` brings it"
+        ) from None
+    try:
+        with open_regular(path) as stream, ParquetFile(stream) as file:
+            names = file.schema_arrow.names
+            for name in filter(None, (columns.text, columns.image, columns.id)):
+                if name not in names:
+                    raise DataError(str(unknown("column", name, names)), path)
+            optional = [name for name in (columns.contexts, columns.tags) if name in names]
+            wanted = [name for name in (columns.text, columns.image, columns.id) if name] + optional
+            count = 0
+            for batch in file.iter_batches(PARQUET_ROWS, columns=list(dict.fromkeys(wanted))):
+                for values in batch.to_pylist():
+                    count += 1
+                    try:
+                        yield _record(count, count, values, columns)
+                    except ValueError as reason:
+                        yield Record(count, count, str(count), error=str(reason))
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DataError(f"not a readable Parquet file: {' '.join(str(error).split())}", path) from None

@@ -1,0 +1,286 @@
+"""Tags a stream of posts chunk by chunk: bounded memory, order kept, and a killed run goes on where it stopped.
+
+After every chunk the output is on disk whole, and a file of state beside it says how much of the input and of the
+output that was. What a kill leaves behind the last whole chunk is cut off when the run goes on, so that the output is
+that of a run without a kill, byte by byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from lightning_ita.data.words import cut
+from lightning_ita.errors import DataError, UserError
+from lightning_ita.files import parse_json, read_bytes, sha256_of, write_text
+from lightning_ita.metrics import EntityF1
+from lightning_ita.models.kept import CONFIG, WEIGHTS
+from lightning_ita.models.predicting import Tagged, ViewChoice
+from lightning_ita.models.tagger import Tagger
+from lightning_ita.posts.pictures import Pictures
+from lightning_ita.posts.records import Record
+from lightning_ita.posts.writing import Writer
+from lightning_ita.text import quoted
+
+# Posts that are read, tagged and written together.
+CHUNK = 512
+# Of the file of state.
+VERSION = 1
+
+
+@dataclass
+class State:
+    """How far a run is.
+
+    Attributes:
+        key: What must be the same when it goes on: model, view, formats.
+        records: Posts of the input that are done.
+        read: Digest of them.
+        sizes: Bytes of each file of the output.
+        writer: What the writer goes on from.
+        counts: Posts, mentions, errors, words that were cut ...
+        scores: Correct, predicted and gold mentions by type, where the input has tags.
+        finished: Whether the input was at its end.
+    """
+
+    key: str
+    records: int = 0
+    read: str = ""
+    sizes: list[int] = field(default_factory=list)
+    writer: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    scores: list[list[int]] = field(default_factory=list)
+    finished: bool = False
+
+
+def state_path(output: Path) -> Path:
+    """Returns where the state of a run lies, by its output."""
+    return output.with_name(f"{output.name}.state.json")
+
+
+def errors_path(output: Path) -> Path:
+    """Returns where the posts are listed that went wrong, by the output."""
+    return output.with_name(f"{output.name}.errors.jsonl")
+
+
+def model_digest(tagger: Tagger, name: str) -> str:
+    """Returns a digest of a kept model's configuration and weights; of its name, if that is an id on the Hub."""
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        return hashlib.sha256(name.encode()).hexdigest()
+    return hashlib.sha256((sha256_of(folder / CONFIG) + sha256_of(folder / WEIGHTS)).encode()).hexdigest()
+
+
+def open_state(output: Path, key: str, overwrite: bool) -> State:
+    """Reads how far an earlier run came, or begins.
+
+    Raises:
+        UserError: The output is something else, or was made with another model or other arguments.
+    """
+    path = state_path(output)
+    if overwrite:
+        path.unlink(missing_ok=True)
+    elif path.exists():
+        try:
+            values = parse_json(read_bytes(path, 2**24).decode())
+            if values.pop("version") != VERSION:
+                raise ValueError("of another version")
+            state = State(**values)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DataError(f"damaged ({error}); --overwrite starts again", path) from None
+        if state.key != key:
+            raise UserError(
+                f"{output} was made with another model or other arguments; name another --output, or give --overwrite"
+            )
+        return state
+    elif output.exists():
+        raise UserError(f"{output} exists; name another --output, or give --overwrite")
+    return State(key)
+
+
+def tag_stream(
+    tagger: Tagger,
+    records: Iterator[Record],
+    writer: Writer,
+    state: State,
+    view: ViewChoice = "auto",
+    pictures: Pictures | None = None,
+    evaluate: bool = False,
+    watch: Callable[[State], None] = lambda state: None,
+) -> State:
+    """Tags all posts of an input from where `state` says on.
+
+    Args:
+        tagger: The model.
+        records: The posts, from the first on.
+        writer: What makes the output's content; to standard output where its path is ``-``.
+        state: How far an earlier run came; changed while this one runs.
+        view: See `Tagger.predict`.
+        pictures: What reads the posts' pictures, or knows what was read in them.
+        evaluate: Whether mentions are counted against the input's tags.
+        watch: Told the state after every chunk.
+
+    Raises:
+        UserError: The input is not that of the earlier run, or cannot be read.
+        OSError: The output cannot be written.
+    """
+    metric = EntityF1(tagger.tag_set.types, tagger.recipe.labels) if evaluate else None
+    if metric is not None and state.scores:
+        metric.correct, metric.predicted, metric.gold = (torch.tensor(row) for row in state.scores)
+    to_stdout = str(writer.path) == "-"
+    tagger.predict([["a"]], view=view)  # fails where the model has no such view, or its scores are no numbers
+    _skip(records, state)
+    with ExitStack() as stack:
+        files = _open(writer, state, stack) if not to_stdout else [sys.stdout]
+        while chunk := list(islice(records, CHUNK)):
+            texts: list[list[str]] = [[] for _ in files]
+            for record, tagged, error in _tagged(tagger, chunk, view, pictures, state):
+                for parts, text in zip(texts, writer.write(record, tagged, error), strict=False):
+                    parts.append(text)
+                if error is not None and not to_stdout:
+                    line = {"row": record.number, "line": record.line, "id": record.id, "error": error}
+                    texts[-1].append(json.dumps(line, ensure_ascii=False) + "\n")
+                if metric is not None:
+                    _score(metric, record, tagged, state)
+            for file, parts in zip(files, texts, strict=True):
+                file.write("".join(parts))
+                file.flush()
+            state.records += len(chunk)
+            for record in chunk:
+                state.read = record.digest(state.read)
+            if metric is not None:
+                state.scores = [row.tolist() for row in (metric.correct, metric.predicted, metric.gold)]
+            if not to_stdout:
+                _save(writer, state, files)
+            watch(state)
+        state.finished = True
+        if not to_stdout:
+            _save(writer, state, files)
+    return state
+
+
+def _skip(records: Iterator[Record], state: State) -> None:
+    """Passes over the posts that are done, and checks that they are those that were.
+
+    Raises:
+        UserError: They are not.
+    """
+    digest = ""
+    for done in range(state.records):
+        record = next(records, None)
+        if record is None:
+            raise UserError(
+                f"the input has {done} posts, and {state.records} of it are done: it was changed; --overwrite"
+            )
+        digest = record.digest(digest)
+    if digest != state.read:
+        raise UserError(
+            f"the first {state.records} posts of the input were changed since they were tagged; --overwrite"
+        )
+
+
+def _open(writer: Writer, state: State, stack: ExitStack) -> list[IO[str]]:
+    """Opens the output and the list of errors for appending, cut to what is known to be whole."""
+    paths = [*writer.files, errors_path(writer.path)]
+    writer.path.parent.mkdir(parents=True, exist_ok=True)
+    if not state.sizes:
+        _write(writer, state)  # before the output is there, which without a state would be somebody else's
+        for path, head in zip(paths, [*writer.head(), ""], strict=True):
+            path.write_bytes(head.encode())
+    else:
+        for path, size in zip(paths, state.sizes, strict=True):
+            if not path.is_file() or path.stat().st_size < size:
+                raise DataError("shorter than its state says: it was changed; --overwrite starts again", path)
+            os.truncate(path, size)
+    return [stack.enter_context(path.open("a", encoding="utf-8", newline="")) for path in paths]
+
+
+def _save(writer: Writer, state: State, files: Sequence[IO[str]]) -> None:
+    for file in files:
+        file.flush()
+        os.fsync(file.fileno())
+    state.sizes = [os.fstat(file.fileno()).st_size for file in files]
+    state.writer = dict(writer.state)
+    _write(writer, state)
+
+
+def _write(writer: Writer, state: State) -> None:
+    write_text(state_path(writer.path), json.dumps({"version": VERSION, **vars(state)}) + "\n")
+
+
+def _tagged(
+    tagger: Tagger, chunk: Sequence[Record], view: ViewChoice, pictures: Pictures | None, state: State
+) -> Iterator[tuple[Record, Tagged | None, str | None]]:
+    """Yields the posts of a chunk in their order, each with what was found in it, and what went wrong."""
+    kinds = tagger.inputs.kinds
+    notes: dict[int, str] = {}
+    if pictures is not None and view != "T":
+        found, notes = pictures.contexts(chunk)
+        chunk = [replace(record, contexts={**found.get(record.number, {}), **record.contexts}) for record in chunk]
+    good = [record for record in chunk if record.error is None]
+    contexts = [{kind: texts for kind, texts in record.contexts.items() if kind in kinds} for record in good]
+    if any(isinstance(record.post, str) for record in good):
+        cut("")  # fails where NLTK is missing, which is no fault of a post
+    results: dict[int, Tagged] = {}
+    failed: dict[int, str] = {}
+    try:
+        tagged = tagger.predict([record.post for record in good], contexts, view)
+        results = {record.number: each for record, each in zip(good, tagged, strict=True)}
+    except UserError:
+        for record, texts in zip(good, contexts, strict=True):  # one of them is at fault
+            try:
+                results[record.number] = tagger.predict([record.post], [texts], view)[0]
+            except UserError as error:
+                failed[record.number] = str(error).removeprefix("post 0: ")
+    counts = state.counts
+    for record in chunk:
+        wrong = record.error or failed.get(record.number) or notes.get(record.number)
+        result = results.get(record.number)
+        for name, number in (
+            ("posts", 1),
+            ("mentions", len(result.mentions) if result else 0),
+            ("not tagged", int(result is None)),
+            ("pictures failed", int(record.number in notes)),
+            ("empty", int(result is not None and not result.words)),
+            ("cut", int(result is not None and result.words_cut > 0)),
+            ("read with context", int(result is not None and bool(result.contexts))),
+        ):
+            counts[name] = counts.get(name, 0) + number
+        yield record, result, wrong
+
+
+def _score(metric: EntityF1, record: Record, tagged: Tagged | None, state: State) -> None:
+    """Counts the mentions of a post against its tags, if it has some."""
+    if record.gold is None or tagged is None:
+        state.counts["without tags"] = state.counts.get("without tags", 0) + 1
+        return
+    names = {tag: index for index, tag in enumerate(["O"] + [f"{p}-{t}" for t in metric.types for p in "BI"])}
+    for tag in record.gold:
+        if tag not in names:
+            raise UserError(
+                f"row {record.number} is tagged {quoted(tag)}, but the model knows {', '.join(metric.types)}: the "
+                f"two cannot be compared"
+            )
+    rows = [torch.tensor([names[tag] for tag in tags], dtype=torch.int64) for tags in (tagged.tags, record.gold)]
+    predicted, gold = (pad_sequence([row], batch_first=True) for row in rows)
+    metric.update(predicted, gold)
+
+
+def scores_of(tagger: Tagger, state: State) -> dict[str, Any]:
+    """Returns precision, recall and F1 of all posts with tags, as `EntityF1` names them, in percent."""
+    metric = EntityF1(tagger.tag_set.types, tagger.recipe.labels)
+    if state.scores:
+        metric.correct, metric.predicted, metric.gold = (torch.tensor(row) for row in state.scores)
+        metric.update(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64))
+    return {name: round(value.item(), 4) for name, value in metric.compute().items()} if state.scores else {}

@@ -134,8 +134,10 @@ def test_types_and_columns_of_own_corpora_are_read(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGINT to send")
 def test_ctrl_c_leaves_no_traceback_even_where_it_comes_twice() -> None:
     script = """
-import atexit, sys, time
+import atexit, signal, time
 from lightning_ita.commands.cli import guard
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would we
 
 def wait(word):
     print(word, flush=True)

@@ -1,24 +1,27 @@
-"""The demo corpus: generated tweets with rendered pictures, where the truth about every tweet is known.
+"""The demo corpus: generated tweets with drawn images, about which everything is known.
 
-It tests claims about visual contexts on data where the right answer is known. What the corpus contains, and what should
-follow from it:
+It serves to test claims about visual contexts where the right answer is known. This is what the corpus contains, and
+what should follow from it:
 
-* Two tweets in three name something that could be of several types ("Jordan never disappoints"), and the picture shows
-  which: a player, a desert, a shop, a pair of sneakers. A context gains as far as it tells the type.
-* Names and phrases prefer types (`DemoConfig.preference`): who knows these preferences is right about four times in
-  five without the picture. A model that is always given the picture learns less of them, since the picture explains
-  the type; asked without it, it does worse than one that read words alone. That is a text-view gap with a cause, and
-  training both views, aligned or not, should close it.
-* Tags, captions and OCR each tell what another does not (see `scenes`): several contexts should beat each alone.
-* A few ambiguous names never occur in training: whoever remembers names instead of reading pictures fails there.
-* Some pictures mislead, some are unrelated; there the words tell the type: whoever trusts pictures blindly fails there.
-* The contexts are noisy, as engines are; a few images are missing or unreadable and have no contexts at all.
+* Two tweets in three name something that could be of several types ("Jordan never disappoints"), and the image shows of
+  which type it is: a player, a desert, a shop, a pair of sneakers. A context should help as far as it tells the type.
+* Each ambiguous name and each phrase occurs more often with some types than with others (`DemoConfig.preference`). A
+  model that has learnt these preferences is right about four times in five without the image. A model that always reads
+  the contexts learns less of them, because the contexts tell the type; without contexts it should do worse than a model
+  that was trained on words alone. Training both views, with or without alignment, should close this gap of the text
+  view.
+* Tags, captions and OCR text each tell something that the others do not (see `scenes`): several contexts together
+  should be better than each alone.
+* Some ambiguous names never occur in training: a model that remembers names instead of reading contexts fails on them.
+* Some images suggest a wrong type, and some have nothing to do with the tweet; there the words tell the type. A model
+  that always follows the image fails on them.
+* The contexts contain errors, like those of real engines. Some images are missing or unreadable and have no contexts.
 
-`DemoConfig` sets every rate; ``demo.json``, beside the tweets, says of which kind each of them is.
+`DemoConfig` sets every rate. ``demo.json``, in the folder of the tweets, says for each tweet of which kind it is.
 
-The modules, in order: `config` (rates), `names` and `templates` (vocabulary), `scene_kinds` and `scenes` (what pictures
-show), `describe` (what engines say of them), `corpus` (tweets), `painting` (pictures), `writing` (files), `sheet` (an
-overview to look at).
+The modules, in order: `config` (rates), `names` and `templates` (vocabulary), `scene_kinds` and `scenes` (what images
+show), `describe` (their contexts), `corpus` (tweets), `painting` (images), `writing` (files), `sheet` (an overview of
+tweets and images to look at).
 """
 
 from lightning_ita.demo.config import KINDS, SPLITS, TYPES, DemoConfig

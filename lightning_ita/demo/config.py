@@ -11,22 +11,22 @@ TYPES = ("PER", "LOC", "ORG", "MISC")
 SPLITS = ("train", "valid", "test")
 
 KINDS = ("resolvable", "ambiguous", "misleading", "unrelated")
-"""How a tweet and its picture are related; see `DemoConfig`."""
+"""How a tweet and its image are related; see `DemoConfig`."""
 
 
 @dataclass(frozen=True)
 class DemoConfig:
     """Sizes, rates and noise of a demo corpus. Equal configurations give equal corpora.
 
-    Every tweet is of one kind, drawn with the first three rates; the rest is *resolvable*:
+    Every tweet is of one kind. The first three rates are the shares of three kinds; all other tweets are *resolvable*:
 
-    * *resolvable*: the words tell the type, and the picture agrees.
-    * *ambiguous*: the words name something that could be of several types; only the picture tells which.
-    * *misleading*: the words tell the type, and the picture shows something of another type.
-    * *unrelated*: the words tell the type, and the picture (food, a cat, a meme) has nothing to do with it.
+    * *resolvable*: the words tell the type, and the image shows the same type.
+    * *ambiguous*: the words name something that could be of several types; only the image tells which.
+    * *misleading*: the words tell the type, and the image shows something of another type.
+    * *unrelated*: the words tell the type, and the image (food, a cat, a meme) has nothing to do with it.
 
     Attributes:
-        seed: Any integer. Tweets of different splits never share a random stream.
+        seed: Any integer.
         train: Tweets in the training split.
         valid: Tweets in the validation split.
         test: Tweets in the test split.
@@ -34,22 +34,22 @@ class DemoConfig:
         rate_misleading: Share of tweets of the kind *misleading*.
         rate_unrelated: Share of tweets of the kind *unrelated*.
         rate_no_entity: Share of tweets without any entity among the *resolvable* and *unrelated* ones.
-        rate_afterthought: Share of tweets with an entity that name another one at the end ("w/ Emma Cole").
-        preference: How strongly the names and the phrases of *ambiguous* tweets prefer one type: the exponent on the
-            weights in the vocabulary tables. With 0 any type that a name has is as likely as the others.
+        rate_afterthought: Share of tweets with an entity that name a second one at the end ("w/ Emma Cole").
+        preference: How strongly the names and the phrases of *ambiguous* tweets prefer one type: the exponent of the
+            weights in the vocabulary tables. With 0, all types that a name can have are equally likely.
         rate_held_out: Share of the ambiguous names that never occur in training, so that validation and test
-            measure whether a model reads the picture or remembers the name.
-        rate_text_in_image: Share of pictures with words in them. In some of these, only the words tell the type.
+            measure whether a model reads the contexts or remembers the name.
+        rate_text_in_image: Share of images with text in them. In some of these, only the text tells the type.
         rate_missing: Share of tweets whose image file does not exist.
-        rate_unreadable: Share of tweets whose image file is cut short.
-        tag_dropped: Probability that the object detector overlooks an object.
-        tag_spurious: Probability that it adds an object that is not there.
-        caption_vague: Probability that the captioner says nothing of use ("a picture of something on a wall").
-        caption_wrong: Probability that the captioner describes another scene.
-        ocr_line_dropped: Probability that a line of text in the picture is overlooked.
+        rate_unreadable: Share of tweets whose image file is truncated.
+        tag_dropped: Probability that an object has no tag.
+        tag_spurious: Probability that there is a tag for an object that is not in the image.
+        caption_vague: Probability that a caption contains nothing useful ("a picture of something on a wall").
+        caption_wrong: Probability that a caption describes another scene.
+        ocr_line_dropped: Probability that a line of text in the image is missing from the OCR text.
         ocr_character: Probability that a character is read as a similar one (O as 0, E as F).
         rate_lowercase: Share of tweets written without capitals.
-        rate_typo: Probability that a longer word has two neighbouring letters swapped.
+        rate_typo: Probability that two neighbouring letters are swapped in a word of five letters or more.
 
     Raises:
         ValueError: A size is not positive, a rate is outside 0 to 1, shares exceed 1 in sum, `preference` is
@@ -101,5 +101,5 @@ class DemoConfig:
                 raise ValueError(f"{' + '.join(names)} = {total:g}: the shares exceed 1 in sum")
 
     def size(self, split: str) -> int:
-        """The number of tweets of one split."""
+        """Returns the number of tweets of one split."""
         return int(getattr(self, split))

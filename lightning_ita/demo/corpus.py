@@ -12,17 +12,17 @@ from lightning_ita.demo.names import AMBIGUOUS, clear_name, held_out_names, rank
 from lightning_ita.demo.scenes import Scene, draw_scene
 
 CONTEXTS = {"tag": describe.tags, "cap": describe.captions, "ocr": describe.ocr}
-"""The kinds of visual context, and what says each of a scene."""
+"""The kinds of visual context, and the function that makes each from a scene."""
 
 RATE_AMBIGUOUS_NAME_IN_CLEAR_TEXT = 0.25
-"""How often a name that could be of several types stands in words that tell which ("flying to Jordan tomorrow")."""
+"""Share of ambiguous names among those in tweets whose words tell the type ("flying to Jordan tomorrow")."""
 
 _SLOT = re.compile(r"\{(\w+|@)\}")
 
 
 @dataclass(frozen=True)
 class DemoTweet:
-    """A tweet, its tags, and the truth about it.
+    """A tweet, its tags, and how it was generated.
 
     Attributes:
         id: Identifies the tweet and its image.
@@ -31,8 +31,8 @@ class DemoTweet:
         kind: One of `KINDS`.
         entity: The words of the entity that the tweet is about, empty where it has none.
         type: The type of that entity, or ``NONE``.
-        scene: What its picture shows.
-        image: ``ok``, ``missing`` (there is no file) or ``unreadable`` (the file is cut short).
+        scene: What its image shows.
+        image: ``ok``, ``missing`` (there is no file) or ``unreadable`` (the file is truncated).
     """
 
     id: str
@@ -52,8 +52,8 @@ class DemoCorpus:
     Attributes:
         config: What it was generated from.
         splits: The tweets of ``train``, ``valid`` and ``test``.
-        contexts: For ``tag``, ``cap`` and ``ocr`` the texts of each image. Images that cannot be read have none;
-            an empty list says that an engine looked and found nothing.
+        contexts: For ``tag``, ``cap`` and ``ocr``, the texts of each image. Images that cannot be read have no entry;
+            an empty list means that an engine read the image and found nothing.
         held_out: Ambiguous names that never occur in training.
     """
 
@@ -85,7 +85,7 @@ class _Writer:
         return "http://t.co/" + "".join(self.rng.choices(letters, k=10))
 
     def name(self, entity_type: str) -> tuple[str, ...]:
-        """A name in a place whose words tell its type."""
+        """Returns a name for a tweet whose words tell its type."""
         if self.rng.random() < RATE_AMBIGUOUS_NAME_IN_CLEAR_TEXT:
             weights = [AMBIGUOUS[name][entity_type] for name in self.names]
             if any(weights):
@@ -121,7 +121,7 @@ class _Writer:
             self.words = [word if word.startswith("http") else word.lower() for word in self.words]
 
     def add_entity(self, words: tuple[str, ...], entity_type: str) -> None:
-        if self.rng.random() < 0.08:  # As a hashtag; the field's corpora split the sign off.
+        if self.rng.random() < 0.08:  # As a hashtag; the corpora of the field split off the sign.
             self.add(["#"])
         self.add(words, entity_type)
 
@@ -133,15 +133,15 @@ class _Writer:
 
 
 def type_weights(name: dict[str, int], phrase: dict[str, int], preference: float) -> list[float]:
-    """How likely each of `TYPES` is for an ambiguous name in a phrase, from the preferences of both; unnormalised.
+    """Returns a weight for each of `TYPES`, from the preferences of an ambiguous name and of a phrase.
 
-    A name never has a type that its table gives a 0, whatever the exponent.
+    A type whose weight in the name's table is 0 has weight 0, whatever the exponent.
     """
     return [(name[t] * phrase[t]) ** preference if name[t] else 0.0 for t in TYPES]
 
 
 def _ambiguous_text(writer: _Writer) -> tuple[tuple[str, ...], str]:
-    """Writes an ambiguous tweet. What the name is depends on the name's and the template's preferences."""
+    """Writes an ambiguous tweet; samples its type from the preferences of the name and of the template."""
     rng = writer.rng
     lean, template = rng.choice(templates.AMBIGUOUS)
     name = rng.choices(writer.names, weights=zipf(len(writer.names)))[0]
@@ -170,7 +170,7 @@ def _tweet(config: DemoConfig, split: str, index: int, names: list[tuple[str, ..
         shows = rng.choice([t for t in TYPES if t != entity_type])
     elif kind == "unrelated":
         shows = "NONE"
-    # A picture beside a tweet without entities is about something of its own; never about a held-out name.
+    # The image of a tweet without entities shows an entity of its own, which never has a held-out name.
     written = entity or (clear_name(rng, shows) if shows != "NONE" else ())
     scene = draw_scene(rng, shows, written, rng.random() < config.rate_text_in_image)
     dice = rng.random()
@@ -185,8 +185,8 @@ def _tweet(config: DemoConfig, split: str, index: int, names: list[tuple[str, ..
 def generate(config: DemoConfig | None = None) -> DemoCorpus:
     """Generates a corpus. Equal configurations give equal corpora, in every process.
 
-    Each tweet has its own random stream, so that a larger split begins with the smaller one's tweets; a tweet whose
-    words are already there is sampled again.
+    Each tweet has its own random number generator, so that a larger split begins with the tweets of a smaller one. A
+    tweet with the same words as an earlier one is sampled again.
 
     Args:
         config: Sizes, rates and noise; the defaults if ``None``.

@@ -16,28 +16,28 @@ VAGUE_CAPTIONS = (
     "image may contain one or more things",
     "a photo taken on a sunny day",
 )
-"""What captioners say where they see nothing they know."""
+"""Captions that contain nothing useful."""
 
 STRAY_OBJECTS = (
     "person, man, woman, tree, window, wall, table, chair, sign, bottle, bag, shoe, car, light, pole, box, screen, "
     "flag, hat, picture, shadow, door"
 ).split(", ")
-"""What detectors see where it is not."""
+"""Objects that a detector finds although they are not in the image."""
 
 LOOKALIKES = dict(zip("OIBSEFTCGAZNMUV0158", "0185FPIGCR2HNVYOISB", strict=True))
-"""The character that OCR takes another for."""
+"""For each character, the one that OCR mistakes it for."""
 
 
 def _objects(scene: Scene) -> list[str]:
-    """The objects in the picture, and in the pictures within it."""
+    """Returns the objects in the image, and in the images within it."""
     objects = [tag.format_map(scene.attributes) for tag in SCENE_KINDS[scene.kind].tags]
-    # The smaller the parts, the fewer of their objects a detector finds.
+    # Of an image within the image, a detector finds only the first objects: of smaller ones fewer.
     found = 3 if len(scene.parts) == 1 else 1
     return objects + [tag for part in scene.parts for tag in _objects(part)[:found]]
 
 
 def tags(scene: Scene, config: DemoConfig, rng: random.Random) -> list[str]:
-    """Object tags, the surest first; each may be missed, and one that is not there may be added."""
+    """Returns object tags, the most certain first; some may be missing, and one may be wrong."""
     found = [tag for tag in _objects(scene) if rng.random() >= config.tag_dropped]
     if rng.random() < config.tag_spurious:
         found.insert(rng.randint(0, len(found)), rng.choice(STRAY_OBJECTS))
@@ -45,7 +45,7 @@ def tags(scene: Scene, config: DemoConfig, rng: random.Random) -> list[str]:
 
 
 def captions(scene: Scene, config: DemoConfig, rng: random.Random) -> list[str]:
-    """One caption, in one of two styles; perhaps a vague one, perhaps that of another scene."""
+    """Returns one caption, in one of two styles; it may be vague, or describe another scene."""
     dice = rng.random()
     if dice < config.caption_vague:
         return [rng.choice(VAGUE_CAPTIONS)]
@@ -57,7 +57,7 @@ def captions(scene: Scene, config: DemoConfig, rng: random.Random) -> list[str]:
 
 
 def ocr(scene: Scene, config: DemoConfig, rng: random.Random) -> list[str]:
-    """The lines of text in the picture, with lines overlooked and characters mistaken."""
+    """Returns the lines of text in the image; lines may be missing, and characters wrong."""
 
     def misread(character: str) -> str:
         return LOOKALIKES.get(character, character) if rng.random() < config.ocr_character else character

@@ -1,4 +1,4 @@
-"""Names: the ambiguous ones, and those that tell their type.
+"""Names of entities: ambiguous ones, and ones that have a single type.
 
 People are invented from common first and last names. Places, companies and works are partly real, partly composed.
 """
@@ -30,7 +30,7 @@ AMBIGUOUS: dict[tuple[str, ...], dict[str, int]] = {
     tuple(name.split("|")): dict(zip(TYPES, map(int, weights), strict=True))
     for name, weights in zip(_AMBIGUOUS.split()[::2], _AMBIGUOUS.split()[1::2], strict=True)
 }
-"""Each ambiguous name with the weights of its types: the weak prior that the words alone carry."""
+"""Each ambiguous name with the weights of its types: how often it occurs with each."""
 
 FIRST = """Emma Liam Olivia Noah Ava Lucas Sofia Ethan Mia Hannah Daniel Grace David Zoe Michael Ella Samuel
 Lily Kevin Nora Ryan Amelia Tyler Chloe Adam Ruby Marcus Leah Omar Priya Diego Yuki Ivan Fatima Andre
@@ -68,17 +68,17 @@ _BODY_ENDINGS = "United|Rovers|University|Police|City Council|Times|Orchestra|FC
 
 
 def zipf(count: int) -> list[float]:
-    """Weights of ranked items: the first ones far more frequent, as names in tweets are distributed."""
+    """Returns weights of ranked items, in which the first are far more frequent, like names in tweets."""
     return [1 / (rank + 4) for rank in range(count)]
 
 
 def _long_tailed(rng: random.Random, items: list[str]) -> list[str]:
-    """One of the items, as words, the earlier ones more often."""
+    """Samples one of the items, the first ones more often, and returns its words."""
     return rng.choices(items, weights=zipf(len(items)))[0].split("|")
 
 
 def clear_name(rng: random.Random, entity_type: str) -> tuple[str, ...]:
-    """A name that has one type only, as words."""
+    """Samples a name that has one type only, and returns its words."""
     dice = rng.random()
     if entity_type == "PER":
         first, last = rng.choice(FIRST), rng.choice(LAST)
@@ -97,11 +97,11 @@ def clear_name(rng: random.Random, entity_type: str) -> tuple[str, ...]:
 
 
 def ranked_ambiguous_names(seed: int) -> list[tuple[str, ...]]:
-    """The ambiguous names, from frequent to rare."""
+    """Returns the ambiguous names, from frequent to rare."""
     return random.Random(f"{seed}/ranks").sample(sorted(AMBIGUOUS), len(AMBIGUOUS))
 
 
 def held_out_names(seed: int, rate: float) -> frozenset[tuple[str, ...]]:
-    """The ambiguous names that training never sees: a share of them, spread evenly over the ranks."""
+    """Returns the ambiguous names that never occur in training: a share of them, spread evenly over the ranks."""
     names = ranked_ambiguous_names(seed)
     return frozenset(name for rank, name in enumerate(names) if int((rank + 1) * rate + 1e-9) > int(rank * rate + 1e-9))

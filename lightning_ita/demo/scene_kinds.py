@@ -1,7 +1,7 @@
-"""The kinds of scenes, and what an object detector and a captioner would say of each.
+"""The kinds of scenes that images show, with the tags and captions of each.
 
-One line per kind: ``name : objects : caption ; caption : words / words : longest name``. Words are what may be written
-in the picture (``|`` separates lines); kinds without them have none.
+One line per kind: ``name : objects : caption ; caption : text / text : longest name``. Each text is one that may be
+written in the image (``|`` separates its lines); kinds without text end after the captions.
 """
 
 # ruff: noqa: E501  One line per kind reads better than one broken into three.
@@ -12,17 +12,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SceneKind:
-    """A kind of scene and what can be said of it.
+    """A kind of scene, and its tags, captions and texts.
 
     Attributes:
         name: Its name; up to a hyphen, the name of the function that draws it.
         shows: The entity type it suggests, or ``NONE``.
-        told_by: What tells that type: ``plain``, ``caption``, ``tags`` or ``words``; see `scenes`.
+        told_by: Which contexts tell that type: ``plain``, ``caption``, ``tags`` or ``words``; see `scenes`.
         tags: Objects with attributes, as a detector names them.
-        captions: The same scene in the styles of two captioners.
-        words: Alternatives of what may be written in the picture.
-        longest: The longest name, in characters, that there is room for.
-        parts: How many scenes there are within the scene.
+        captions: Two captions, in different styles.
+        words: The texts of which one may be written in the image.
+        longest: The longest name, in characters, for which the image has room.
+        parts: How many other scenes it contains, as a collage does.
     """
 
     name: str

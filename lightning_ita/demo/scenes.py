@@ -1,14 +1,14 @@
-"""What a picture shows: the scene from which the picture, its tags, caption and OCR text are made.
+"""Samples scenes: what an image shows, from which the image, its tags, its caption and its OCR text are made.
 
-Which context tells a scene's type is a property of the scene, as with real pictures:
+A scene suggests an entity type. Which contexts tell that type depends on the scene, as with real images:
 
-* *plain*: objects and caption both tell it (a player on a court, a skyline).
-* *caption*: the objects are the same for all types (people, a table), what goes on is not.
-* *tags*: a caption says "a collage of four pictures", the detector lists what is in them.
-* *words*: only the text in the picture tells it (a billboard, a headline).
+* *plain*: both the tags and the caption tell it (a player on a court, a skyline).
+* *caption*: only the caption tells it; the objects are the same for all types (people, a table).
+* *tags*: only the tags tell it; the caption says "a collage of four pictures", and not what they show.
+* *words*: only the text in the image tells it (a billboard, a headline).
 
-Many plain scenes can also carry words (a jersey, a shop sign). Colours, the sex of people and the sky are
-attributes of the scene, so that drawing, tags and caption agree on them.
+Many plain scenes can contain text too (on a jersey, on a shop sign). Colours, the sex of people and the sky are
+attributes of the scene, so that the drawing, the tags and the caption agree.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COLOURS = {
     "orange": (236, 124, 30),
     "pink": (230, 120, 160),
 }
-"""Colour names as detectors use them, with what they look like (RGB)."""
+"""The names of colours in tags and captions, with their RGB values."""
 
 HAIR = {
     "brown": (92, 58, 34),
@@ -43,23 +43,23 @@ SKIES = ("blue", "cloudy", "orange", "dark")
 
 WITH_WORDS = {"plain": 0.8, "words": 0.2}
 WITHOUT_WORDS = {"plain": 0.55, "caption": 0.2, "tags": 0.25}
-"""Shares of what tells the type, among pictures with and without words in them.
+"""Shares of scenes by the contexts that tell the type, among images with and without text in them.
 
-With the default `rate_text_in_image` of 0.25, before noise, tags thus tell the type of 80 % of the pictures, captions
-of 76 %, one or the other of 95 %, and the three contexts together of every one.
+With the default `rate_text_in_image` of 0.25, before noise is added, tags tell the type for 80 % of the images,
+captions for 76 %, at least one of the two for 95 %, and the three contexts together for all.
 """
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What one picture shows: a kind, its attributes, the words in it, and a seed for what no context mentions.
+    """What one image shows: a kind of scene, its attributes, the text in it, and a seed for everything else.
 
     Attributes:
         kind: Name of the `SceneKind`.
         attributes: ``who`` (man, woman), ``hair``, ``colour`` and ``accent`` (colour names), ``sky``.
-        words: The lines of text drawn in the picture, upright, as they read.
-        seed: Seeds whatever no context mentions: positions, sizes, skin.
-        parts: The scenes within the scene (of a collage, of a phone's screen).
+        words: The lines of text in the image.
+        seed: Seed of everything that no context mentions: positions, sizes, skin.
+        parts: The scenes that it contains: those of a collage, or the one on the screen of a phone.
     """
 
     kind: str
@@ -86,7 +86,7 @@ def _attributes(rng: random.Random) -> dict[str, str]:
 
 
 def lettering(template: str, name: Sequence[str], number: int) -> tuple[str, ...]:
-    """The lines of a text to be drawn, e.g. ``WELCOME TO|{NAME}``; long names are broken in two."""
+    """Returns the lines of a text such as ``WELCOME TO|{NAME}`` with a name filled in; long lines are broken in two."""
     lines = template.format(NAME=" ".join(name).upper(), n=number).split("|")
     broken: list[str] = []
     for line in lines:
@@ -100,7 +100,7 @@ def lettering(template: str, name: Sequence[str], number: int) -> tuple[str, ...
 
 
 def _pick(rng: random.Random, shows: str, shares: dict[str, float], fits: int | None) -> SceneKind:
-    """Samples what tells the type, then a kind of scene; with `fits`, one with room for a name so long."""
+    """Samples which contexts tell the type, then a kind of scene; with `fits`, one with room for so long a name."""
     groups: dict[str, list[SceneKind]] = {group: [] for group in shares}
     for kind in SCENE_KINDS.values():
         has_room = fits is None or (bool(kind.words) and kind.longest >= fits)
@@ -117,11 +117,11 @@ def draw_scene(rng: random.Random, shows: str, name: Sequence[str], with_words: 
     Args:
         rng: Source of randomness.
         shows: An entity type or ``NONE``.
-        name: The entity the picture is about, as words; what is written in the picture names it.
-        with_words: Whether there is text in the picture.
+        name: The words of the entity that the image is about; a text in the image names it.
+        with_words: Whether there is text in the image.
 
     Returns:
-        The scene, with the lettering chosen.
+        The scene, with its text.
     """
     kind = _pick(rng, shows, WITH_WORDS if with_words else WITHOUT_WORDS, len(" ".join(name)) if with_words else None)
     attributes = _attributes(rng)

@@ -1,4 +1,4 @@
-"""A contact sheet: pictures with their tweets and contexts, for a person to look through."""
+"""Contact sheets: one picture of many tweets with their images and contexts, to look at."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _MARGIN, _TEXT, _SMALL, _LINES = 12, 17, 13, 152
 
 
 def contact_sheet(corpus: DemoCorpus, tweets: Sequence[DemoTweet], columns: int = 5) -> Image.Image:
-    """Lays out tweets with their pictures, entities coloured by type, contexts in small print beneath.
+    """Draws tweets under their images, with entities coloured by type and contexts in small print.
 
     Args:
         corpus: The corpus that the tweets are from.
         tweets: Which ones to show.
-        columns: How many side by side.
+        columns: How many tweets there are in a row.
 
     Returns:
         The sheet.
@@ -62,7 +62,7 @@ def _cell(
 def _flow(
     pen: ImageDraw.ImageDraw, x: float, y: float, pieces: Sequence[tuple[str, tuple[int, int, int]]], size: int
 ) -> float:
-    """Writes words one after the other, breaking lines at the cell's width; returns where the next line begins."""
+    """Writes words one after the other, in lines of the cell's width; returns the y of the next line."""
     left = x
     for word, colour in pieces:
         # The bundled font has no emoji, and would print empty boxes.

@@ -1,4 +1,4 @@
-"""What people write: templates of tweets.
+"""Templates of tweets.
 
 A template is a string of tokens. ``{X}`` is the entity the tweet is about; ``{PER}``, ``{LOC}``, ``{ORG}`` and
 ``{MISC}`` are further entities of that type; ``{@}``, ``{url}``, ``{emoji}`` and ``{n}`` are filled with a mention,

@@ -1,4 +1,4 @@
-"""The corpus on disk: the layout of every corpus here, plus the truth about each tweet."""
+"""Writes the corpus to disk, in the format of every corpus here, and how each tweet was generated."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from lightning_ita.demo.corpus import DemoCorpus, DemoTweet, generate
 TRUTH = "demo.json"
 
 Track = Callable[[Sequence[DemoTweet]], Iterable[DemoTweet]]
-"""Wraps the tweets whose pictures are being drawn, to show progress."""
+"""Wraps the tweets whose images are being drawn, to show progress."""
 
 
 def text_files(corpus: DemoCorpus) -> dict[str, str]:
-    """What the text files of a corpus contain, by path within its folder.
+    """Returns the content of the text files of a corpus, by path within its folder.
 
     Args:
         corpus: A generated corpus.
 
     Returns:
         ``{split}.txt`` in CoNLL form, ``contexts/demo.{kind}.jsonl``, and ``demo.json`` with the configuration and
-        what each tweet was.
+        how each tweet was generated.
     """
     files = {
         f"{split}.txt": "".join(
@@ -66,23 +66,23 @@ def write(
     overwrite: bool = False,
     track: Track = iter,
 ) -> Path:
-    """Writes a corpus to a folder, whole or not at all.
+    """Writes a corpus to a folder; if it fails, it leaves no part of it there.
 
-    A folder that holds the same corpus is left as it is, so that calling this again costs nothing; pictures that it
-    lacks are added.
+    A folder that contains the same corpus is left as it is, so that a second call costs nothing; missing images are
+    added.
 
     Args:
         config: What to generate.
-        folder: The folder to be. Its parents are made.
-        images: Whether to draw the pictures; training from the contexts needs none.
-        overwrite: Whether to replace another demo corpus that is there. Nothing else is ever replaced.
-        track: Wraps the tweets whose pictures are drawn, to show progress.
+        folder: The folder to write; its parents are made if necessary.
+        images: Whether to draw the images; training with contexts does not need them.
+        overwrite: Whether to replace another demo corpus in the folder. Nothing else is ever replaced.
+        track: Wraps the tweets whose images are drawn, to show progress.
 
     Returns:
         The folder.
 
     Raises:
-        FileExistsError: The folder holds something else.
+        FileExistsError: The folder contains something else.
     """
     folder = Path(folder)
     corpus = generate(config)
@@ -99,7 +99,7 @@ def write(
             raise FileExistsError(f"{folder} holds a demo corpus of another configuration or version: overwrite it?")
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the folder, hence on the same file system: renaming is what makes it appear at once.
+    # Beside the folder, so on the same file system: there, renaming makes the whole folder appear at once.
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         whole = Path(scratch) / "whole"
         for path, text in files.items():
@@ -126,7 +126,7 @@ def _holds(folder: Path, files: dict[str, str]) -> bool:
 
 
 def _draw(corpus: DemoCorpus, folder: Path, track: Track) -> Path:
-    """Draws the pictures into ``folder/images``; unreadable ones are cut short, missing ones left out."""
+    """Draws the images into ``folder/images``; truncates the unreadable ones, and leaves out the missing ones."""
     from lightning_ita.demo.painting import render
 
     images = folder / "images"

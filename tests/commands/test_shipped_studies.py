@@ -7,13 +7,15 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lightning_ita.commands import ablate
+from lightning_ita.studies.plan import read_plan
 from tests.conftest import write_corpus
 
 ROOT = Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "experiments").glob("*.yaml"))
-# The studies whose results are committed, the folder of each, and how many cells it has.
+# The studies whose results are committed, and the folder of each.
 MEASURED = {
     "demo": "demo-minilm-tag+cap",
     "twitter": "twitter-minilm-tag+cap+ocr",
@@ -40,33 +42,40 @@ def test_there_are_studies() -> None:
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_a_study_runs(path: Path, data: Path, tiny_encoder: str, tmp_path: Path) -> None:
+    dataset = yaml.safe_load(path.read_text(encoding="utf-8"))["dataset"].split(",")[0]
     small = [f"--data-dir={data}", f"--encoder={tiny_encoder}", "--recipe.epochs=1", "--recipe.precision=float32"]
     out = tmp_path / "out"
-    assert ablate.main([f"--config={path}", *small, "--seeds=1", "--jobs=1", f"--out={out}"]) == 0
+    command = [f"--config={path}", *small, f"--dataset={dataset}", "--seeds=1", "--jobs=1", f"--out={out}"]
+    assert ablate.main(command) == 0
     with (out / "cells.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert {row["seed"] for row in rows} == {"1"}
-    if path.stem in MEASURED:
-        with (ROOT / "results" / MEASURED[path.stem] / "cells.csv").open(encoding="utf-8") as file:
-            measured = list(csv.DictReader(file))
-        first = [row for row in measured if row["seed"] == "1"]
-        named = ("dataset", "system", "contexts", "cva")
-        assert {tuple(row[name] for name in named) for row in rows} == {
-            tuple(row[name] for name in named) for row in first
+        assert {(row["dataset"], row["seed"], bool(row["test/T/f1"])) for row in csv.DictReader(file)} == {
+            (dataset, "1", True)
         }
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_a_study_behind_results_has_their_hyper_parameters(name: str, data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_a_study_behind_results_plans_their_runs(name: str, data: Path, tmp_path: Path) -> None:
+    results, out = ROOT / "results" / MEASURED[name], tmp_path / "out"
     arguments = [f"--config={ROOT / 'experiments' / f'{name}.yaml'}", f"--data-dir={data}", "--plan", f"--out={out}"]
     assert ablate.main(arguments) == 0
     planned, measured = (
-        json.loads((folder / "study.json").read_text(encoding="utf-8"))["settings"]
-        for folder in (out, ROOT / "results" / MEASURED[name])
+        json.loads((folder / "study.json").read_text(encoding="utf-8"))["settings"] for folder in (out, results)
     )
     if name == "demo":  # bfloat16 where the processor has it
         planned.pop("precision"), measured.pop("precision")
     assert planned == measured
-    cells = (out / "plan.jsonl").read_text(encoding="utf-8").splitlines()
-    assert len(cells) == len((ROOT / "results" / MEASURED[name] / "cells.csv").read_text().splitlines()) - 1
+    with (results / "cells.csv").open(encoding="utf-8") as file:
+        runs = [(row["dataset"], row["system"], row["cva"], int(row["seed"])) for row in csv.DictReader(file)]
+    cells = [(cell.dataset, cell.title, cell.cva, cell.seed) for cell in read_plan(out)]
+    assert sorted(cells) == sorted(runs)
+
+
+def test_the_papers_study_plans_its_rows(data: Path, tiny_encoder: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    config = f"--config={ROOT / 'experiments' / 'paper.yaml'}"
+    assert ablate.main([config, f"--data-dir={data}", f"--encoder={tiny_encoder}", "--plan", f"--out={out}"]) == 0
+    cells = read_plan(out)
+    assert len(cells) == 3 * 9 * 5
+    assert {(cell.recipe.learning_rate, cell.recipe.batch_size, cell.recipe.epochs) for cell in cells} == {
+        (5e-6, 4, 10)
+    }

@@ -1,7 +1,7 @@
-"""Draws scenes with shapes: no picture files, no model, the same pixels every time.
+"""Draws scenes as images, from simple shapes: no image files, no model, the same pixels every time.
 
 One module per subject (people, places, organisations, works, everyday life, shared settings), with one function per
-kind of scene, named like it. What a context may mention comes from the scene's attributes, the rest from its seed.
+kind of scene, which has its name. What a context may mention depends on the scene's attributes, the rest on its seed.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def render(scene: Scene) -> Image.Image:
 
 
 def lettering(scene: Scene) -> Lettering:
-    """Where the words stand in the picture of a scene.
+    """Returns where each line of text is in the image of a scene.
 
     Args:
         scene: What would be drawn.
 
     Returns:
-        Each line of text with its box (left, top, right, bottom), in pixels of the finished picture.
+        Each line of text with its box (left, top, right, bottom), in pixels of the finished image.
     """
     return paint(scene).lettering

@@ -1,4 +1,4 @@
-"""A canvas with the shapes the painters need: anti-aliased, in the coordinates of the finished picture."""
+"""A canvas with the shapes that images are drawn from: anti-aliased, in the coordinates of the finished image."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lightning_ita.demo.scenes import COLOURS, HAIR, Scene
 
 WIDTH, HEIGHT = 320, 240
 SCALE = 2
-"""Pictures are drawn this many times larger and then reduced, which smooths their edges."""
+"""Images are drawn this many times larger and then reduced, which smooths their edges."""
 
 SMALLEST_LETTERING = 20
-"""Font size, in pixels of the finished picture: capitals are then 14 pixels tall, which OCR can read."""
+"""Font size, in pixels of the finished image: capitals are then 14 pixels tall, which OCR can read."""
 
 Colour = tuple[int, int, int] | tuple[int, int, int, int]
 Point = tuple[float, float]
@@ -35,29 +35,29 @@ SKY_COLOURS: dict[str, tuple[Colour, Colour]] = {
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """The first colour with a share of the second."""
+    """Returns the first colour with a share of the second."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first[:3], second[:3], strict=True))
     return red, green, blue
 
 
 def darker(colour: Colour, share: float = 0.25) -> Colour:
-    """The colour in shade."""
+    """Returns the colour in shade."""
     return mix(colour, (0, 0, 0), share)
 
 
 def lighter(colour: Colour, share: float = 0.35) -> Colour:
-    """The colour in light."""
+    """Returns the colour in light."""
     return mix(colour, (255, 255, 255), share)
 
 
 def ink_on(colour: Colour) -> Colour:
-    """Black or white, whichever reads better on the colour."""
+    """Returns black or white, whichever reads better on the colour."""
     return INK if 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 118 else WHITE
 
 
 @lru_cache(maxsize=64)
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own scalable font.
+    """Returns Pillow's own scalable font.
 
     Args:
         size: In pixels.
@@ -75,12 +75,12 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 
 class Canvas:
-    """A picture in the making.
+    """An image that is being drawn.
 
     Attributes:
         scene: What is drawn.
-        rng: Decides whatever no context mentions.
-        lettering: Each line of text drawn so far, with its box in the finished picture.
+        rng: Random numbers for everything that no context mentions.
+        lettering: Each line of text drawn so far, with its box in the finished image.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -107,7 +107,7 @@ class Canvas:
 
     @property
     def is_woman(self) -> bool:
-        """Whether the person in the picture is a woman."""
+        """Whether the person in the image is a woman."""
         return self.scene.attributes["who"] == "woman"
 
     @property
@@ -116,11 +116,11 @@ class Canvas:
         return self.scene.attributes["sky"] == "dark"
 
     def finished(self) -> Image.Image:
-        """The picture at its final size."""
+        """Returns the image at its final size."""
         return self.image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
 
     def rectangle(self, x: float, y: float, right: float, bottom: float, fill: Colour, radius: float = 0) -> None:
-        """A rectangle, with round corners if there is a radius."""
+        """Draws a rectangle, with round corners if there is a radius."""
         box = (x * SCALE, y * SCALE, right * SCALE - 1, bottom * SCALE - 1)
         if radius:
             self._pen.rounded_rectangle(box, radius * SCALE, fill=fill)
@@ -128,18 +128,18 @@ class Canvas:
             self._pen.rectangle(box, fill=fill)
 
     def ellipse(self, x: float, y: float, rx: float, ry: float, fill: Colour) -> None:
-        """An ellipse around a centre."""
+        """Draws an ellipse around a centre."""
         self._pen.ellipse(tuple(SCALE * v for v in (x - rx, y - ry, x + rx, y + ry)), fill=fill)
 
     def arc(
         self, x: float, y: float, rx: float, ry: float, start: float, end: float, ink: Colour, width: float
     ) -> None:
-        """A part of an ellipse's edge, in degrees clockwise from the right."""
+        """Draws a part of an ellipse's edge, in degrees clockwise from the right."""
         box = tuple(SCALE * v for v in (x - rx, y - ry, x + rx, y + ry))
         self._pen.arc(box, start, end, fill=ink, width=round(width * SCALE))
 
     def segment(self, x: float, y: float, rx: float, ry: float, start: float, end: float, fill: Colour) -> None:
-        """A segment of an ellipse, cut off by a chord."""
+        """Draws a segment of an ellipse, cut off by a chord."""
         self._pen.chord(tuple(SCALE * v for v in (x - rx, y - ry, x + rx, y + ry)), start, end, fill=fill)
 
     def frame(self, x: float, y: float, right: float, bottom: float, radius: float, fill: Colour) -> None:
@@ -150,11 +150,11 @@ class Canvas:
         self.image.paste(fill, (0, 0), hole)
 
     def polygon(self, points: Sequence[Point], fill: Colour) -> None:
-        """A filled polygon."""
+        """Draws a filled polygon."""
         self._pen.polygon([(x * SCALE, y * SCALE) for x, y in points], fill=fill)
 
     def line(self, points: Sequence[Point], ink: Colour, width: float) -> None:
-        """A line with round ends and joints."""
+        """Draws a line with round ends and joints."""
         for start, end in pairwise(points):
             self._pen.line([(x * SCALE, y * SCALE) for x, y in (start, end)], fill=ink, width=round(width * SCALE))
         if width > 2 and len(ink) == 3:
@@ -162,13 +162,13 @@ class Canvas:
                 self.ellipse(x, y, width / 2, width / 2, ink)
 
     def gradient(self, y: float, bottom: float, top: Colour, low: Colour) -> None:
-        """A band across the picture that changes from one colour to another."""
+        """Draws a band across the image that changes from one colour to another."""
         first, last = round(y * SCALE), round(bottom * SCALE)
         for row in range(first, last):
             self._pen.line([(0, row), (WIDTH * SCALE, row)], fill=mix(top, low, (row - first) / (last - first)))
 
     def sky(self, horizon: float) -> None:
-        """The sky of the scene down to the horizon, with clouds, a sun or stars."""
+        """Draws the sky of the scene down to the horizon, with clouds, a sun or stars."""
         name = self.scene.attributes["sky"]
         self.gradient(0, horizon, *SKY_COLOURS[name])
         x, y = self.rng.uniform(40, 280), self.rng.uniform(22, 50)
@@ -190,12 +190,12 @@ class Canvas:
                 )
 
     def cloud(self, x: float, y: float, size: float, fill: Colour = (255, 255, 255, 235)) -> None:
-        """A cloud."""
+        """Draws a cloud."""
         for dx, dy, scale in ((-1.3, 0.25, 0.75), (0, -0.2, 1.0), (1.3, 0.2, 0.8), (0.5, 0.4, 0.8), (-0.6, 0.4, 0.8)):
             self.ellipse(x + dx * size, y + dy * size, size * scale * 1.2, size * scale * 0.75, fill)
 
     def tree(self, x: float, foot: float, height: float, fill: Colour = (58, 124, 62)) -> None:
-        """A broad-leaved tree."""
+        """Draws a broad-leaved tree."""
         self.line([(x, foot), (x, foot - height * 0.5)], DARK_WOOD, height * 0.09)
         for dx, dy, scale in ((-0.18, 0.58, 0.24), (0.18, 0.58, 0.24), (0, 0.78, 0.27)):
             self.ellipse(x + dx * height, foot - dy * height, scale * height, scale * height * 0.9, fill)
@@ -210,7 +210,7 @@ class Canvas:
         Args:
             box: Left, top, right and bottom.
             ink: The colour; see `ink_on`.
-            lines: The lines; by default all the words of the scene.
+            lines: The lines; by default the text of the scene.
             largest: The largest font size.
 
         Raises:
@@ -243,7 +243,7 @@ class Canvas:
 
 Painter = Callable[[Canvas], None]
 PAINTERS: dict[str, Painter] = {}
-"""What draws each kind of scene, by the kind's name up to a hyphen."""
+"""The function that draws each kind of scene, by the kind's name up to a hyphen."""
 
 
 def painter(function: Painter) -> Painter:

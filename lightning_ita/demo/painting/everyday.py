@@ -18,7 +18,7 @@ from lightning_ita.demo.painting.canvas import (
 
 
 def tabletop(canvas: Canvas) -> None:
-    """A wooden table seen from above."""
+    """Draws a wooden table seen from above."""
     canvas.rectangle(0, 0, 320, 240, WOOD)
     for y in range(0, 240, 30):
         canvas.line([(0, y + canvas.rng.uniform(-3, 3)), (320, y + canvas.rng.uniform(-3, 3))], darker(WOOD, 0.12), 1.6)
@@ -26,7 +26,7 @@ def tabletop(canvas: Canvas) -> None:
 
 @painter
 def pizza(canvas: Canvas) -> None:
-    """A pizza on a plate."""
+    """Draws a pizza on a plate."""
     tabletop(canvas)
     canvas.ellipse(154, 126, 112, 106, SHADOW)
     canvas.ellipse(150, 120, 110, 104, WHITE)
@@ -49,7 +49,7 @@ def pizza(canvas: Canvas) -> None:
 
 @painter
 def cat(canvas: Canvas) -> None:
-    """A cat on a couch."""
+    """Draws a cat on a couch."""
     canvas.gradient(0, 240, (238, 226, 206), (216, 198, 174))
     couch = mix(canvas.accent, (120, 110, 104), 0.55)
     canvas.rectangle(10, 60, 310, 200, couch, 22)
@@ -81,7 +81,7 @@ def cat(canvas: Canvas) -> None:
 
 @painter
 def coffee(canvas: Canvas) -> None:
-    """A cup of coffee from above."""
+    """Draws a cup of coffee from above."""
     tabletop(canvas)
     words = canvas.scene.words
     x = 226 if words else 150
@@ -105,7 +105,7 @@ def coffee(canvas: Canvas) -> None:
 
 @painter
 def flowers(canvas: Canvas) -> None:
-    """A vase of flowers."""
+    """Draws a vase of flowers."""
     canvas.gradient(0, 186, lighter(canvas.accent, 0.72), lighter(canvas.accent, 0.5))
     canvas.rectangle(0, 186, 320, 240, (220, 206, 188))
     canvas.ellipse(160, 222, 60, 8, SHADOW)
@@ -126,7 +126,7 @@ def flowers(canvas: Canvas) -> None:
 
 @painter
 def meme(canvas: Canvas) -> None:
-    """A cartoon frog and a joke in capitals."""
+    """Draws a cartoon frog and a joke in capitals."""
     background = lighter(canvas.colour, 0.3)
     for i in range(12):
         corner = [
@@ -165,7 +165,7 @@ def meme(canvas: Canvas) -> None:
 
 @painter
 def dumbbells(canvas: Canvas) -> None:
-    """Dumbbells on a mat."""
+    """Draws dumbbells on a mat."""
     canvas.gradient(0, 130, (96, 104, 116), (140, 148, 158))
     canvas.rectangle(20, 12, 300, 108, (176, 204, 222))
     for x in (90, 160, 230):

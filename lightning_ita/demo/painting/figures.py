@@ -1,4 +1,4 @@
-"""People, near and far."""
+"""Draws people, near and far."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HANGING: tuple[Point, Point] = ((-0.17, 0.52), (0.17, 0.52))
 
 
 def head(canvas: Canvas, x: float, y: float, radius: float, skin: Colour, hair: Colour, woman: bool) -> None:
-    """A head from the front, with eyes and a smile, the chin at ``y + 1.2 radius``."""
+    """Draws a head from the front, with eyes and a smile, the chin at ``y + 1.2 radius``."""
     if woman:
         canvas.rectangle(x - radius * 1.15, y - radius * 0.7, x + radius * 1.15, y + radius * 1.5, hair, radius * 0.7)
         # Without a bare throat the hair below the chin would pass for a beard.
@@ -58,7 +58,7 @@ def person(
     sleeves: bool = False,
     skirt: bool = False,
 ) -> None:
-    """A whole person.
+    """Draws a whole person.
 
     Args:
         canvas: Where to draw.
@@ -106,12 +106,12 @@ def person(
 
 
 def mid(first: Point, second: Point) -> Point:
-    """The point half way."""
+    """Returns the point half way."""
     return (first[0] + second[0]) / 2, (first[1] + second[1]) / 2
 
 
 def crowd(canvas: Canvas, top: float, bottom: float, size: float, cheering: bool = False, dim: float = 0.0) -> None:
-    """Rows of people seen from behind or afar, filling a band of the picture."""
+    """Draws rows of people seen from behind or afar, filling a band of the image."""
     y = top
     while y < bottom + size * 2:
         x = canvas.rng.uniform(-size, size)

@@ -24,7 +24,7 @@ GLASS = (150, 196, 214)
 
 
 def emblem(canvas: Canvas, x: float, y: float, size: float, first: Colour, second: Colour) -> None:
-    """A logo without letters."""
+    """Draws a logo without letters."""
     canvas.ellipse(x, y, size, size, first)
     canvas.polygon([(x - size * 0.6, y + size * 0.4), (x, y - size * 0.7), (x + size * 0.6, y + size * 0.4)], second)
     canvas.ellipse(x, y + size * 0.2, size * 0.22, size * 0.22, first)
@@ -32,7 +32,7 @@ def emblem(canvas: Canvas, x: float, y: float, size: float, first: Colour, secon
 
 @painter
 def storefront(canvas: Canvas) -> None:
-    """A shop with an awning and a sign."""
+    """Draws a shop with an awning and a sign."""
     canvas.rectangle(0, 0, 320, 240, (196, 138, 110))
     for y in range(0, 200, 12):
         for x in range(-12, 320, 28):
@@ -70,7 +70,7 @@ def storefront(canvas: Canvas) -> None:
 
 @painter
 def office(canvas: Canvas) -> None:
-    """A company's building with its logo and flags."""
+    """Draws a company's building with its logo and flags."""
     canvas.sky(214)
     canvas.rectangle(0, 206, 320, 240, (170, 172, 168))
     canvas.rectangle(0, 200, 320, 210, (104, 160, 88))
@@ -99,7 +99,7 @@ def office(canvas: Canvas) -> None:
 
 @painter
 def stadium(canvas: Canvas) -> None:
-    """Fans with a banner."""
+    """Draws fans with a banner."""
     canvas.gradient(0, 70, (24, 34, 70), (70, 90, 140))
     for x in (44, 276):
         canvas.line([(x, 70), (x, 18)], STEEL, 5)
@@ -124,7 +124,7 @@ def stadium(canvas: Canvas) -> None:
 
 @painter
 def team(canvas: Canvas) -> None:
-    """A team in two rows."""
+    """Draws a team in two rows."""
     crowd(canvas, 10, 70, 6, dim=0.4)
     canvas.rectangle(0, 82, 320, 96, canvas.accent)
     for i in range(8):
@@ -144,7 +144,7 @@ def _any_hair(canvas: Canvas) -> tuple[int, int, int]:
 
 @painter
 def truck(canvas: Canvas) -> None:
-    """A delivery truck."""
+    """Draws a delivery truck."""
     canvas.sky(150)
     for x in range(-20, 330, 60):
         canvas.tree(x + canvas.rng.uniform(0, 30), 168, 62)
@@ -171,7 +171,7 @@ def truck(canvas: Canvas) -> None:
 
 @painter
 def press(canvas: Canvas) -> None:
-    """A press conference about to begin: a table, microphones, logos all over the wall."""
+    """Draws a press conference about to begin: a table, microphones, logos all over the wall."""
     canvas.rectangle(0, 0, 320, 240, lighter(canvas.colour, 0.1))
     ink = ink_on(lighter(canvas.colour, 0.1))
     for row in range(4):
@@ -195,7 +195,7 @@ def press(canvas: Canvas) -> None:
 
 @painter
 def chart(canvas: Canvas) -> None:
-    """Share prices on a screen."""
+    """Draws share prices on a screen."""
     canvas.rectangle(0, 0, 320, 240, (52, 56, 66))
     canvas.rectangle(10, 8, 310, 218, (12, 14, 20), 8)
     canvas.rectangle(16, 14, 304, 210, (16, 28, 46), 4)
@@ -220,7 +220,7 @@ def chart(canvas: Canvas) -> None:
 
 @painter
 def factory(canvas: Canvas) -> None:
-    """A factory, its chimneys smoking, behind a fence."""
+    """Draws a factory, its chimneys smoking, behind a fence."""
     canvas.sky(180)
     for x, top in ((196, 42), (236, 30), (276, 50)):
         for i in range(6):

@@ -24,7 +24,7 @@ from lightning_ita.demo.painting.figures import crowd, head, person
 
 @painter
 def portrait(canvas: Canvas) -> None:
-    """Head and shoulders."""
+    """Draws head and shoulders."""
     canvas.gradient(0, 240, lighter(canvas.accent, 0.55), lighter(canvas.accent, 0.15))
     x, skin = canvas.rng.uniform(140, 180), canvas.rng.choice(SKINS)
     canvas.ellipse(x, 262, 104, 78, canvas.colour)
@@ -53,7 +53,7 @@ def _microphone(canvas: Canvas, x: float, y: float, foot: float | None = None) -
 
 @painter
 def singer(canvas: Canvas) -> None:
-    """A singer on a stage, perhaps before a screen with a name."""
+    """Draws a singer on a stage, perhaps before a screen with a name."""
     _stage(canvas)
     x = 160.0
     if canvas.scene.words:
@@ -67,7 +67,7 @@ def singer(canvas: Canvas) -> None:
 
 @painter
 def podium(canvas: Canvas) -> None:
-    """A speaker at a podium before a curtain."""
+    """Draws a speaker at a podium before a curtain."""
     curtain = (44, 66, 128)
     canvas.rectangle(0, 0, 320, 240, curtain)
     for x in range(0, 320, 20):
@@ -95,7 +95,7 @@ def podium(canvas: Canvas) -> None:
 
 @painter
 def basketball(canvas: Canvas) -> None:
-    """A player on the way to the hoop."""
+    """Draws a player on the way to the hoop."""
     canvas.gradient(0, 160, (58, 62, 84), (92, 96, 120))
     crowd(canvas, 74, 132, 7, dim=0.45)
     canvas.rectangle(0, 158, 320, 240, (214, 156, 92))
@@ -127,7 +127,7 @@ def _pitch(canvas: Canvas, horizon: float) -> None:
 
 @painter
 def footballer(canvas: Canvas) -> None:
-    """A player kicking the ball towards a goal."""
+    """Draws a player kicking the ball towards a goal."""
     _pitch(canvas, 96)
     canvas.line([(218, 150), (218, 70), (316, 70), (316, 150)], WHITE, 5)
     for i in range(1, 10):
@@ -143,7 +143,7 @@ def footballer(canvas: Canvas) -> None:
 
 
 def football(canvas: Canvas, x: float, y: float, radius: float) -> None:
-    """A black and white ball."""
+    """Draws a black and white ball."""
     canvas.ellipse(x, y, radius, radius, INK)
     canvas.ellipse(x, y, radius - 1, radius - 1, WHITE)
     for dx, dy in ((0, 0), (-0.75, -0.4), (0.75, -0.4), (-0.5, 0.75), (0.5, 0.75)):
@@ -155,7 +155,7 @@ SHADE = (20, 60, 20, 90)
 
 @painter
 def jersey(canvas: Canvas) -> None:
-    """A player from behind, with a name and a number on the back."""
+    """Draws a player from behind, with a name and a number on the back."""
     _pitch(canvas, 110)
     skin = canvas.rng.choice(SKINS)
     canvas.line([(160, 66), (160, 84)], darker(skin, 0.1), 30)
@@ -176,7 +176,7 @@ def jersey(canvas: Canvas) -> None:
 
 @painter
 def guitarist(canvas: Canvas) -> None:
-    """Someone on a stool with a guitar."""
+    """Draws someone on a stool with a guitar."""
     canvas.gradient(0, 200, lighter(canvas.accent, 0.25), lighter(canvas.accent, 0.5))
     for x in range(0, 320, 32):
         for y in range(0, 190, 16):
@@ -208,7 +208,7 @@ def guitarist(canvas: Canvas) -> None:
 
 @painter
 def celebrity(canvas: Canvas) -> None:
-    """Someone dressed up on the red carpet, photographers behind the rope."""
+    """Draws someone dressed up on the red carpet, photographers behind the rope."""
     canvas.rectangle(0, 0, 320, 150, (34, 34, 52))
     crowd(canvas, 78, 130, 11, dim=0.5)
     for _ in range(7):
@@ -229,7 +229,7 @@ def celebrity(canvas: Canvas) -> None:
 
 @painter
 def cake(canvas: Canvas) -> None:
-    """A birthday cake, perhaps with a name on it."""
+    """Draws a birthday cake, perhaps with a name on it."""
     canvas.gradient(0, 186, lighter(canvas.accent, 0.6), lighter(canvas.accent, 0.4))
     for x in range(10, 320, 34):
         canvas.polygon([(x, 6), (x + 26, 6), (x + 13, 30)], canvas.colour if x % 3 else canvas.accent)

@@ -21,7 +21,7 @@ WATER, SAND, PINE = (58, 132, 190), (240, 218, 160), (34, 92, 62)
 
 
 def _tower(canvas: Canvas, x: float, width: float, top: float, foot: float, fill: Colour) -> None:
-    """A tall building with windows, lit at night."""
+    """Draws a tall building with windows, lit at night."""
     canvas.rectangle(x, top, x + width, foot, fill)
     canvas.rectangle(x + width * 0.8, top, x + width, foot, darker(fill, 0.14))
     y = top + 7
@@ -39,7 +39,7 @@ def _tower(canvas: Canvas, x: float, width: float, top: float, foot: float, fill
 
 @painter
 def skyline(canvas: Canvas) -> None:
-    """A city seen across the water."""
+    """Draws a city seen across the water."""
     canvas.sky(184)
     night = 0.45 if canvas.is_dark else 0.0
     for left in range(-6, 320, 26):
@@ -64,7 +64,7 @@ def skyline(canvas: Canvas) -> None:
 
 @painter
 def beach(canvas: Canvas) -> None:
-    """Sea, sand, a palm tree and an umbrella."""
+    """Draws sea, sand, a palm tree and an umbrella."""
     canvas.sky(112)
     canvas.gradient(112, 172, darker(WATER, 0.15), (120, 206, 214))
     for y in (124, 138, 152):
@@ -85,7 +85,7 @@ def beach(canvas: Canvas) -> None:
 
 @painter
 def mountains(canvas: Canvas) -> None:
-    """Snowy mountains behind a lake."""
+    """Draws snowy mountains behind a lake."""
     canvas.sky(170)
     for x, top, half, fill in (
         (70.0, 74, 100.0, (128, 142, 170)),
@@ -113,7 +113,7 @@ def mountains(canvas: Canvas) -> None:
 
 @painter
 def desert(canvas: Canvas) -> None:
-    """Dunes, a cactus, the sun."""
+    """Draws dunes, a cactus, the sun."""
     canvas.gradient(0, 150, (250, 176, 92), (254, 230, 176))
     canvas.ellipse(canvas.rng.uniform(60, 250), 56, 26, 26, (255, 248, 210))
     canvas.polygon([(0, 150), (70, 112), (160, 146), (244, 104), (320, 142), (320, 240), (0, 240)], (226, 168, 98))
@@ -141,7 +141,7 @@ def desert(canvas: Canvas) -> None:
 
 @painter
 def street(canvas: Canvas) -> None:
-    """A row of old houses."""
+    """Draws a row of old houses."""
     canvas.sky(150)
     fills = [mix(c, (240, 226, 200), 0.5) for c in COLOURS.values()]
     canvas.rng.shuffle(fills)
@@ -172,7 +172,7 @@ def street(canvas: Canvas) -> None:
 
 @painter
 def bridge(canvas: Canvas) -> None:
-    """A suspension bridge over a river, a boat beneath."""
+    """Draws a suspension bridge over a river, a boat beneath."""
     canvas.sky(150)
     canvas.polygon([(0, 150), (60, 118), (140, 150)], (96, 136, 104))
     canvas.polygon([(190, 150), (270, 112), (320, 136), (320, 150)], (86, 126, 98))
@@ -199,7 +199,7 @@ def bridge(canvas: Canvas) -> None:
 
 @painter
 def roadsign(canvas: Canvas) -> None:
-    """A green road sign beside a highway."""
+    """Draws a green road sign beside a highway."""
     canvas.sky(168)
     canvas.polygon([(0, 168), (80, 128), (190, 160), (280, 120), (320, 140), (320, 176), (0, 176)], (110, 150, 96))
     canvas.rectangle(0, 168, 320, 240, (126, 164, 92))
@@ -219,7 +219,7 @@ def roadsign(canvas: Canvas) -> None:
 
 @painter
 def citymap(canvas: Canvas) -> None:
-    """A town map with a pin."""
+    """Draws a town map with a pin."""
     canvas.rectangle(0, 0, 320, 240, (242, 236, 222))
     for _ in range(5):
         x, y = canvas.rng.uniform(0, 280), canvas.rng.uniform(0, 200)
@@ -242,7 +242,7 @@ def citymap(canvas: Canvas) -> None:
 
 @painter
 def wing(canvas: Canvas) -> None:
-    """The view from an airplane's window."""
+    """Draws the view from an airplane's window."""
     canvas.sky(240)
     for _ in range(9):
         canvas.cloud(canvas.rng.uniform(20, 300), canvas.rng.uniform(150, 226), canvas.rng.uniform(14, 26))

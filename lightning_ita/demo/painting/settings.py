@@ -1,4 +1,4 @@
-"""Settings that any type shares: a table, a crowd in a park, a picture of pictures, something written."""
+"""Scenes of any entity type: people at a table, a crowd in a park, images within an image, a text."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def paint(scene: Scene) -> Canvas:
 
 @painter
 def table(canvas: Canvas) -> None:
-    """People at a table; what is behind and on it tells why they are there."""
+    """Draws people at a table; what is behind and on it tells why they are there."""
     shows = canvas.scene.shows
     if shows == "LOC":  # A terrace with a view of an old town.
         canvas.sky(150)
@@ -78,7 +78,7 @@ def table(canvas: Canvas) -> None:
     seats = (84, 236) if shows in ("PER", "LOC") else (62, 160, 258)
     for i, x in enumerate(seats):
         canvas.rectangle(x - 24, 120, x + 24, 200, DARK_WOOD, 6)
-        # The one the picture is about is as the scene says; the others are anybody.
+        # The main person has the attributes of the scene; the others have random ones.
         own = i == 0
         hair = canvas.hair if own else canvas.rng.choice(list(HAIR.values()))
         shirt = (46, 50, 66) if shows == "ORG" else canvas.colour if own else canvas.accent
@@ -112,7 +112,7 @@ def table(canvas: Canvas) -> None:
 
 @painter
 def crowd(canvas: Canvas) -> None:
-    """Many people in a park; what they look at tells why."""
+    """Draws many people in a park; what they look at tells why."""
     shows = canvas.scene.shows
     canvas.sky(150)
     canvas.rectangle(0, 146, 320, 240, darker(GRASS, 0.3 if canvas.is_dark else 0))
@@ -181,7 +181,7 @@ def _inset(canvas: Canvas, scene: Scene, box: tuple[int, int, int, int]) -> None
 
 @painter
 def collage(canvas: Canvas) -> None:
-    """Four pictures in a white frame."""
+    """Draws four images in a white frame."""
     canvas.rectangle(0, 0, 320, 240, WHITE)
     for i, part in enumerate(canvas.scene.parts):
         x, y = 6 + (i % 2) * 157, 6 + (i // 2) * 117
@@ -190,7 +190,7 @@ def collage(canvas: Canvas) -> None:
 
 @painter
 def phone(canvas: Canvas) -> None:
-    """A picture on the screen of a phone in a hand."""
+    """Draws an image on the screen of a phone in a hand."""
     canvas.gradient(0, 240, lighter(canvas.accent, 0.5), lighter(canvas.accent, 0.2))
     for _ in range(9):
         canvas.ellipse(canvas.rng.uniform(0, 320), canvas.rng.uniform(0, 240), 24, 24, (255, 255, 255, 46))
@@ -207,7 +207,7 @@ def phone(canvas: Canvas) -> None:
 
 @painter
 def billboard(canvas: Canvas) -> None:
-    """A billboard beside a road."""
+    """Draws a billboard beside a road."""
     canvas.sky(196)
     canvas.polygon([(0, 190), (90, 172), (210, 186), (320, 168), (320, 240), (0, 240)], GRASS)
     canvas.polygon([(0, 222), (320, 206), (320, 232), (0, 240)], (92, 92, 98))
@@ -225,7 +225,7 @@ def billboard(canvas: Canvas) -> None:
 
 @painter
 def newspaper(canvas: Canvas) -> None:
-    """A front page with a headline, on a table."""
+    """Draws a front page with a headline, on a table."""
     tabletop(canvas)
     canvas.rectangle(26, 16, 266, 238, SHADOW)
     canvas.rectangle(20, 8, 260, 234, (246, 242, 230))
@@ -246,7 +246,7 @@ def newspaper(canvas: Canvas) -> None:
 
 @painter
 def chalkboard(canvas: Canvas) -> None:
-    """A blackboard with something written on it."""
+    """Draws a blackboard with something written on it."""
     canvas.gradient(0, 240, lighter(canvas.accent, 0.62), lighter(canvas.accent, 0.45))
     canvas.rectangle(12, 14, 308, 204, DARK_WOOD, 4)
     canvas.rectangle(22, 24, 298, 194, (38, 66, 56))

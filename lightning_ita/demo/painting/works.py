@@ -23,7 +23,7 @@ from lightning_ita.demo.painting.figures import crowd
 
 @painter
 def poster(canvas: Canvas) -> None:
-    """A film poster on a cinema's wall."""
+    """Draws a film poster on a cinema's wall."""
     canvas.rectangle(0, 0, 320, 240, (92, 34, 44))
     for x in range(0, 320, 40):
         canvas.line([(x, 0), (x, 240)], (78, 26, 36), 3)
@@ -50,7 +50,7 @@ def poster(canvas: Canvas) -> None:
 
 
 def star(x: float, y: float, size: float) -> list[tuple[float, float]]:
-    """The corners of a star with five points."""
+    """Returns the corners of a star with five points."""
     shape = ((0, -1), (0.24, -0.31), (0.95, -0.31), (0.38, 0.12), (0.59, 0.81), (0, 0.4), (-0.59, 0.81), (-0.38, 0.12),
              (-0.95, -0.31), (-0.24, -0.31))  # fmt: skip
     return [(x + dx * size, y + dy * size) for dx, dy in shape]
@@ -58,7 +58,7 @@ def star(x: float, y: float, size: float) -> list[tuple[float, float]]:
 
 @painter
 def game(canvas: Canvas) -> None:
-    """A video game on a television, a controller before it."""
+    """Draws a video game on a television, a controller before it."""
     canvas.gradient(0, 190, (94, 86, 124), (130, 118, 150))
     canvas.rectangle(0, 186, 320, 240, (120, 84, 60))
     canvas.rectangle(30, 8, 290, 180, INK, 7)
@@ -98,7 +98,7 @@ def game(canvas: Canvas) -> None:
 
 @painter
 def record(canvas: Canvas) -> None:
-    """A vinyl record on a turntable beside its album cover."""
+    """Draws a vinyl record on a turntable beside its album cover."""
     canvas.rectangle(0, 0, 320, 240, lighter(WOOD, 0.25))
     for y in range(0, 240, 24):
         canvas.line([(0, y), (320, y)], WOOD, 1.6)
@@ -124,7 +124,7 @@ def record(canvas: Canvas) -> None:
 
 @painter
 def trophy(canvas: Canvas) -> None:
-    """A golden cup on a pedestal in a spotlight."""
+    """Draws a golden cup on a pedestal in a spotlight."""
     canvas.gradient(0, 240, (22, 22, 46), mix(canvas.accent, (0, 0, 0), 0.55))
     canvas.polygon([(150, 0), (170, 0), (270, 220), (50, 220)], (255, 250, 210, 56))
     canvas.ellipse(160, 226, 116, 14, (255, 250, 210, 60))
@@ -150,7 +150,7 @@ def trophy(canvas: Canvas) -> None:
 
 @painter
 def book(canvas: Canvas) -> None:
-    """A book on a table, glasses and a cup beside it."""
+    """Draws a book on a table, glasses and a cup beside it."""
     canvas.rectangle(0, 0, 320, 240, WOOD)
     for y in range(0, 240, 30):
         canvas.line([(0, y + canvas.rng.uniform(-3, 3)), (320, y + canvas.rng.uniform(-3, 3))], darker(WOOD, 0.12), 1.6)
@@ -178,7 +178,7 @@ def book(canvas: Canvas) -> None:
 
 @painter
 def sneakers(canvas: Canvas) -> None:
-    """New shoes beside their box."""
+    """Draws new shoes beside their box."""
     canvas.gradient(0, 240, (238, 234, 228), (206, 202, 198))
     box = darker(canvas.accent, 0.1)
     canvas.polygon([(34, 62), (50, 34), (270, 34), (286, 62)], WHITE)
@@ -204,7 +204,7 @@ def sneakers(canvas: Canvas) -> None:
 
 @painter
 def car(canvas: Canvas) -> None:
-    """A sports car in a showroom."""
+    """Draws a sports car in a showroom."""
     canvas.gradient(0, 176, (226, 230, 236), (246, 248, 250))
     for x in (30, 120, 210, 300):
         canvas.rectangle(x - 3, 0, x + 3, 176, (204, 210, 218))
@@ -236,7 +236,7 @@ def car(canvas: Canvas) -> None:
 
 @painter
 def festival(canvas: Canvas) -> None:
-    """Fireworks over the tents and the stage of a festival."""
+    """Draws fireworks over the tents and the stage of a festival."""
     canvas.gradient(0, 176, (16, 14, 48), (84, 50, 110))
     for x, y, size, fill in ((52, 40, 32, canvas.colour), (268, 36, 34, canvas.accent), (164, 26, 24, GOLD)):
         if canvas.scene.words and x == 164:

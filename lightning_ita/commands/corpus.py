@@ -17,26 +17,28 @@ from lightning_ita.demo.writing import write
 from lightning_ita.errors import UserError
 
 ABOUT = """\
-Generate a corpus for multimodal named entity recognition whose truth is known: tweets with ambiguous names, pictures
-that resolve them, mislead or have nothing to do with them, and what an object detector, a captioner and OCR would say.
+Generates a corpus for multimodal named entity recognition about which everything is known: tweets with ambiguous names,
+images that tell the type of a name, suggest a wrong type or have nothing to do with the tweet, and the tags, captions
+and OCR text of these images.
 
-  the default corpus, texts and contexts only (all that training needs):
-      lightning-ita corpus --out demo
-  with its pictures, and a sheet to look at:
-      lightning-ita corpus --out demo --images --contact-sheet sheet.png
-  another one: more ambiguity, perfect engines:
-      lightning-ita corpus --out hard --rate_ambiguous 0.8 --tag_dropped 0 --caption_vague 0
+examples:
+  lightning-ita corpus --out demo
+      the default corpus: tweets and contexts, which is all that training needs
+  lightning-ita corpus --out demo --images --contact-sheet sheet.png
+      the same with its images, and an overview of tweets and images to look at
+  lightning-ita corpus --out hard --rate_ambiguous 0.8 --tag_dropped 0 --caption_vague 0
+      another corpus: more ambiguous tweets, fewer errors in the contexts
 """
 
 
 def _parser() -> ArgumentParser:
     parser = make_parser("corpus", ABOUT)
-    parser.add_argument("--out", type=str, required=True, help="Folder to write; appears whole or not at all.")
-    parser.add_argument("--images", action="store_true", help="Draw the pictures too.")
-    parser.add_argument("--overwrite", action="store_true", help="Replace another demo corpus that is there.")
-    parser.add_argument("--contact-sheet", type=str, help="Also draw this picture of tweets with all that is known.")
-    parser.add_argument("--sheet-split", choices=SPLITS, default="test", help="The split that the sheet shows.")
-    parser.add_argument("--sheet-tweets", type=int, default=40, help="How many tweets of it.")
+    parser.add_argument("--out", type=str, required=True, help="The folder to write.")
+    parser.add_argument("--images", action="store_true", help="Also draw the images.")
+    parser.add_argument("--overwrite", action="store_true", help="Replace another demo corpus in that folder.")
+    parser.add_argument("--contact-sheet", type=str, help="Also draw an overview of tweets to this image file.")
+    parser.add_argument("--sheet-split", choices=SPLITS, default="test", help="The split of these tweets.")
+    parser.add_argument("--sheet-tweets", type=int, default=40, help="The number of these tweets.")
     parser.add_class_arguments(DemoConfig)
     return parser
 

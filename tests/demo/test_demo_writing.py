@@ -212,4 +212,4 @@ def test_help_teaches(capsys):
         main(["--help"])
     text = capsys.readouterr().out
     assert "lightning-ita corpus --out demo --images" in text
-    assert "Share of tweets whose image file is cut short" in " ".join(text.split())
+    assert "Share of tweets whose image file is truncated" in " ".join(text.split())

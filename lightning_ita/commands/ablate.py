@@ -37,10 +37,11 @@ if TYPE_CHECKING:  # --help and wrong arguments are answered before these are im
     from lightning_ita.studies.study import Result
 
 DESCRIPTION = """\
-Ablates visual contexts and cross-view alignment: trains BERT-CRF, ITA with each context alone and with all of them
-together, each without and with CVA, over seeds, and prints F1 of the text view (T) and of the cross-modal view (I+T)
-beside the paper's numbers. What is finished is kept: the same command goes on where it stopped, a run in hand from its
-last checkpoint, and a finished study prints its table at once.
+Measures the effect of visual contexts and of cross-view alignment (CVA): trains BERT-CRF, and ITA with each context
+alone and with all of them, each without and with CVA and with several seeds, and prints F1 in the text view (T: the
+tweet alone) and in the cross-modal view (I+T: the tweet and its contexts) beside published numbers. Finished runs are
+kept: the same command continues a study that was stopped, each run from its last checkpoint, and prints the table of
+a finished study at once.
 
 examples:
   lightning-ita ablate --contexts tag,cap
@@ -48,9 +49,9 @@ examples:
   lightning-ita ablate --dataset twitter15,twitter17 --data-dir DATA --contexts tag,cap,ocr --seeds 1,2,3
       the paper's ablation; DATA/twitter15/train.txt ... and DATA/contexts/twitter15.cap.NAME.jsonl ... must be there
   lightning-ita ablate --dataset twitter17 --data-dir DATA --contexts cap --cva off,joint,token,sequence
-      what alignment adds beyond a second view of the data
+      the effect of alignment (token, sequence), and of training a second view without it (joint)
   lightning-ita ablate --dataset twitter17 --data-dir DATA --contexts cap --encoder xlm-roberta-large --dry-run
-      what a study would run and cost
+      the runs of a study and what they cost; runs nothing
 """
 
 
@@ -64,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
         "--contexts",
         type=str,
         default="tag,cap",
-        help="Any of tag, cap, ocr, separated by commas: ITA has a row with each alone and one with all of them.",
+        help="Kinds of context, separated by commas: tag, cap, ocr or your own. ITA has a row for each and for all.",
     )
     add_dataset(parser, several=True)
     add_source(parser)
@@ -84,11 +85,11 @@ def main(argv: Sequence[str]) -> int:
     )
     add_logger(parser)
     add_keep(parser)
-    parser.add_argument("--retry-failed", action="store_true", help="Run cells again that failed.")
+    parser.add_argument("--retry-failed", action="store_true", help="Run failed cells again.")
     parser.add_argument(
         "--rerun-stale",
         action="store_true",
-        help="Run cells again that were measured with other code than today's; the old ones go to OUT/stale.",
+        help="Run cells again that were measured with other code than today's; their old results move to OUT/stale.",
     )
     parser.add_argument(
         "--plan", action="store_true", help=f"Write the plan for `{spelled('work')}`, which runs it; run nothing."
@@ -96,7 +97,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="Print the plan, what of it is finished, and what the rest may cost; run nothing.",
+        help="Print the plan, which cells are finished, and how long the others may take; run nothing.",
     )
     arguments = parse(parser, argv)
 

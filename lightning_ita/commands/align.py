@@ -103,7 +103,9 @@ def main(argv: Sequence[str]) -> int:
 def make_arguments() -> Any:
     """Returns the parser of the command's arguments."""
     parser = make_parser("align", DESCRIPTION)
-    parser.add_argument("--images", type=str | None, help="The folder of images, named by id; with folders below it.")
+    parser.add_argument(
+        "--images", type=str | None, help="The folder of images, and of folders with images; their names are ids."
+    )
     parser.add_argument(
         "--kinds", type=str, default="", help="What to read: any of tag, cap, ocr, separated by commas."
     )

@@ -43,7 +43,9 @@ def make_parser(command: str, description: str) -> jsonargparse.ArgumentParser:
     parser = jsonargparse.ArgumentParser(
         prog=spelled(command), description=as_typed(description), formatter_class=HelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--config", action="config", help="A YAML file with arguments; those given after it win.")
+    parser.add_argument(
+        "--config", action="config", help="A YAML file with arguments; an argument after it replaces the file's value."
+    )
     return parser
 
 
@@ -60,14 +62,14 @@ def add_source(parser: jsonargparse.ArgumentParser) -> None:
     parser.add_argument(
         "--types",
         type=str | None,
-        help="Entity types of a corpus of your own (--dataset custom), separated by commas; those of its train.txt if "
-        "not given.",
+        help="Entity types of a corpus of your own (--dataset custom), separated by commas; by default those in its "
+        "train.txt.",
     )
     parser.add_argument(
         "--columns",
         type=str | None,
         metavar="WORD,TAG",
-        help="Columns of word and tag in a corpus of your own whose lines have further ones, counted from 0: 0,2.",
+        help="Columns of the word and the tag, counted from 0, in a corpus of your own that has others too: 0,2.",
     )
     parser.add_argument(
         "--context-files",
@@ -75,13 +77,13 @@ def add_source(parser: jsonargparse.ArgumentParser) -> None:
         nargs="*",
         default=[],
         metavar="KIND=FILE",
-        help="Files of contexts that are not found by their name (contexts/DATASET.KIND.*.jsonl beside the data); "
-        "{dataset} in a path stands for the data set.",
+        help="Files of contexts that are not at contexts/DATASET.KIND.*.jsonl beside the data; {dataset} in a path is "
+        "replaced by the name of the data set.",
     )
     parser.add_argument(
         "--context-store",
         type=str | None,
-        help=f"A store that `{spelled('align')}` made; kinds in --context-files are not read from it.",
+        help=f"A store of contexts, made by `{spelled('align')}`; kinds in --context-files are not read from it.",
     )
     parser.add_argument(
         "--context-engines",
@@ -89,15 +91,15 @@ def add_source(parser: jsonargparse.ArgumentParser) -> None:
         nargs="*",
         default=[],
         metavar="KIND=ENGINE",
-        help="Whose contexts to take where the store has several engines of a kind: a name, name:model, or a key as "
-        f"`{spelled('align')} --stats` shows it.",
+        help="The engine whose contexts are used, where the store has several engines of a kind: a name, name:model, "
+        f"or a key, which `{spelled('align')} --stats` shows.",
     )
 
 
 def add_dataset(parser: jsonargparse.ArgumentParser, several: bool = False) -> None:
     """Adds ``--dataset``."""
-    names = f"{', '.join(DATASETS)}; custom is your own in DATA, custom-NAME your own in DATA/NAME"
-    text = f"Any of {names}; separated by commas." if several else f"One of {names}."
+    names = f"{', '.join(DATASETS)}; custom is your own corpus, in DATA; custom-NAME is one in DATA/NAME"
+    text = f"Any of {names}. Separated by commas." if several else f"One of {names}."
     parser.add_argument("--dataset", type=str, default="demo", help=text)
 
 
@@ -167,12 +169,16 @@ def add_recipe(parser: jsonargparse.ArgumentParser) -> None:
     from lightning_ita.models.recipes import Recipe
 
     parser.add_argument(
-        "--encoder", type=str, default="minilm", help="minilm (bundled, 22.7 M parameters), a folder, or a Hub id."
+        "--encoder",
+        type=str,
+        default="minilm",
+        help="minilm (bundled, 22.7 M parameters), a folder, or an id on the Hugging Face Hub.",
     )
     parser.add_argument(
         "--preset",
         type=str | None,
-        help=f"Hyper-parameters to start from: {', '.join(RECIPES)}; by default by encoder and data.",
+        help=f"Recipe (hyper-parameters) to start from: {', '.join(RECIPES)}; by default chosen by the size of the "
+        "encoder, and demo on the demo corpus.",
     )
     parser.add_class_arguments(Recipe, "recipe")
     allow_bare_flags(parser, [f"recipe.{field.name}" for field in fields(Recipe) if isinstance(field.default, bool)])
@@ -189,7 +195,7 @@ def allow_bare_flags(parser: jsonargparse.ArgumentParser, names: Iterable[str]) 
 def add_logger(parser: jsonargparse.ArgumentParser) -> None:
     """Adds ``--logger``."""
     parser.add_argument(
-        "--logger", type=str, default="none", help=f"Where runs are told as they go: {', '.join(LOGGERS)}."
+        "--logger", type=str, default="none", help=f"Logger that records every run: {', '.join(LOGGERS)}."
     )
 
 

@@ -14,16 +14,16 @@ from lightning_ita.statistics.resampling import RESAMPLES
 from lightning_ita.text import printable
 
 DESCRIPTION = """\
-Reports a study: tables with intervals, significance and the share of the I+T gain that the text view keeps; plots;
-tweets that the image fixed or spoilt; where every number comes from. Reads what is finished, shows what is missing,
-trains nothing. Prints the ablation and its tests; writes report.html, report.md, tables.tex, rows.csv,
-comparisons.csv and types.csv.
+Writes a report of a study: tables with intervals, significance tests, and the share of the gain in I+T that the text
+view keeps; plots; tweets in which the image repaired or caused an error; the origin of every number. Reads the
+finished runs, shows which are missing, and trains nothing. Prints the ablation table and its tests; writes
+report.html, report.md, tables.tex, rows.csv, comparisons.csv and types.csv.
 
 examples:
   lightning-ita report runs/demo-minilm-cap+tag
       the default study
   lightning-ita report runs/twitter --data-dir DATA
-      a study of an earlier version, whose predictions hold no words: they are read from the corpus, after its digests
+      a study of an earlier version, without words in its predictions: these are read from the corpus
   lightning-ita report runs/twitter --examples false
       a page to publish, without tweets
 """
@@ -35,13 +35,19 @@ MOST_CHARACTERS = 10_000
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns 0."""
     parser = make_parser("report", DESCRIPTION)
-    parser.add_argument("study", type=str, help="The folder an ablation was written to.")
+    parser.add_argument("study", type=str, help="The folder of a study.")
     parser.add_argument("--out", type=str | None, help="Where to write; by default report/ in the study's folder.")
     parser.add_argument(
-        "--resamples", type=int, default=RESAMPLES, help="Resamples of the bootstrap and of the randomisation."
+        "--resamples",
+        type=int,
+        default=RESAMPLES,
+        help="Number of resamples in the bootstrap and in the randomisation.",
     )
     parser.add_argument(
-        "--examples", type=bool, default=True, help="Whether the page quotes tweets; not every corpus may be passed on."
+        "--examples",
+        type=bool,
+        default=True,
+        help="Whether the report quotes tweets; not every corpus may be published.",
     )
     add_source(parser)
     arguments = parser.parse_args(list(argv))

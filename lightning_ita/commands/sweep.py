@@ -33,26 +33,26 @@ from lightning_ita.studies.sweep.space import read_space, searched
 from lightning_ita.studies.sweep.values import corners, defaults, with_values
 
 DESCRIPTION = """\
-Searches hyper-parameters with Optuna: TPE proposes them, after the recipe's own; each trial trains one model and scores
-it on valid, and bad trials are pruned. No trial is tested on test. The best trials are then trained again with other
-seeds; the one with the greatest mean on valid is chosen, and only these winners are scored on test.
+Searches hyper-parameters with Optuna's TPE; the first trial has the recipe's own values. Each trial trains one model
+and scores it on valid; bad trials end early. No trial is scored on test. The best trials are then trained again with
+other seeds; the one with the highest mean on valid is chosen, and only these are scored on test.
 
-What is searched is listed in a YAML file, in the format of Weights & Biases, so that both can use one file: arguments
-of `lightning-ita train`, options of a system (ita.cva) included. An argument that names something the file searches
-fixes it instead, and so does a --config file. What is finished is kept: the same command goes on where it stopped, and
-takes up trials that were killed.
+The hyper-parameters to search are listed in a YAML file, in the format of Weights & Biases, so that both can use one
+file: arguments of `lightning-ita train`, options of a system (ita.cva) included. One that is given as an argument, or
+in a --config file, is fixed instead. Finished trials are kept: the same command continues a sweep that was stopped,
+and trials that were killed.
 
 examples:
   lightning-ita sweep
       12 trials over sweeps/cva.yaml on the demo corpus, the best 2 with 3 seeds; needs no download
   lightning-ita sweep --trials 40
-      go on with it: 40 trials in all
+      continue, up to 40 trials in all
   lightning-ita sweep --dataset twitter17 --data-dir DATA --contexts cap --recipe.epochs 5 --trials 30
-      on real data, contexts and epochs fixed
+      on real data, with contexts and epochs fixed
   lightning-ita sweep --storage postgresql://user:password@host/sweeps --name cva --trials 200
-      several machines share one sweep: the same command on each; the same with a file in a folder they share
+      several machines share one sweep: run the command on each; a file in a shared folder works too
   lightning-ita sweep --space mine.yaml --pruner none --top 0 --out runs/mine
-      another space; no pruning; no winners
+      another space; no trial ends early, and none is trained again
 """
 # The same as sweeps/cva.yaml, which W&B reads.
 SPACE = Path(sweep.__file__).with_name("cva.yaml")
@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--space",
         type=str | None,
-        help="A YAML file whose `parameters` are searched; by default sweeps/cva.yaml, which explains itself.",
+        help="A YAML file whose `parameters` are searched; by default sweeps/cva.yaml, which explains the format.",
     )
     parser.add_argument("--trials", type=int, default=12, help="Trials to finish in all, pruned ones included.")
     parser.add_argument(
@@ -78,19 +78,24 @@ def main(argv: Sequence[str]) -> int:
     add_dataset(parser)
     add_source(parser)
     parser.add_argument("--system", type=str | None, help=f"One of {', '.join(MODELS)}; by default ita.")
-    parser.add_argument("--contexts", type=str, default="tag,cap", help="Where they are not searched.")
-    parser.add_argument("--cva", type=str, default="token", help="Where it is not searched.")
+    parser.add_argument("--contexts", type=str, default="tag,cap", help="Kinds of context, if they are not searched.")
+    parser.add_argument("--cva", type=str, default="token", help="Training mode, if it is not searched.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of the search and of every trial.")
     add_recipe(parser)
     add_options(parser)
-    parser.add_argument("--top", type=int, default=2, help="How many of the best trials are confirmed; 0 for none.")
-    parser.add_argument("--seeds", type=str, default="1,2,3", help="Seeds of the winners; not that of the trials.")
+    parser.add_argument("--top", type=int, default=2, help="How many of the best trials are trained again; 0 for none.")
+    parser.add_argument(
+        "--seeds",
+        type=str,
+        default="1,2,3",
+        help="Seeds with which the best trials are trained again; other than --seed.",
+    )
     parser.add_argument("--out", type=str | None, help="The sweep's folder; by default runs/sweep-DATASET-ENCODER.")
     parser.add_argument(
         "--storage",
         type=str | None,
-        help="Where trials are noted: a file ending in .log (journal) or .db (SQLite), or a URL such as "
-        "postgresql://user:password@host/database, whose driver (psycopg) is yours to install; by default sweep.db in "
+        help="Where trials are recorded: a file ending in .log (journal) or .db (SQLite), or a URL such as "
+        "postgresql://user:password@host/database, whose driver (psycopg) you must install; by default sweep.db in "
         "the sweep's folder.",
     )
     parser.add_argument("--name", type=str | None, help="The sweep's name in the storage; by default its folder's.")

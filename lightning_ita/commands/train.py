@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from lightning_ita.studies.cell import Cell
 
 DESCRIPTION = """\
-Trains one model and tests it in both views. A finished run is not run again.
+Trains one model and tests it in every view that it has. A finished run is not run again.
 
 examples:
   lightning-ita train
@@ -41,15 +41,15 @@ examples:
   lightning-ita train --dataset twitter17 --data-dir DATA --contexts cap --cva sequence --seed 3
       a run on real data; DATA/twitter17/train.txt ... and DATA/contexts/twitter17.cap.NAME.jsonl must be there
   lightning-ita train --contexts none --cva off --recipe.epochs 8
-      BERT-CRF; every hyper-parameter is an argument
+      BERT-CRF; every hyper-parameter is such an argument
   lightning-ita train --print_config > run.yaml && lightning-ita train --config run.yaml
       the same run from a file; the config.yaml in a run's folder is such a file
   lightning-ita train --system ita --ita.contexts ocr --ita.cva joint
       a system by name; --contexts and --cva are the short form of its options
   lightning-ita train --keep-models best
-      keep the trained model, for `lightning-ita predict`; of a finished run, too, which is run again for it
+      keep the trained model for `lightning-ita predict`; a finished run without its model is run again
   lightning-ita train --logger wandb
-      tell Weights & Biases of it; WANDB_MODE=offline keeps it on disk, and so does a server that cannot be reached
+      record the run with Weights & Biases; on disk with WANDB_MODE=offline, or if the server cannot be reached
 """
 
 
@@ -64,9 +64,12 @@ def main(argv: Sequence[str]) -> int:
         help=f"One of {', '.join(MODELS)}; by default ita, or bert-crf where --contexts is none.",
     )
     parser.add_argument(
-        "--contexts", type=str | list[str], default="tag,cap", help="tag, cap, ocr, separated by commas, or none."
+        "--contexts",
+        type=str | list[str],
+        default="tag,cap",
+        help="Kinds of context, separated by commas: tag, cap, ocr or your own; or none.",
     )
-    parser.add_argument("--cva", type=str, default="token", help="off, joint, token or sequence.")
+    parser.add_argument("--cva", type=str, default="token", help="Training mode: off, joint, token or sequence.")
     parser.add_argument("--seed", type=int, default=1, help="Seed of everything random.")
     add_recipe(parser)
     add_options(parser)

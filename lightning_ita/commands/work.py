@@ -1,4 +1,4 @@
-"""``lightning-ita work``: takes cells from a plan until none is left."""
+"""``lightning-ita work``: runs the cells of a plan until none is left."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ examples:
   lightning-ita ablate --dataset twitter17 --data-dir DATA --contexts cap --plan --out runs/study
       write the plan, run nothing
   lightning-ita work runs/study
-      work on it: here, in a second terminal, or as a task of a cluster
+      run its cells: here, in several terminals, or as a task of a cluster
   lightning-ita work runs/study --data-dir /scratch/DATA
-      the same where the data lie elsewhere; digests decide whether they are the same
+      the same on a machine where the data are in another folder; their digests are compared
 """
 
 

@@ -20,28 +20,29 @@ Count = Annotated[int, Gt(0), Lt(2**31)]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyper-parameters of one run that every system has; a system's own are in its `Options`.
+    """Hyper-parameters that all systems have; those of one system are in its `Options`.
 
     Attributes:
         learning_rate: AdamW's learning rate for the encoder.
-        head_lr_factor: The emission layer, and what a system adds to the encoder, learn this many times faster.
-        crf_lr_factor: The CRF's transitions learn this many times faster.
+        head_lr_factor: Factor on the learning rate of the emission layer, and of what a system adds to the encoder.
+        crf_lr_factor: Factor on the learning rate of the CRF's transitions.
         weight_decay: AdamW's weight decay for encoder and emission layer.
         batch_size: Tweets per batch.
         token_budget: Sub-tokens per batch, all views and padding included, in place of `batch_size`.
         accumulate: Batches per optimiser step.
         epochs: Passes over the training split.
         warmup: Share of the steps in which the learning rate rises; it falls linearly to 0 after them.
-        gradient_clip: Greatest norm of the gradient.
+        gradient_clip: Largest norm of the gradient; larger gradients are scaled down to it.
         word_dropout: Probability with which a word's encoder output is zeroed in training.
-        freeze_word_embeddings: Whether the encoder's word embeddings stay as they are. They are half of MiniLM's
-            parameters, and on CPU their gradient and update take a fifth of a step.
+        freeze_word_embeddings: Whether the encoder's word embeddings are not trained. They are half of MiniLM's
+            parameters, and on a CPU their gradient and update take a fifth of a step.
         cross_modal_weight: Weight of NLL_{I+T} beside NLL_T where both views are trained.
         cva_weight: Weight of the cross-view alignment term.
-        temperature: τ of token CVA; the one published for the data set if not given.
+        temperature: Temperature τ of token CVA; by default the one published for the data set.
         tag_scheme: Tags inside the model.
-        labels: How stray ``I-`` tags are read, in training and in the count.
-        max_length: Longest view in sub-tokens; the encoder's limit if not given.
+        labels: How stray ``I-`` tags are read, in training and in scores: as ``B-`` (``repair``), or as they are
+            (``strict``).
+        max_length: Longest view in sub-tokens; by default the encoder's limit.
         normalise_urls: Whether every URL is read as one and the same sub-token.
         gradient_checkpointing: Whether activations are computed again in the backward pass: for encoders whose
             activations do not fit into memory.

@@ -28,6 +28,11 @@ def make_bars(console: Console) -> Progress:
     )
 
 
+def at_once(processes: int) -> str:
+    """Says how many runs there are at once."""
+    return f"{processes} at once" if processes > 1 else "one after the other"
+
+
 class StudyProgress:
     """A bar for the study, weighted by cost, a bar for each run in hand, and a line for each finished cell.
 
@@ -50,12 +55,19 @@ class StudyProgress:
         self.progress.start()
         return self
 
-    def begin(self, processes: int) -> None:
-        """Notes that cells are run from now on; in a pipe or a file, where there is no bar, it says so."""
-        left = sum(share < DONE for share in self.shares.values())
-        if not self.console.is_terminal and left:
-            shared = f"{processes} at once" if processes > 1 else "one after the other"
-            self._say(f"running {left} of {len(self.shares)} cells, {shared}")
+    def begin(self, processes: int, rate: float | None = None) -> None:
+        """Notes that cells are run from now on; in a pipe or a file, where there is no bar, it says so.
+
+        Args:
+            processes: How many run at once.
+            rate: Units of their cost that are done per second, if that is known.
+        """
+        left = [name for name, share in self.shares.items() if share < DONE]
+        if self.console.is_terminal or not left:
+            return
+        minutes = round(sum(self.weights[name] for name in left) / rate / 60) if rate else None
+        line = f"running {len(left)} of {len(self.shares)} cells, {at_once(processes)}"
+        self._say(line if minutes is None else f"{line}; about {minutes} minute{'' if minutes == 1 else 's'}")
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()

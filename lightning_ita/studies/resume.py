@@ -1,7 +1,13 @@
-"""A run that was killed goes on from its last checkpoint, and ends as if it had never stopped.
+"""Checkpoints: a run that was stopped goes on from its last one, and ends with the result of an undisturbed run.
 
-Its batches are drawn by seed and epoch (`LengthBatchSampler`), its dropout by seed, epoch and step (`StepSeeds`); all
-else it depends on is in the checkpoint: weights, AdamW's moments, the schedule, the best epoch and what was logged.
+Its batches depend on seed and epoch (`LengthBatchSampler`), its dropout on seed, epoch and step (`StepSeeds`); all else
+it depends on is in the checkpoint: weights, AdamW's moments, the schedule, the best epoch and what was logged.
+
+Lightning's `ModelCheckpoint` could not carry a part of this. Its `train_time_interval` is a fixed time, not a share of
+what a checkpoint costs; it saves after any batch, also where gradients are accumulated and so lost; and it removes the
+last best weights as soon as it has better ones, while the state on disk still names those: a kill in between would
+leave a state without its weights. Nor does it keep the sums that Lightning logs over an epoch, without which the
+history of a resumed run differs. What would be left to it is a comparison of two times.
 """
 
 from __future__ import annotations
@@ -9,6 +15,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import signal
+import threading
 import time
 import zipfile
 from collections.abc import Mapping
@@ -20,6 +28,8 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from lightning_ita.errors import Terminated
+
 # A checkpoint is written when so many seconds, and so many times the seconds that writing the last one took, have been
 # trained since: a kill costs little, and checkpoints cost at most 2 % of the time, however large the model.
 SECONDS_APART, COSTS_APART = 30.0, 50.0
@@ -29,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class StepSeeds(Callback):
-    """Seeds every generator anew for each training step, by run, epoch and step.
+    """Seeds every random generator before each training step, by run, epoch and step.
 
     So dropout is the same whatever ran before in the process: a resumed run draws what it would have drawn, and no
     state of a generator needs to be kept.
@@ -72,6 +82,8 @@ class Checkpoints(Callback):
     At any moment `folder` holds the last state with the weights that it names as best, so that a run can be killed
     while it writes.
 
+    On SIGTERM, as Slurm sends it, the run ends after the step in hand, with its state saved.
+
     Args:
         folder: Where the files lie.
         made_with: What the run is made with; a state made with something else is not taken up.
@@ -91,6 +103,7 @@ class Checkpoints(Callback):
         self._batches = 0  # of the epoch in hand, that are behind a resumed run ...
         self._logged: dict[str, dict[str, torch.Tensor]] = {}  # ... and what they logged
         self._epoch_of_state = -1  # the best one, as the state on disk names it
+        self._terminated = False
         self._seconds, self._started = 0.0, time.monotonic()
         self._saved, self._cost = self._started, 0.0
 
@@ -121,7 +134,7 @@ class Checkpoints(Callback):
                 reason = "was made with other code or packages"
             except Exception as error:  # a damaged file fails in whatever part of it is read first
                 reason = f"is damaged ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
-            logger.warning("%s %s; the run starts anew", path, reason)
+            logger.warning("%s %s; the run starts again from its first step", path, reason)
         for file in self.folder.glob("*.ckpt*"):
             file.unlink()
         return None
@@ -147,14 +160,22 @@ class Checkpoints(Callback):
         self._epoch_of_state = self.best_epoch
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Notes the device, and leaves out the batches that are behind a resumed run."""
+        """Notes the device and SIGTERM, and leaves out the batches that are behind a resumed run."""
+        if threading.current_thread() is threading.main_thread():
+            # In place of Lightning's handler, which calls that of the process in the middle of a step, and ends a
+            # validation, whose epoch is then lost. After training Lightning restores the process's own.
+            signal.signal(signal.SIGTERM, self._note_termination)
         self.devices.append({"step": trainer.global_step, "device": self.device})
         trainer.train_dataloader.batch_sampler.skip = self._batches  # type: ignore[union-attr]
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, step: int
     ) -> None:
-        """Adds what was logged before a resumed run; saves the state if it is time."""
+        """Adds what was logged before a resumed run; saves the state if it is time.
+
+        Raises:
+            Terminated: SIGTERM came; the state is saved.
+        """
         # Lightning keeps sums over the epoch here, and leaves them out of its checkpoints.
         results = trainer.fit_loop.epoch_loop._results
         for name, sums in self._logged.items():
@@ -163,25 +184,32 @@ class Checkpoints(Callback):
         self._logged = {}
         # Gradients that are being accumulated are in no checkpoint; after the last step the epoch's end saves.
         whole = (step + 1) % trainer.accumulate_grad_batches == 0 and step + 1 < trainer.num_training_batches
-        if whole and (self._due() or trainer.received_sigterm):
+        if whole and self._due():
             self._batches = step + 1
             self._logged = {name: result.metric_state for name, result in results.items()}
             self._save(trainer)
             self._logged = {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keeps the weights if the epoch is the best one; saves the state if it is time."""
+        """Keeps the weights if the epoch is the best one; saves the state if it is time.
+
+        Raises:
+            Terminated: SIGTERM came; the state is saved.
+        """
         f1 = trainer.callback_metrics["valid/f1"].item()
         if f1 > self.best_f1:
             self.best_f1, self.best_epoch = f1, trainer.current_epoch
             trainer.save_checkpoint(self.best, weights_only=True)
             self._remove_weights()
         self._batches = 0
-        if self._due() or trainer.received_sigterm:
+        if self._due():
             self._save(trainer)
 
+    def _note_termination(self, *_: object) -> None:
+        self._terminated = True
+
     def _due(self) -> bool:
-        return time.monotonic() - self._saved >= max(SECONDS_APART, COSTS_APART * self._cost)
+        return self._terminated or time.monotonic() - self._saved >= max(SECONDS_APART, COSTS_APART * self._cost)
 
     def _save(self, trainer: pl.Trainer) -> None:
         started = time.monotonic()
@@ -190,6 +218,8 @@ class Checkpoints(Callback):
         self._remove_weights()
         self._saved = time.monotonic()
         self._cost = self._saved - started
+        if self._terminated:
+            raise Terminated
 
     def _remove_weights(self) -> None:
         """Removes weights that are neither the best nor those that the state on disk names as best."""

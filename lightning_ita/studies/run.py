@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -95,7 +95,7 @@ def run_cell(
     made_with = {"code": code_digest(cell.dataset, cell.system), **packages()}
     checkpoints = Checkpoints(part, made_with, device())
 
-    with quiet(), signals():
+    with quiet(), interruptions():
         pl.seed_everything(cell.seed, verbose=False)
         datamodule = make_datamodule(cell, corpus, source.cache_dir)
         datamodule.setup()
@@ -205,10 +205,15 @@ def evaluate(
 
     Returns:
         Scores by view, as `EntityF1` names them.
+
+    Raises:
+        Terminated: SIGTERM came.
     """
     names = bio_tags(datamodule.corpus.types)
     tagged: dict[str, dict[str, list[int]]] = {}
     outputs: Any = trainer.predict(model, datamodule.eval_dataloader(split))
+    if trainer.received_sigterm:  # Lightning has kept it from a process without a handler of its own
+        raise Terminated
     for ids, views in outputs:
         for row, tweet_id in enumerate(ids):
             tagged[tweet_id] = {view: [tag for tag in tags[row].tolist() if tag >= 0] for view, tags in views.items()}
@@ -345,19 +350,14 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def signals() -> Iterator[None]:
-    """Lets Ctrl-C and SIGTERM through, which Lightning turns into silent exits.
-
-    On SIGTERM, as Slurm sends it, the step in hand ends, `Checkpoints` saves, and `Terminated` is raised.
+def interruptions() -> Iterator[None]:
+    """Lets Ctrl-C and SIGTERM through, which Lightning turns into silent exits; in training, `Checkpoints` saves first.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed.
         Terminated: SIGTERM came.
     """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    handlers: Mapping[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    if in_main_thread:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # else Lightning calls ours in the middle of a step
+    handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SIGTERMException:
@@ -365,6 +365,5 @@ def signals() -> Iterator[None]:
     except SystemExit:
         raise KeyboardInterrupt from None
     finally:
-        if in_main_thread:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored

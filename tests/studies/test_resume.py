@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from lightning_ita.data.source import Source
+from lightning_ita.errors import Terminated
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies import resume, run
@@ -155,7 +156,7 @@ def test_a_damaged_checkpoint_is_not_used(
     damage(state)
     run_cell(cell, tmp_path / "stopped", source)
     assert f"{state} is damaged" in caplog.text
-    assert "the run starts anew" in caplog.text
+    assert "the run starts again from its first step" in caplog.text
     assert devices(tmp_path / "stopped") == [0]
     assert_same_result(tmp_path / "stopped", undisturbed)
 
@@ -173,7 +174,7 @@ def test_a_checkpoint_of_other_code_is_not_used(
         patch.setattr(run, "code_digest", lambda *_: "other")
         stop_half_way(cell, source, tmp_path / "stopped")
     run_cell(cell, tmp_path / "stopped", source)
-    assert "was made with other code or packages; the run starts anew" in caplog.text
+    assert "was made with other code or packages; the run starts again from its first step" in caplog.text
     assert devices(tmp_path / "stopped") == [0]
     assert_same_result(tmp_path / "stopped", undisturbed)
 
@@ -256,6 +257,65 @@ def test_keyboard_interrupts_come_through(cell: Cell, source: Source, tmp_path: 
     with pytest.raises(KeyboardInterrupt):
         run_cell(cell, tmp_path / "stopped", source, callbacks=[Interrupt()])
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def raise_terminated(*_: object) -> None:
+    raise Terminated
+
+
+@pytest.fixture
+def terminable() -> Iterator[None]:
+    """Has SIGTERM end this process as the commands do."""
+    before = signal.signal(signal.SIGTERM, raise_terminated)
+    yield
+    assert signal.getsignal(signal.SIGTERM) is raise_terminated
+    signal.signal(signal.SIGTERM, before)
+
+
+class Terminate(Stop):
+    """Sends SIGTERM to this process when a hook has been called so often."""
+
+    def count(self, *_: object) -> None:
+        self.calls -= 1
+        if self.calls == 0:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("hook", "calls", "saved", "started"),
+    [
+        ("on_train_batch_start", 2, True, [0, 2]),  # in the middle of an epoch: the step in hand is done
+        ("on_train_batch_start", 3, True, [0, 3]),  # in an epoch's last step: validation, too, else the epoch is lost
+        ("on_validation_batch_end", 1, True, [0, 3]),
+        ("on_train_batch_start", 9, True, [0]),  # in the last step of all: nothing is left to train
+        ("on_train_start", 1, True, [0, 1]),
+        ("on_predict_batch_end", 1, False, [0]),  # in evaluation: at once
+    ],
+)
+@pytest.mark.usefixtures("terminable")
+def test_sigterm_saves_the_step_in_hand(
+    hook: str,
+    calls: int,
+    saved: bool,
+    started: list[int],
+    cell: Cell,
+    source: Source,
+    undisturbed: Path,
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "stopped"
+    with pytest.raises(Terminated):
+        run_cell(cell, folder, source, callbacks=[Terminate(hook, calls)])
+    assert (part_of(folder) / "state.ckpt").exists() == saved
+    run_cell(cell, folder, source)
+    assert devices(folder) == started
+    assert_same_result(folder, undisturbed)
+
+
+def test_sigterm_ends_evaluation_where_the_process_has_no_handler(cell: Cell, source: Source, tmp_path: Path) -> None:
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    with pytest.raises(Terminated):
+        run_cell(cell, tmp_path / "stopped", source, callbacks=[Terminate("on_predict_batch_end", 1)])
 
 
 @pytest.mark.usefixtures("always")

@@ -12,6 +12,7 @@ from rich.console import Console
 from lightning_ita.data.source import Source
 from lightning_ita.models.encoders.locating import EncoderShape, encoder_shape
 from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.cost import flop_per_second
 from lightning_ita.studies.launch.workers import Report, run_workers
 from lightning_ita.studies.progress import StudyProgress
 from lightning_ita.studies.study import Result, collect, run
@@ -36,7 +37,7 @@ def launch(
 
     Args:
         results: What there is of each cell of the plan.
-        weights: Cost of each cell, in any unit.
+        weights: Floating-point operations of each cell.
         out: The study's folder.
         source: Where the data lie.
         jobs: Cells at once; as many as cores and memory hold if not given.
@@ -55,8 +56,15 @@ def launch(
         for result in results:
             if result.metrics is not None or result.failure is not None:
                 progress.finished(result)
-        progress.begin(min(jobs, len(unfinished)))
+        progress.begin(min(jobs, len(unfinished)), None if console.is_terminal else _rate(unfinished))
         run_jobs(unfinished, out, source, jobs, progress, logger, keep_models)
+
+
+def _rate(cells: Sequence[Cell]) -> float | None:
+    """Returns floating-point operations per second of this machine; ``None`` where a system's are not counted."""
+    if not cells or not all(cell.options.has_encoder for cell in cells):
+        return None
+    return flop_per_second(encoder_shape(cells[0].encoder), cells[0].recipe.precision)
 
 
 def run_here(

@@ -6,8 +6,9 @@ import multiprocessing.connection
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def run_workers(work: Callable[[Report], None], jobs: int, heard: Report, place:
 
     Raises:
         UserError: A process raised one, or could not write, or all of them were killed.
+        Terminated: This process was told to end (SIGTERM), and so were the others; what they had in hand is saved.
     """
     bound_kernel_cache()
     if jobs == 1:
@@ -41,38 +43,65 @@ def run_workers(work: Callable[[Report], None], jobs: int, heard: Report, place:
     context = _context()
     threads = max(1, torch.get_num_threads() // jobs)
     # A pipe each: a process that is killed while it reports leaves a shared queue locked.
-    workers: dict[Any, Any] = {}
-    for _ in range(jobs):
-        reports, sender = context.Pipe(duplex=False)
-        workers[reports] = context.Process(target=_work, args=(work, threads, sender, place), daemon=True)
-        workers[reports].start()
-        sender.close()
-    open_pipes: list[Any] = list(workers)
+    workers: dict[Connection, Any] = {}
     try:
-        while open_pipes:
-            ready: list[Any] = multiprocessing.connection.wait(open_pipes)
-            for pipe in ready:
-                try:
-                    message = pipe.recv()
-                except (EOFError, OSError):  # the process ended, perhaps while it reported
-                    open_pipes.remove(pipe)
-                    continue
-                if isinstance(message, UserError):
-                    raise message
-                heard(*message)
+        for _ in range(jobs):
+            reports, sender = context.Pipe(duplex=False)
+            workers[reports] = context.Process(target=_work, args=(work, threads, sender, place), daemon=True)
+            workers[reports].start()
+            sender.close()
+        for message in _messages(list(workers)):
+            if isinstance(message, UserError):
+                raise message
+            heard(*message)
+    except KeyboardInterrupt:
         for worker in workers.values():
-            worker.join()
-    finally:
-        for worker in workers.values():
-            worker.terminate()  # SIGTERM: a run saves a checkpoint at the end of its step
-        patience = time.monotonic() + PATIENCE
-        for worker in workers.values():
-            worker.join(max(patience - time.monotonic(), 0))
+            worker.terminate()  # Python waits for them when this process ends
+        raise
+    except BaseException:
+        _end(workers)
+        raise
+    for worker in workers.values():
+        worker.join()
     killed = [worker.exitcode for worker in workers.values() if worker.exitcode]
     if len(killed) == jobs:
-        raise UserError(
-            f"all {jobs} processes were ended (exit status {killed[0]}), perhaps for lack of memory; try --jobs 1"
-        )
+        remedy = "the same command goes on" if -signal.SIGTERM in killed else "perhaps for lack of memory; try --jobs 1"
+        raise UserError(f"all {jobs} processes were ended (exit status {killed[0]}); {remedy}")
+
+
+def _messages(pipes: list[Connection], patience: float | None = None) -> Iterator[Any]:
+    """Yields what processes report until all of them have ended, or for so many seconds."""
+    end = None if patience is None else time.monotonic() + patience
+    while pipes and (end is None or time.monotonic() < end):
+        ready: list[Any] = multiprocessing.connection.wait(pipes, None if end is None else end - time.monotonic())
+        for pipe in ready:
+            try:
+                yield pipe.recv()
+            except (EOFError, OSError):  # the process ended, perhaps while it reported
+                pipes.remove(pipe)
+
+
+def _end(workers: Mapping[Connection, Any]) -> None:
+    """Tells processes to end, and waits until they have saved what they have; for `PATIENCE` seconds at most.
+
+    It waits for the ends of their pipes: their exit status comes from the server that forked them, which Slurm's
+    SIGTERM has ended before them.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    if in_main_thread:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this process ends as soon as they have
+    try:
+        for worker in workers.values():
+            worker.terminate()
+        pipes = list(workers)
+        for _ in _messages(pipes, PATIENCE):
+            pass  # read, so that no process waits to be heard
+        for pipe in pipes:
+            workers[pipe].kill()
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _context() -> Any:
@@ -97,6 +126,7 @@ def _work(work: Callable[[Report], None], threads: int, reports: Connection, pla
         except OSError:
             os._exit(1)  # the command was killed; what is not finished is taken up by its next run
 
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         work(lambda *message: send(message))
     except UserError as error:
@@ -108,3 +138,7 @@ def _work(work: Callable[[Report], None], threads: int, reports: Connection, pla
     except Terminated:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)  # so that the parent sees how it ended
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated

@@ -1,4 +1,4 @@
-"""What a person watches while a sweep runs."""
+"""Progress of a sweep in the terminal: a bar for the sweep, and one per trial."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.progress import TaskID
 
-from lightning_ita.studies.progress import make_bars
+from lightning_ita.studies.progress import at_once, make_bars
 from lightning_ita.studies.sweep.space import Parameter
-from lightning_ita.studies.sweep.trials import FINISHED, NO_TRIAL, Sweep
+from lightning_ita.studies.sweep.storage import Sweep
+from lightning_ita.studies.sweep.trials import FINISHED, NO_TRIAL
 
 
 class SweepProgress:
@@ -20,10 +21,11 @@ class SweepProgress:
     Args:
         sweep: What is searched.
         study: The sweep in its storage.
-        console: Where to write; without a terminal only the lines of ended trials are written.
+        console: Where to write; without a terminal there are lines for every epoch instead of bars.
+        processes: How many trials run at once.
     """
 
-    def __init__(self, sweep: Sweep, study: Study, console: Console):
+    def __init__(self, sweep: Sweep, study: Study, console: Console, processes: int):
         self.sweep, self.study, self.console = sweep, study, console
         self.running: dict[int, TaskID] = {}
         self.progress = make_bars(console)
@@ -31,16 +33,21 @@ class SweepProgress:
         self.told = {trial.number for trial in ended}
         finished = sum(trial.state in FINISHED for trial in ended)
         self.bar = self.progress.add_task("sweep", total=sweep.trials, completed=finished)
+        self.stages: dict[int, str] = {}
         if ended:
-            console.print(f"going on: {finished} of {sweep.trials} trials are finished", highlight=False)
+            self._say(f"going on: {finished} of {sweep.trials} trials are finished")
+        if not console.is_terminal and finished < sweep.trials:
+            self._say(f"running {sweep.trials - finished} trials, {at_once(processes)}")
 
     def __enter__(self) -> SweepProgress:
         self.progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.tell_ended()
-        self.progress.stop()
+        try:
+            self.tell_ended()
+        finally:
+            self.progress.stop()
 
     def note(self, number: int, share: float, stage: str) -> None:
         """Notes how far a trial is, or that one may have ended."""
@@ -50,6 +57,9 @@ class SweepProgress:
         if number not in self.running:
             self.running[number] = self.progress.add_task("", total=1.0)
         self.progress.update(self.running[number], completed=share, description=f"  trial {number}: {stage}")
+        if not self.console.is_terminal and self.stages.get(number) != stage:
+            self.stages[number] = stage
+            self._say(f"trial {number:>2}  {stage}")
 
     def tell_ended(self) -> None:
         """Writes a line for each trial that ended since the last call."""
@@ -65,7 +75,10 @@ class SweepProgress:
             self.progress.update(self.bar, completed=finished, description=f"sweep {finished}/{self.sweep.trials}")
             mark = "  (best so far)" if trial.state == TrialState.COMPLETE and trial.value == best else ""
             line = f"trial {trial.number:>2}  {outcome(trial)}{mark}  {describe(trial, self.sweep.space)}"
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._say(line)
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def outcome(trial: FrozenTrial) -> str:

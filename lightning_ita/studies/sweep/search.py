@@ -19,7 +19,8 @@ from lightning_ita.studies.progress import StudyProgress, describe
 from lightning_ita.studies.study import collect, forget_failures
 from lightning_ita.studies.sweep.progress import SweepProgress
 from lightning_ita.studies.sweep.results import Winner, chosen, terminal, winner_cells, write_results
-from lightning_ita.studies.sweep.trials import Sweep, open_study, ranking, run_trials
+from lightning_ita.studies.sweep.storage import Sweep, open_study, storage_errors
+from lightning_ita.studies.sweep.trials import ranking, run_trials
 
 WINNERS = "winners"
 
@@ -52,7 +53,7 @@ def search(
         raise UserError(f"cannot write to {sweep.out}: {error.strerror}; choose another --out") from error
     study = open_study(sweep)
     jobs = jobs or default_jobs(encoder_shape(sweep.base.encoder), sweep.trials)
-    with SweepProgress(sweep, study, console) as progress:
+    with storage_errors(sweep), SweepProgress(sweep, study, console, jobs) as progress:
         run_workers(partial(run_trials, sweep), jobs, progress.note, sweep.out)
 
     winners = []
@@ -74,7 +75,7 @@ def search(
     for table in terminal(sweep, trials, winners):
         console.print(table)
     written = write_results(sweep, study, winners)
-    console.print("written: " + ", ".join(map(str, written)), soft_wrap=True, highlight=False)
+    console.print("written: " + ", ".join(map(str, written)), soft_wrap=True, highlight=False, markup=False)
     gaps = [result for winner in winners for result in winner.results if result.metrics is None]
     for result in gaps:
         console.print(f"failed: {describe(result.cell)}: {result.failure}", markup=False, soft_wrap=True)
@@ -91,5 +92,6 @@ def _run(cells: Sequence[Cell], out: Path, sweep: Sweep, jobs: int, console: Con
         for result in results:
             if result.metrics is not None:
                 progress.finished(result)
+        progress.begin(min(jobs, len(unfinished)))
         forget_failures(unfinished, out)
         run_jobs(unfinished, out, sweep.source, jobs, progress, keep_models=keep_models)

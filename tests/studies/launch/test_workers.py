@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
-from lightning_ita.errors import DataError, UserError
+from lightning_ita.errors import DataError, Terminated, UserError
+from lightning_ita.studies.launch import workers
 from lightning_ita.studies.launch.workers import Report, run_workers
 
 
@@ -26,6 +30,42 @@ def all_are_killed(report: Report) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def all_are_told_to_end(report: Report) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(600)
+
+
+def first_is_told_to_end(place: Path, report: Report) -> None:
+    try:
+        (place / "first").touch(exist_ok=False)
+    except FileExistsError:
+        report("ended")
+        return
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(600)
+    except Terminated:
+        (place / "saved").touch()
+        raise
+
+
+def saves_at_the_end(place: Path, report: Report) -> None:
+    try:
+        report("began")
+        time.sleep(600)
+    except Terminated:
+        report("saving " * 20_000)  # more than a pipe holds
+        time.sleep(0.2)
+        (place / str(os.getpid())).touch()
+        raise
+
+
+def does_not_end(report: Report) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    report("began")
+    time.sleep(600)
+
+
 def finds_a_bad_line(report: Report) -> None:
     raise DataError("no tab", Path("train.txt"), 7)
 
@@ -40,9 +80,63 @@ def test_a_killed_process_stops_no_other(tmp_path: Path) -> None:
     assert sorted(heard) == ["began", "began", "ended"]
 
 
+def test_a_process_that_is_told_to_end_saves_and_stops_no_other(tmp_path: Path) -> None:
+    heard: list[str] = []
+    run_workers(partial(first_is_told_to_end, tmp_path), 2, heard.append, tmp_path)
+    assert heard == ["ended"]
+    assert (tmp_path / "saved").exists()
+
+
+class TellsUs:
+    """Tells this process to end when two others have begun, and before it the server that forked them, as Slurm may."""
+
+    def __init__(self, server: bool = False):
+        self.began, self.server = 0, server
+
+    def __call__(self, message: str) -> None:
+        self.began += message == "began"
+        if self.began == 2:
+            if self.server:
+                os.kill(forkserver._forkserver._forkserver_pid, signal.SIGTERM)
+                time.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture
+def terminable() -> Iterator[None]:
+    """Has SIGTERM end this process as the commands do."""
+
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    yield
+    assert signal.getsignal(signal.SIGTERM) is terminate
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("server", [False, True])
+@pytest.mark.usefixtures("terminable")
+def test_processes_save_before_this_one_ends(server: bool, tmp_path: Path) -> None:
+    with pytest.raises(Terminated):
+        run_workers(partial(saves_at_the_end, tmp_path), 2, TellsUs(server), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.usefixtures("terminable")
+def test_a_process_that_does_not_end_is_not_waited_for_forever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "PATIENCE", 0.2)
+    with pytest.raises(Terminated):
+        run_workers(does_not_end, 2, TellsUs(), tmp_path)
+    for process in multiprocessing.active_children():
+        process.join(60)
+    assert not multiprocessing.active_children()
+
+
 @pytest.mark.parametrize(
     ("work", "expected"),
     [
+        (all_are_told_to_end, r"all 2 processes were ended \(exit status -15\); the same command goes on"),
         (all_are_killed, r"all 2 processes were ended \(exit status -9\)"),
         (finds_a_bad_line, r"train.txt.*7.*no tab"),
         (finds_no_room, "runs/study: No space left on device; free some space"),

@@ -243,6 +243,43 @@ def sweep(tmp_path: Path, space: Path) -> Sweep:
     )
 
 
+ROUNDS = 4
+
+
+def _open_fresh(sweep: Sweep, barrier: Any, number: int) -> None:
+    for name in range(ROUNDS):
+        for out in (sweep.out, sweep.out / f"{number}-{name}"):  # in one folder, and in folders of their own
+            (out / "locks").mkdir(parents=True, exist_ok=True)
+            storage = f"sqlite:///{sweep.out}/{name}-{out == sweep.out}.db"
+            barrier.wait(600)
+            open_study(replace(sweep, out=out, storage=storage))
+
+
+def test_processes_that_start_together_share_a_fresh_storage(sweep: Sweep) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(2)
+    processes = [context.Process(target=_open_fresh, args=(sweep, barrier, number)) for number in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(600)
+    assert [process.exitcode for process in processes] == [0, 0]
+    for name in range(ROUNDS):
+        (first,) = open_study(replace(sweep, storage=f"sqlite:///{sweep.out}/{name}-True.db")).trials
+        assert first.state.name == "WAITING"
+
+
+def test_a_storage_that_vanishes_is_named(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deletes(cell: Cell, folder: Path, *rest: Any, **options: Any) -> dict[str, Any]:
+        for path in sweep.out.glob("sweep.db*"):
+            path.unlink()
+        return stub(cell, folder, *rest, **options)
+
+    monkeypatch.setattr(trials, "run_cell", deletes)
+    with pytest.raises(UserError, match=r"sweep.db cannot be read or written any more: .*; was it deleted"):
+        trials.run_trials(sweep)
+
+
 @pytest.mark.parametrize("journal", [False, True], ids=["SQLite", "journal"])
 def test_a_sweep_that_was_stopped_searches_the_same(
     sweep: Sweep, journal: bool, monkeypatch: pytest.MonkeyPatch

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from lightning_ita.commands import ablate
+from lightning_ita.studies.resume import read_checkpoint
 
 
 def command(corpus: Path, encoder: str, out: Path, *further: str) -> list[str]:
@@ -20,42 +23,68 @@ def command(corpus: Path, encoder: str, out: Path, *further: str) -> list[str]:
     return [*data, f"--out={out}", *further]
 
 
-@pytest.mark.parametrize(("jobs", "seeds"), [(1, "1"), (2, "1,2")])
-def test_sigterm_saves_a_checkpoint_and_the_study_goes_on(
-    corpus: Path, tiny_encoder: str, tmp_path: Path, jobs: int, seeds: str
-) -> None:
-    out = tmp_path / "out"
-    arguments = command(corpus, tiny_encoder, out, f"--seeds={seeds}", f"--jobs={jobs}")
+def terminate(module: str, arguments: list[str], cells: Path, runs: int) -> tuple[str, set[Path]]:
+    """Starts a command, sends it SIGTERM once so many runs have had an epoch; returns what it printed, and the runs."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.ablate", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    parts = set()
-    while process.poll() is None and len(parts) < jobs:
-        parts = {path.parent for path in (out / "cells").glob(".*.part/epoch-*.ckpt")}
+    parts: set[Path] = set()
+    while process.poll() is None and len(parts) < runs:
+        parts = {path.parent for path in cells.glob(".*.part/epoch-*.ckpt")}
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    printed, said = process.communicate(timeout=300)
-    assert process.returncode == -signal.SIGTERM
+    printed, said = process.communicate(timeout=600)
+    assert process.returncode == -signal.SIGTERM, said
     assert said.splitlines()[-1] == "ended by SIGTERM; the same command goes on where it stopped"
-    cells = len(seeds.split(","))
-    assert (
-        printed.splitlines()[0]
-        == f"running {cells} of {cells} cells, {'2 at once' if jobs == 2 else 'one after the other'}"
-    )
-    assert "demo BERT-CRF, seed 1: epoch 1/25" in printed
-    assert {path.parent for path in (out / "cells").glob(".*.part/state.ckpt")} == parts
+    assert {path.parent for path in cells.glob(".*.part/state.ckpt")} == parts
+    return printed, parts
+
+
+def steps(cells: Path) -> list[list[int]]:
+    """Returns the steps at which the parts of each finished run began."""
+    paths = sorted(cells.glob("[!.]*/environment.json"))
+    return [[part["step"] for part in json.loads(path.read_text())["trained_on"]] for path in paths]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_sigterm_saves_a_checkpoint_and_the_study_goes_on(
+    corpus: Path, tiny_encoder: str, tmp_path: Path, jobs: int
+) -> None:
+    out = tmp_path / "out"
+    arguments = command(corpus, tiny_encoder, out, f"--seeds={'1,2' if jobs == 2 else '1'}", f"--jobs={jobs}")
+    printed, parts = terminate("experiments.ablate", arguments, out / "cells", jobs)
+    saved = sorted(read_checkpoint(part / "state.ckpt")["global_step"] for part in parts)
+    shared = "2 at once" if jobs == 2 else "one after the other"
+    assert re.fullmatch(rf"running {jobs} of {jobs} cells, {shared}; about \d+ minutes?", printed.splitlines()[0])
+    assert "demo BERT-CRF, seed 1: epoch 1/25" in printed.splitlines()
 
     assert ablate.main(arguments) == 0
-    for path in (out / "cells").glob("*/environment.json"):
-        first, second = json.loads(path.read_text(encoding="utf-8"))["trained_on"]
-        assert first["step"] == 0 < second["step"]
-    if jobs == 1:
-        undisturbed = tmp_path / "undisturbed"
-        assert ablate.main(command(corpus, tiny_encoder, undisturbed, f"--seeds={seeds}", f"--jobs={jobs}")) == 0
-        assert (undisturbed / "table.csv").read_bytes() == (out / "table.csv").read_bytes()
+    assert sorted(steps(out / "cells")) == [[0, step] for step in saved]
+    undisturbed = tmp_path / "undisturbed"
+    assert ablate.main([*arguments, f"--out={undisturbed}"]) == 0
+    assert (undisturbed / "table.csv").read_bytes() == (out / "table.csv").read_bytes()
+    for path in (undisturbed / "cells").glob("*/predictions.*"):
+        assert path.read_bytes() == (out / "cells" / path.parent.name / path.name).read_bytes()
+
+
+def test_sigterm_leaves_trials_that_a_sweep_goes_on_with(corpus: Path, tiny_encoder: str, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    from lightning_ita.commands import sweep
+
+    space, out = tmp_path / "space.yaml", tmp_path / "out"
+    space.write_text("parameters: {recipe.learning_rate: {values: [1e-4, 2e-4, 3e-4]}}", encoding="utf-8")
+    options = ["--cva=off", f"--space={space}", "--trials=2", "--jobs=2", "--top=0", "--pruner=none"]
+    arguments = command(corpus, tiny_encoder, out, *options)
+    printed, parts = terminate("sweeps.optuna", arguments, out / "trials", 2)
+    assert printed.splitlines()[0] == "running 2 trials, 2 at once"
+    assert "trial  0  epoch 1/25" in printed.splitlines()
+    assert sweep.main(arguments) == 0
+    assert not list((out / "trials").glob(".*"))
+    with (out / "trials.csv").open(encoding="utf-8") as file:
+        trials = list(csv.DictReader(file))
+    assert [trial["state"] for trial in trials] == ["fail", "fail", "complete", "complete"]
+    assert {f".{trial['cell']}.part" for trial in trials[2:]} == {part.name for part in parts}
+    assert all(first == 0 < second for first, second in steps(out / "trials"))
 
 
 def test_a_cell_is_one_process_inside_a_slurm_allocation(

@@ -140,7 +140,7 @@ def main(argv: Sequence[str]) -> int:
         say(console, "note: F1 on valid is counted with recipe.labels, which differs between these trials")
     own = defaults(base, space)
     if drawn := [parameter.label for parameter in searched(space) if parameter.name not in own]:
-        say(console, f"note: the recipe's own {', '.join(drawn)}: not in the space; the first trial draws another")
+        say(console, f"note: the first trial draws {', '.join(drawn)}, whose own value is not in the space")
 
     # What is wrong with arguments or data is said before torch and Lightning are imported.
     base = replace(base, recipe=replace(base.recipe, precision=available_precision(base.recipe.precision)))

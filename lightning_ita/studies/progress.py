@@ -66,8 +66,9 @@ class StudyProgress:
         if self.console.is_terminal or not left:
             return
         minutes = round(sum(self.weights[name] for name in left) / rate / 60) if rate else None
-        line = f"running {len(left)} of {len(self.shares)} cells, {at_once(processes)}"
-        self._say(line if minutes is None else f"{line}; about {minutes} minute{'' if minutes == 1 else 's'}")
+        cells = f"{len(self.shares)} cell{'' if len(self.shares) == 1 else 's'}"
+        about = "" if minutes is None else f"; about {minutes} minute{'' if minutes == 1 else 's'}"
+        self._say(f"running {len(left)} of {cells}, {at_once(processes)}{about}")
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()

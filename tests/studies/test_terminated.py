@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,12 +52,15 @@ def test_sigterm_saves_a_checkpoint_and_the_study_goes_on(
     corpus: Path, tiny_encoder: str, tmp_path: Path, jobs: int
 ) -> None:
     out = tmp_path / "out"
-    arguments = command(corpus, tiny_encoder, out, f"--seeds={'1,2' if jobs == 2 else '1'}", f"--jobs={jobs}")
+    # Two processes do not begin at once: the first must still train when the second has.
+    epochs, seeds = (60, "1,2") if jobs == 2 else (25, "1")
+    options = [f"--recipe.epochs={epochs}", f"--seeds={seeds}", f"--jobs={jobs}"]
+    arguments = command(corpus, tiny_encoder, out, *options)
     printed, parts = terminate("experiments.ablate", arguments, out / "cells", jobs)
     saved = sorted(read_checkpoint(part / "state.ckpt")["global_step"] for part in parts)
     shared = "2 at once" if jobs == 2 else "one after the other"
-    assert re.fullmatch(rf"running {jobs} of {jobs} cells, {shared}; about \d+ minutes?", printed.splitlines()[0])
-    assert "demo BERT-CRF, seed 1: epoch 1/25" in printed.splitlines()
+    assert re.fullmatch(rf"running {jobs} of {jobs} cells?, {shared}; about \d+ minutes?", printed.splitlines()[0])
+    assert f"demo BERT-CRF, seed 1: epoch 1/{epochs}" in printed.splitlines()
 
     assert ablate.main(arguments) == 0
     assert sorted(steps(out / "cells")) == [[0, step] for step in saved]
@@ -74,10 +78,11 @@ def test_sigterm_leaves_trials_that_a_sweep_goes_on_with(corpus: Path, tiny_enco
     space, out = tmp_path / "space.yaml", tmp_path / "out"
     space.write_text("parameters: {recipe.learning_rate: {values: [1e-4, 2e-4, 3e-4]}}", encoding="utf-8")
     options = ["--cva=off", f"--space={space}", "--trials=2", "--jobs=2", "--top=0", "--pruner=none"]
+    options += ["--recipe.epochs=60"]
     arguments = command(corpus, tiny_encoder, out, *options)
     printed, parts = terminate("sweeps.optuna", arguments, out / "trials", 2)
     assert printed.splitlines()[0] == "running 2 trials, 2 at once"
-    assert "trial  0  epoch 1/25" in printed.splitlines()
+    assert "trial  0  epoch 1/60" in printed.splitlines()
     assert sweep.main(arguments) == 0
     assert not list((out / "trials").glob(".*"))
     with (out / "trials.csv").open(encoding="utf-8") as file:
@@ -96,11 +101,21 @@ def test_a_cell_is_one_process_inside_a_slurm_allocation(
     assert ablate.main(arguments) == 0
 
 
+def test_names_are_printed_as_text(
+    corpus: Path, tiny_encoder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder, out = tmp_path / "[/x] :smile:", tmp_path / "e_[/x]"
+    shutil.copytree(tiny_encoder, encoder)
+    arguments = command(corpus, str(encoder), out, "--seeds=1", "--jobs=1", "--recipe.epochs=1")
+    assert ablate.main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert f"written: {out}/table.md" in shown
+    assert "[/x] :smile:" in shown
+
+
 def test_a_folder_that_is_deleted_is_noticed_and_not_refused_later(
     corpus: Path, tiny_encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     from lightning_ita.errors import UserError
     from lightning_ita.studies import run
 

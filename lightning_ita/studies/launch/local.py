@@ -1,4 +1,4 @@
-"""Cells in parallel processes: small encoders fill cores better side by side than with many threads each."""
+"""Runs cells in parallel processes: small encoders use the cores better side by side than with many threads each."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from lightning_ita.studies.progress import StudyProgress
 from lightning_ita.studies.study import Result, collect, run
 from lightning_ita.studies.watching import RunProgress
 
-# Weights, gradients, AdamW's two moments and the best epoch, 4 bytes a parameter each, with room for activations.
-BYTES_A_PARAMETER = 24
-BYTES_A_PROCESS = 2**30
+# Weights, gradients, AdamW's two moments and the best epoch, 4 bytes per parameter each, with room for activations.
+BYTES_PER_PARAMETER = 24
+BYTES_PER_PROCESS = 2**30
 
 
 def launch(
@@ -116,7 +116,7 @@ def default_jobs(shape: EncoderShape, cells: int) -> int:
     jobs = min(torch.get_num_threads(), cells)
     if hasattr(os, "sysconf"):  # Windows does not tell its memory this way
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        jobs = min(jobs, int(memory / 2 // (BYTES_A_PROCESS + BYTES_A_PARAMETER * shape.parameters)))
+        jobs = min(jobs, int(memory / 2 // (BYTES_PER_PROCESS + BYTES_PER_PARAMETER * shape.parameters)))
     return max(1, jobs)
 
 

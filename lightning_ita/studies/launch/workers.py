@@ -1,4 +1,4 @@
-"""Processes that share a task among themselves and report how far they are."""
+"""Worker processes that share the cores and report how far they are."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run_workers(work: Callable[[Report], None], jobs: int, heard: Report, place:
         return
     context = _context()
     threads = max(1, torch.get_num_threads() // jobs)
-    # A pipe each: a process that is killed while it reports leaves a shared queue locked.
+    # One pipe per process: a process that is killed while it reports leaves a shared queue locked.
     workers: dict[Connection, Any] = {}
     try:
         for _ in range(jobs):
@@ -108,7 +108,7 @@ def _context() -> Any:
     """How processes start: not forked from this one, whose threads of torch would hang.
 
     On Linux they are forked from a server that has imported everything and computed nothing: what imports leave in
-    memory, a third of a GiB, is there once and not once a process. The server keeps the environment it began with.
+    memory, a third of a GiB, is there once, not once per process. The server keeps the environment it began with.
     """
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")

@@ -25,12 +25,12 @@ INK, MUTED, ACCENT, GRID = "#1f2933", "#8a94a0", "#1f6f8b", "#e4e7eb"
 # From weak to strong, in one hue: readable in grey and for the colour-blind.
 COLOURS = LinearSegmentedColormap.from_list("sweep", ["#bcd3dc", ACCENT, "#0a2a36"])
 OBJECTIVE_LABEL = "valid F1 (%)"
-# Below this there is nothing to see.
+# Fewer completed trials show nothing.
 FEWEST_TRIALS = 3
 
 
 def write_plots(study: Study, parameters: Sequence[Parameter], out: Path) -> list[Path]:
-    """Draws what there is enough of into PNG files; returns their paths.
+    """Draws the plots for which there are enough trials, into PNG files; returns their paths.
 
     Args:
         study: The sweep.
@@ -123,7 +123,7 @@ def importance(study: Study, parameters: Sequence[Parameter]) -> Figure:
 
 
 def _positions(parameter: Parameter, trials: Sequence[FrozenTrial]) -> list[float]:
-    """Returns where values stand on a parameter's axis: numbers for themselves, choices by their order."""
+    """Returns the positions of values on a parameter's axis: numbers as they are, choices by their index."""
     values = [trial.params[parameter.name] for trial in trials]
     return [float(parameter.values.index(value)) for value in values] if parameter.values else values
 

@@ -36,8 +36,9 @@ class SweepProgress:
         self.stages: dict[int, str] = {}
         if ended:
             self._say(f"going on: {finished} of {sweep.trials} trials are finished")
-        if not console.is_terminal and finished < sweep.trials:
-            self._say(f"running {sweep.trials - finished} trials, {at_once(processes)}")
+        left = sweep.trials - finished
+        if not console.is_terminal and left > 0:
+            self._say(f"running {left} trial{'' if left == 1 else 's'}, {at_once(min(processes, left))}")
 
     def __enter__(self) -> SweepProgress:
         self.progress.start()
@@ -50,7 +51,7 @@ class SweepProgress:
             self.progress.stop()
 
     def note(self, number: int, share: float, stage: str) -> None:
-        """Notes how far a trial is, or that one may have ended."""
+        """Shows how far a trial is, or that one may have ended."""
         if number == NO_TRIAL:
             self.tell_ended()
             return
@@ -82,7 +83,7 @@ class SweepProgress:
 
 
 def outcome(trial: FrozenTrial) -> str:
-    """Says what became of a trial in a few words."""
+    """Returns the outcome of a trial in a few words."""
     if trial.state == TrialState.COMPLETE:
         return f"valid F1 {trial.value:.2f}"
     if trial.state == TrialState.PRUNED:

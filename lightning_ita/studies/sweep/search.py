@@ -28,7 +28,7 @@ WINNERS = "winners"
 def search(
     sweep: Sweep, console: Console, jobs: int | None, top: int, seeds: Sequence[int], keep_models: str = "none"
 ) -> int:
-    """Runs what is missing of a sweep, and prints and writes what it found.
+    """Runs the trials and winners of a sweep that are missing, and prints and writes its results.
 
     Args:
         sweep: What is searched.

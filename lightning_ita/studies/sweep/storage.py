@@ -1,4 +1,4 @@
-"""A sweep as a value, and the storage in which its processes note their trials."""
+"""What a sweep searches, and the storage in which its processes record their trials."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from lightning_ita.studies.sweep.values import defaults, with_values
 
 Pruner = Literal["median", "halving", "none"]
 TRIALS, FAILED = "trials", "failed"
-# So many trials are drawn blindly, and run whole, before TPE and the pruner judge by them.
+# So many trials are drawn at random, and run to their end, before TPE and the pruner use them.
 STARTUP_TRIALS = 5
-# How often workers of a database say that they live, in seconds; silent for twice as long, their trial has failed.
+# Seconds between heartbeats of workers that share a database; after twice as long without one, their trial has failed.
 HEARTBEAT = 60
 # How often, and how many seconds apart, a database is opened that other processes are setting up.
 OPENINGS, OPENING_APART = 10, 0.5
@@ -102,7 +102,7 @@ class Sweep:
 
 @contextmanager
 def storage_errors(sweep: Sweep) -> Iterator[None]:
-    """Says of a storage that fails in the body which one it is.
+    """Turns an error of the storage in the body into one that names the storage.
 
     Raises:
         UserError: It failed.
@@ -154,7 +154,7 @@ def open_study(sweep: Sweep) -> Study:
 
 
 def _open(sweep: Sweep, pruner: BasePruner) -> Study:
-    """Opens the storage; again where a process that does not share the folder is setting up the same database."""
+    """Opens the storage; tries again while a process that does not share the folder sets up the same database."""
     for left in reversed(range(OPENINGS)):
         try:
             return optuna.create_study(

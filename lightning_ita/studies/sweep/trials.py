@@ -1,4 +1,4 @@
-"""Trials of a sweep: each is one cell, trained on train and scored on valid; test is not looked at."""
+"""Trials of a sweep: each is one cell, trained on train and scored on valid, not on test."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ from lightning_ita.studies.watching import RunProgress
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # A sweep gives up after this many failed trials; one that is killed this often is not tried again.
 MOST_FAILURES = 3
-# Told the number of a trial, how much of it is done, and the stage in words.
+# Takes the number of a trial, how much of it is done, and the stage in words.
 Report = Callable[[int, float, str], None]
-# The number that is told where no trial is in hand: one has ended, or others are waited for.
+# The number that is reported where no trial is running: one has ended, or others are waited for.
 NO_TRIAL = -1
 
 
 class Pruning(Callback):
-    """Tells a trial the objective after each epoch, and ends the run where the pruner finds it hopeless."""
+    """Reports the objective to Optuna after each epoch, and ends the run where the pruner decides so."""
 
     def __init__(self, trial: Trial):
         self.trial = trial
@@ -74,7 +74,7 @@ class Pruning(Callback):
 
 
 class _StoppedError(BaseException):
-    """Leaves a trial as a killed process would, to be taken up again; Optuna fails one that raises an `Exception`."""
+    """Ends a trial as a killed process would, so that it is taken up again; an `Exception` would mark it as failed."""
 
     def __init__(self, reason: BaseException):
         self.reason = reason
@@ -113,7 +113,7 @@ def run_trials(sweep: Sweep, report: Report = lambda *_: None) -> None:
 
 
 def _retry_killed(study: Study, sweep: Sweep) -> None:
-    """Fails the trials whose process has ended before them, and queues those of this folder again."""
+    """Marks trials as failed whose process ended while they ran, and queues those of this folder again."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)  # of other machines, by their heartbeats, where there are any
@@ -135,7 +135,7 @@ def _retry_killed(study: Study, sweep: Sweep) -> None:
 
 
 def _run_one(study: Study, sweep: Sweep, number: int, turn: BaseFileLock, report: Report, failures: int) -> bool:
-    """Runs one trial; gives the turn away once its values are drawn.
+    """Runs one trial; releases `turn` once its values are drawn.
 
     Args:
         study: The sweep in its storage.

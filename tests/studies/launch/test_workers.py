@@ -97,7 +97,7 @@ class TellsUs:
         self.began += message == "began"
         if self.began == 2:
             if self.server:
-                os.kill(forkserver._forkserver._forkserver_pid, signal.SIGTERM)
+                os.kill(forkserver._forkserver._forkserver_pid, signal.SIGTERM)  # type: ignore[attr-defined]
                 time.sleep(0.5)
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -6,6 +6,7 @@ import csv
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 from dataclasses import replace
@@ -127,6 +128,19 @@ def test_a_sweep_selects_on_valid_and_tests_its_winners_alone(
     assert ended.value.code == 0
 
 
+def test_names_are_printed_as_text(
+    arguments: list[str], tiny_encoder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder, out = tmp_path / "[/x] {1}", tmp_path / "e_[/x] {y} 100% #"
+    shutil.copytree(tiny_encoder, encoder)
+    options = [f"--encoder={encoder}", f"--out={out}", "--trials=1", "--top=1", "--seeds=1", "--recipe.epochs=1"]
+    assert command.main([*arguments, *options]) == 0
+    shown = capsys.readouterr().out
+    assert f"written: {out}/sweep.md" in shown
+    assert "[/x]{1},1epochs" in "".join(shown.split())
+    assert (out / "sweep.db").exists()
+
+
 def _killed_in_its_third_trial(sweep: Sweep) -> None:
     runs = []
 
@@ -136,7 +150,7 @@ def _killed_in_its_third_trial(sweep: Sweep) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return stub(*arguments, **options)
 
-    trials.run_cell = killed
+    trials.run_cell = killed  # type: ignore[assignment]
     trials.run_trials(sweep)
 
 
@@ -414,6 +428,7 @@ def test_a_sweep_may_grow_but_not_change(sweep: Sweep) -> None:
 
 
 def test_the_default_space_is_that_of_wandb() -> None:
+    assert command.SPACE.read_bytes() == (ROOT / "sweeps" / "cva.yaml").read_bytes()
     space = {parameter.name: parameter for parameter in read_space(ROOT / "sweeps" / "cva.yaml")}
     assert {"contexts", "recipe.cva_weight", "recipe.temperature"} < set(space)
     rate = space["recipe.learning_rate"]
@@ -446,6 +461,7 @@ def test_bad_spaces_end_with_a_message(
         ("--storage=trials.csv", "expected a file ending in .db"),
         ("--seed=2", "not 2, with which the trials are run"),
         ("--space=nowhere.yaml", "nowhere.yaml: No such file"),
+        ("--out=what?", "SQLite's files lie in no folder with a ? in its name"),
     ],
 )
 def test_bad_options_end_with_a_message(

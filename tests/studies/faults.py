@@ -199,7 +199,7 @@ def main(argv: list[str]) -> int:
         print("tables, predictions and metrics are those of the undisturbed study")
         share(command, place, undisturbed, log)
         for line in sorted(set(log.read_text(encoding="utf-8").splitlines())):
-            if "anew" in line or "Error" in line:
+            if "starts again" in line or "Error" in line:
                 print(line)
     return 0
 

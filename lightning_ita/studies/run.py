@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -84,6 +85,7 @@ def run_cell(
     """
     started = time.time()
     keep_freed_memory()
+    set_imports_aside()
     source = source or Source()
     corpus = corpus or cell.read(source)
     cell = cell.resolve(corpus.digests)
@@ -248,6 +250,15 @@ def score(
     metric = EntityF1(types, labels)
     metric.update(pad(predicted), pad(gold))
     return {name: round(value.item(), 4) for name, value in metric.compute().items()}
+
+
+@cache
+def set_imports_aside() -> None:
+    """Takes what is in memory now, most of it imported modules, out of garbage collection, once per process.
+
+    The collection at the end of every run then takes milliseconds instead of half a second.
+    """
+    gc.freeze()
 
 
 def keep_freed_memory() -> None:

@@ -50,9 +50,9 @@ def plain_f1(cell: Cell, source: Source) -> dict[str, float]:
     best: tuple[float, dict[str, float]] = (-1.0, {})
     for _ in range(cell.recipe.epochs):
         tagger.fit_epoch(train, 0, views, optimizer, schedule)
-        dev = statistics.mean(evaluate(tagger, datamodule, "valid", views).values())
-        if dev > best[0]:
-            best = dev, evaluate(tagger, datamodule, "test", views)
+        valid = statistics.mean(evaluate(tagger, datamodule, "valid", views).values())
+        if valid > best[0]:
+            best = valid, evaluate(tagger, datamodule, "test", views)
     return best[1]
 
 

@@ -38,8 +38,9 @@ def read(engine: Engine, tweets: Sequence[DemoTweet]) -> Counter[str]:
     """Reads the images of tweets.
 
     Returns:
-        Counts: pictures, ``found`` and ``drawn`` words, ``said`` words; ``blank`` pictures and the words
-        said of them, ``imagined``; ``missed KIND`` the words missed in scenes of a kind.
+        Counts: ``pictures``; ``drawn`` words, words that the engine ``said``, and words ``found``, which are both;
+        ``blank`` pictures (without words), and the words ``imagined`` in them; for each kind of scene, the words that
+        were missed, as ``missed KIND``.
     """
     counts: Counter[str] = Counter()
     batches = range(0, len(tweets), engine.batch_size)

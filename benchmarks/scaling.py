@@ -49,10 +49,10 @@ class Case:
 
     Attributes:
         encoder: A name of `SHAPES`.
-        batch_size: Tweets a batch, if there is no `token_budget`.
+        batch_size: Tweets per batch, if there is no `token_budget`.
         context: Sub-tokens that the cross-modal view adds.
         text: Mean sub-tokens of the text view.
-        token_budget: Sub-tokens a batch.
+        token_budget: Sub-tokens per batch.
         gradient_checkpointing: See `Recipe`.
         compile: See `Recipe`.
     """
@@ -114,9 +114,9 @@ class Speed:
     """What was measured of a case.
 
     Attributes:
-        tweets: Tweets a second.
+        tweets: Tweets per second.
         subtokens: Real sub-tokens per second.
-        flop: Floating-point operations a second, those of the model.
+        flop: Floating-point operations per second, those of the model.
         outside: Share of the step outside the encoder.
         memory: Peak memory of the device in GiB; ``None`` on a CPU.
     """

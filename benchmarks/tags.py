@@ -80,12 +80,12 @@ SIDE = 64
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn picture and what it shows.
+    """A drawn image and what it shows.
 
     Attributes:
-        image: The picture.
+        image: The image.
         noun: Its object.
-        colour: The object's colour; empty where no colour is told.
+        colour: The object's colour; empty for objects without one.
     """
 
     image: Image.Image
@@ -132,7 +132,7 @@ def train(folder: Path, pictures: list[Picture], steps: int, batch: int = 96, se
         folder: Where to.
         pictures: What to learn from.
         steps: Batches.
-        batch: Pictures a batch.
+        batch: Images per batch.
         seed: Of the initial weights and of what is drawn.
 
     Returns:

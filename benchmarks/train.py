@@ -55,7 +55,7 @@ class Workload:
         dataset: Name of the data set.
         data_dir: Its folder.
         encoder: Name of the encoder.
-        batch_size: Tweets a batch.
+        batch_size: Tweets per batch.
     """
 
     dataset: str = "demo"
@@ -84,9 +84,9 @@ class Contender:
         name: What it is called in the table.
         precision: Arithmetic of its encoder.
         a_tweet: Mean sub-tokens of a tweet's two views, as it reads them.
-        goal: What its speed in training over the plain loop's is to reach; ``None`` where nothing is asked of it.
-        step: Makes a training step, and returns the real sub-tokens in it.
-        evaluate: Decodes some tweets in both views, and returns the real sub-tokens in them.
+        goal: Goal for the ratio of its training speed to that of the plain loop; ``None`` where there is none.
+        step: Makes a training step, and returns its sub-tokens without padding.
+        evaluate: Decodes some tweets in both views, and returns their sub-tokens without padding.
     """
 
     name: str

@@ -107,7 +107,7 @@ def test_a_dry_run_runs_nothing(study: list[str], tmp_path: Path, capsys: pytest
 
 def test_a_dry_run_tells_what_is_finished(study: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [*study, "--contexts=cap", "--cva=off"]
-    ablate.main([*command, "--seeds=1"])
+    assert ablate.main([*command, "--seeds=1"]) == 0
     capsys.readouterr()
     assert ablate.main([*command, "--seeds=1,2", "--dry-run"]) == 0
     shown = capsys.readouterr().out

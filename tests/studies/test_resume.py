@@ -272,6 +272,14 @@ def terminable() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
+@pytest.fixture
+def without_handler() -> Iterator[None]:
+    """Has SIGTERM end this process at once, as in a process that set no handler."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 class Terminate(Stop):
     """Sends SIGTERM to this process when a hook has been called so often."""
 
@@ -312,8 +320,8 @@ def test_sigterm_saves_the_step_in_hand(
     assert_same_result(folder, undisturbed)
 
 
+@pytest.mark.usefixtures("without_handler")
 def test_sigterm_ends_evaluation_where_the_process_has_no_handler(cell: Cell, source: Source, tmp_path: Path) -> None:
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     with pytest.raises(Terminated):
         run_cell(cell, tmp_path / "stopped", source, callbacks=[Terminate("on_predict_batch_end", 1)])
 

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import jsonargparse
@@ -299,6 +300,13 @@ def _terminate(*_: object) -> None:
     raise Terminated
 
 
+def config_files(argv: Sequence[str]) -> list[str]:
+    """Returns the ``--config`` files of a command line that exist."""
+    values = [after if word == "--config" else word.removeprefix("--config=") for word, after in pairwise([*argv, ""])]
+    named = [value for word, value in zip(argv, values, strict=True) if word.partition("=")[0] == "--config"]
+    return [name for name in named if os.path.isfile(name)]
+
+
 def guard(main: Callable[[Sequence[str]], int]) -> None:
     """Runs a command; what a user can cause ends it with a message, not with a traceback."""
     bound_kernel_cache()
@@ -311,6 +319,8 @@ def guard(main: Callable[[Sequence[str]], int]) -> None:
     except OSError as error:
         print(f"error: {what_happened(error)}", file=sys.stderr)
         status = USER_ERROR
+    except SystemExit as ended:  # the parser has said why
+        status = ended.code if isinstance(ended.code, int) else USER_ERROR
     except Terminated:
         print("ended by SIGTERM; the same command goes on where it stopped", file=sys.stderr)
         sys.stderr.flush()
@@ -322,4 +332,7 @@ def guard(main: Callable[[Sequence[str]], int]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         status = INTERRUPTED
+    files = config_files(sys.argv[1:])
+    if status == USER_ERROR and files:
+        print(f"note: some arguments are those of {printable(', '.join(files), MAX_MESSAGE_LINE)}", file=sys.stderr)
     sys.exit(status)

@@ -98,6 +98,10 @@ class RawTags:
         if self._changed:
             tags = "1 tag is" if len(self._changed) == 1 else f"{len(self._changed)} tags are"
             yield f"{tags} read without white space, in composed characters (first in line {self._changed[0]})"
+        blank = [type_ for type_ in self.types if any(each.isspace() for each in type_)]
+        if blank:
+            names = ", ".join(map(quoted, blank))
+            yield f"types with white space in them: {names} (first in line {self.types[blank[0]]})"
         prefixes = sorted({tag[0] for tag in self._read.values()} - set("BIO"))
         if prefixes:
             yield f"tags with {', '.join(f'{prefix}-' for prefix in prefixes)} (BIOES or alike) are read as BIO"

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from lightning_ita import __version__, commands
-from lightning_ita.commands.cli import add_source, make_parser, source_of
+from lightning_ita.commands.cli import add_source, guard, make_parser, source_of
 from lightning_ita.data.source import Source
-from lightning_ita.errors import UserError
+from lightning_ita.errors import USER_ERROR, UserError
 from lightning_ita.models.presets import RECIPES
 
 
@@ -129,6 +129,32 @@ def test_types_and_columns_of_own_corpora_are_read(tmp_path: Path) -> None:
     for wrong in ("0", "0,x", "0,1,2", "-1,0", "0;2", "0,0"):
         with pytest.raises(UserError, match="expected two different columns, of word and tag, counted from 0"):
             source(f"--columns={wrong}")
+
+
+@pytest.mark.parametrize(
+    "content", ["contexts: cpa\n", "contextes: cap\n", "recipe: {batch_size: many}\n", "contexts: [\n"]
+)
+def test_errors_name_the_config_file(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(content, encoding="utf-8")
+    for given in (["--config", str(path)], [f"--config={path}"]):
+        monkeypatch.setattr(sys, "argv", ["ablate", *given, "--dry-run"])
+        with pytest.raises(SystemExit) as ended:
+            guard(commands.COMMANDS["ablate"])
+        assert ended.value.code == USER_ERROR
+        assert capsys.readouterr().err.endswith(f"\nnote: some arguments are those of {path}\n")
+
+
+def test_other_errors_name_no_config_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for given in (["--contexts=cpa"], [f"--config={tmp_path / 'missing'}"]):
+        monkeypatch.setattr(sys, "argv", ["ablate", *given, "--dry-run"])
+        with pytest.raises(SystemExit):
+            guard(commands.COMMANDS["ablate"])
+        assert "note:" not in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGINT to send")

@@ -129,6 +129,11 @@ def test_white_space_in_a_tag_makes_no_type_of_its_own(tmp_path: Path, tag: str)
     assert found.notes == ["2 tags are read without white space, in composed characters (first in line 3)"]
 
 
+def test_white_space_inside_a_type_is_reported(tmp_path: Path) -> None:
+    found = split(tmp_path, "IMGID:1\nAnn\tB-PER\nLee\tB-PER X\n", types=None)
+    assert found.notes == ["types with white space in them: 'PER X' (first in line 3)"]
+
+
 def test_types_in_another_unicode_form_are_one_type(tmp_path: Path) -> None:
     found = split(tmp_path, "IMGID:1\na\tB-caf\u00e9\nb\tB-cafe\u0301\n")
     assert (found.tweets[0].tags, list(found.types)) == (("B-caf\u00e9",) * 2, ["caf\u00e9"])

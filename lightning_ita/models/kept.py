@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 # Of `config.json`; raised when its fields change their meaning.
 VERSION = 1
 CONFIG, WEIGHTS, ENCODER, CARD = "config.json", "model.safetensors", "encoder", "README.md"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 # Files that other programs keep pickled weights in.
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 # What is fetched from the Hub, and no other file.
@@ -215,6 +216,7 @@ def load(name: str | os.PathLike[str], revision: str | None = None, token: str |
                 f"{folder} is not whole: {ENCODER}/{CONFIG} is missing; get the folder again, with all files"
             )
         _refuse_code(read_config(encoder), folder / ENCODER / CONFIG)
+        _refuse_code(_tokenizer_config(folder), folder / ENCODER / TOKENIZER_CONFIG)
     _check_weights_are_there(folder)
     with torch.random.fork_rng(devices=[]):  # random weights, replaced below, must not change the caller's numbers
         tagger = options.make_tagger(config["types"], recipe, encoder, **others)
@@ -259,6 +261,17 @@ def read_kept_config(folder: Path) -> KeptConfig:
 def _refuse_code(values: Mapping[str, Any], path: Path) -> None:
     if "auto_map" in values:
         raise DataError("auto_map asks for code that comes with the model to be run; that is never done", path)
+
+
+def _tokenizer_config(folder: Path) -> dict[str, Any]:
+    path = folder / ENCODER / TOKENIZER_CONFIG
+    if not path.is_file():
+        return {}
+    try:
+        values = parse_json(read_bytes(path, MOST_CONFIG).decode())
+    except ValueError as error:
+        raise DataError(f"damaged: {error}", path) from None
+    return values if isinstance(values, dict) else {}
 
 
 def _check_weights_are_there(folder: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from lightning_ita.errors import UserError
 from lightning_ita.models.encoder_tagger import EncoderTagger
@@ -121,6 +123,9 @@ def test_code_that_comes_with_a_model_is_never_run(copy: Path, name: str) -> Non
         ({"recipe": {"depth": 3}}, "recipe: not one of this version"),
         ({"tag_scheme": "BIO"}, "tag_scheme or views are not those"),
         ({"views": ["T"]}, "tag_scheme or views are not those"),
+        ({"types": ["PER", "PER"]}, "PER"),
+        ({"recipe": {"learning_rate": "fast"}}, "learning_rate"),
+        ({"options": {"cva": "joint", "contexts": "cap,tga"}}, "tga"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(copy: Path, values: dict[str, Any], message: str) -> None:
@@ -136,6 +141,47 @@ def test_damaged_files_are_refused(copy: Path) -> None:
         Tagger.from_pretrained(copy)
     (copy / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"config\.json: damaged: not JSON"):
+        Tagger.from_pretrained(copy)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"hidden_size": 64}, "of another shape than config.json says"),
+        ({"vocab_size": 20}, "do not belong together|another shape"),
+        ({"num_hidden_layers": 3}, "not the weights of the model|Missing key"),
+        ({"num_hidden_layers": 1}, "not the weights of the model|Unexpected key"),
+        ({"hidden_size": 2**40}, "hidden_size|cannot be read|too large|shape"),
+        ({"hidden_size": "many"}, "hidden_size|cannot be read"),
+        ({"model_type": "evil"}, "model_type|family"),
+    ],
+)
+def test_an_encoder_that_does_not_fit_is_refused(copy: Path, values: dict[str, Any], message: str) -> None:
+    edit(copy / "encoder" / "config.json", **values)
+    with pytest.raises(UserError, match=message):
+        Tagger.from_pretrained(copy)
+
+
+@pytest.mark.parametrize("change", ["lacks", "has", "is pickled"])
+def test_weights_that_do_not_fit_are_refused(copy: Path, change: str) -> None:
+    path = copy / "model.safetensors"
+    tensors = load_file(path)
+    if change == "is pickled":
+        path.write_bytes(pickle.dumps({"emission.weight": [1.0]}))
+    elif change == "has":
+        save_file(tensors | {"further": torch.zeros(2)}, path)
+    else:
+        del tensors["crf.transitions"]
+        save_file(tensors, path)
+    with pytest.raises(UserError, match=r"model\.safetensors: (damaged|not the weights of the model)"):
+        Tagger.from_pretrained(copy)
+
+
+def test_a_tokenizer_with_code_of_its_own_is_never_run(copy: Path) -> None:
+    (copy / "encoder" / "evil.py").write_text("raise SystemExit('run')")
+    edit(copy / "encoder" / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.Tokenizer", None]})
+    edit(copy / "encoder" / "tokenizer_config.json", tokenizer_class="EvilTokenizer")
+    with pytest.raises(UserError, match="auto_map asks for code"):
         Tagger.from_pretrained(copy)
 
 

@@ -209,13 +209,42 @@ def _read(tagger: Tagger, posts: Mapping[int, _Post]) -> list[Input]:
     return tagger.inputs.read(tweets, Corpus("posts", types, {}, contexts, {}))
 
 
-def _mentions(tagger: Tagger, view: str, reads: Sequence[Input]) -> list[list[tuple[int, int, str, float]]]:
-    """Returns the mentions of a batch: first word, end, type and probability of each, by post."""
+def probabilities(tagger: Tagger, tagged: Tagged, spans: Sequence[tuple[int, int, str]]) -> list[float]:
+    """Returns the probability of mentions of any kind in a post, whether or not they were found in it.
+
+    Args:
+        tagger: The model.
+        tagged: The post as the model tagged it: it is read again in the same view, with the same contexts.
+        spans: First word, word behind the last one, and type of each mention.
+
+    Returns:
+        Exactly, by the model's distribution over tag sequences; 0 for a mention in words that were cut.
+    """
+    post = _Post(tagged.text, list(tagged.words), dict(tagged.contexts), tagged.view)
+    read_words = len(tagged.words) - tagged.words_cut
+    asked = [(0, first, end, tagger.tag_set.types.index(type_)) for first, end, type_ in spans if end <= read_words]
+    if not asked:
+        return [0.0] * len(spans)
+    with _READING:
+        reads = _read(tagger, {0: post})
+    with torch.inference_mode():
+        found = iter(span_probabilities(tagger, _chain(tagger, tagged.view, reads), asked))
+    return [next(found) if end <= read_words else 0.0 for _, end, _ in spans]
+
+
+def _chain(tagger: Tagger, view: str, reads: Sequence[Input]) -> ChainDistribution:
+    """Returns the distribution over the tag sequences of a batch; to be called in inference mode."""
     batch = tagger.inputs.collate(reads).to(tagger.device)
     fast = tagger.recipe.precision == "bfloat16" and available_precision("auto") == "bfloat16"
-    with torch.inference_mode(), torch.autocast(tagger.device.type, torch.bfloat16, enabled=fast):
-        chain = tagger(batch, (view,))[view]
+    with torch.autocast(tagger.device.type, torch.bfloat16, enabled=fast):
+        chain: ChainDistribution = tagger(batch, (view,))[view]
+    return chain
+
+
+def _mentions(tagger: Tagger, view: str, reads: Sequence[Input]) -> list[list[tuple[int, int, str, float]]]:
+    """Returns the mentions of a batch: first word, end, type and probability of each, by post."""
     with torch.inference_mode():
+        chain = _chain(tagger, view, reads)
         forbidden = forbidden_transitions(tagger.tag_set, tagger.device)
         try:
             bio = to_bio(tagger.tag_set, chain.argmax(ForbiddenTransitions(*forbidden)))

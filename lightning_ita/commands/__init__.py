@@ -19,6 +19,7 @@ SUMMARIES = {
     "report": "turn a finished study into tables, statistical tests, plots and examples",
     "work": "run the cells of a study's plan that are left: what a task of a cluster runs",
     "predict": "find the mentions in posts of your own with a trained model",
+    "demo": "show a web page that tags a post with and without its picture, with a trained model",
     "align": "turn images into text: object tags, captions, OCR",
     "sweep": "search hyper-parameters with Optuna",
     "corpus": "write the generated demo corpus, with its images if wished",

@@ -95,9 +95,8 @@ def requirements(extras: Sequence[str]) -> list[str]:
         raise UserError("the requirements are not known, since this package is not installed: pip install it") from None
     missing = set(extras) - set(known.get_all("Provides-Extra") or [])
     if missing:
-        raise UserError(
-            f"this package was installed as an older version, without {', '.join(missing)}: install it again"
-        )
+        names = ", ".join(sorted(missing))
+        raise UserError(f"this package was installed when it had no extra {names}: install it again")
     lines = ["# The builds of torch that need no GPU are smaller by gigabytes."]
     lines.append("--extra-index-url https://download.pytorch.org/whl/cpu")
     for line in known.get_all("Requires-Dist") or []:

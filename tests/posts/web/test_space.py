@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import metadata, version
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,10 @@ from tests.posts.conftest import kept  # noqa: F401, a fixture
 
 pytest.importorskip("gradio")
 pytest.importorskip("nltk")
+pytestmark = pytest.mark.skipif(
+    "demo" not in (metadata("lightning-ita").get_all("Provides-Extra") or ()),
+    reason="the package was installed before it had the extra demo",
+)
 # As the Hub documents them.
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 # What app.py does up to showing the page, in a process that finds this package in the Space alone.
@@ -45,8 +49,8 @@ def test_it_holds_what_a_space_needs(folder: Path) -> None:
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert not list(folder.rglob("__pycache__"))
     assert (folder / "lightning_ita" / "posts" / "web" / "answer.html").is_file()
-    _, metadata, text = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
-    values = yaml.safe_load(metadata)
+    _, head, text = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    values = yaml.safe_load(head)
     assert (values["sdk"], values["app_file"]) == ("gradio", "app.py")
     assert values["sdk_version"] == version("gradio")
     assert {values["colorFrom"], values["colorTo"]} <= COLOURS
@@ -101,3 +105,8 @@ def test_what_was_chosen_goes_along(kept: str, tmp_path: Path) -> None:  # noqa:
     app = (tmp_path / "space" / "app.py").read_text(encoding="utf-8")
     assert re.search(r"make_reader\(tagger\.inputs\.kinds, \[\], \{\}\)", app)
     assert "rapidocr" not in (tmp_path / "space" / "requirements.txt").read_text(encoding="utf-8")
+
+
+def test_an_installation_without_the_extras_is_an_error() -> None:
+    with pytest.raises(UserError, match="had no extra nothing: install it again"):
+        space.requirements(("demo", "nothing"))

@@ -74,16 +74,27 @@ def cost(cell: Cell, corpus: Corpus, cache_dir: str | None = None) -> Cost:
 
 
 def flop_per_second(shape: EncoderShape, precision: Precision) -> float:
-    """Measures matrix products of the encoder's shape for a moment, and returns the rate training may reach."""
+    """Measures matrix products of the encoder's shape for a moment, and returns the rate training may reach.
+
+    On a CPU it is the rate of an idle machine: the processor time of one thread is measured, and multiplied by the
+    number of threads. Time that passes would be a hundred times as long where other programs run.
+    """
     import torch
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    on_gpu = torch.cuda.is_available()
     dtype = torch.bfloat16 if available_precision(precision) == "bfloat16" else torch.float32
-    left = torch.ones(1024, shape.hidden, device=device, dtype=dtype)
-    right = torch.ones(shape.hidden, shape.feed_forward, device=device, dtype=dtype)
-    products, started = 0, time.perf_counter()
-    while time.perf_counter() - started < 0.3:
-        (left @ right).sum().item()
-        products += 1
-    seconds = time.perf_counter() - started
-    return SHARE_OF_MATMUL * products * 2 * 1024 * shape.hidden * shape.feed_forward / seconds
+    left = torch.ones(1024, shape.hidden, device="cuda" if on_gpu else "cpu", dtype=dtype)
+    right = torch.ones(shape.hidden, shape.feed_forward, device=left.device, dtype=dtype)
+    threads, clock = torch.get_num_threads(), time.perf_counter if on_gpu else time.thread_time
+    torch.set_num_threads(1)
+    try:
+        (left @ right).sum().item()  # the first product also chooses its kernel
+        products, started, ends = 0, clock(), time.perf_counter() + 0.3
+        while products == 0 or time.perf_counter() < ends:
+            (left @ right).sum().item()
+            products += 1
+        seconds = (clock() - started) / products
+    finally:
+        torch.set_num_threads(threads)
+    rate = 2 * 1024 * shape.hidden * shape.feed_forward / seconds
+    return SHARE_OF_MATMUL * rate * (1 if on_gpu else threads)

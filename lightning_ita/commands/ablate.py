@@ -262,7 +262,7 @@ def plan_table(results: Sequence[Result], cell_costs: Sequence[Cost], rate: floa
             )
             for result, cost, state in zip(results, cell_costs, states, strict=True)
         ),
-        caption=f"at {rate / 1e9:.0f} GFLOP/s, half of what matrix products of this encoder's shape reach here while idle",
+        caption=f"at {rate / 1e9:.0f} GFLOP/s, half of what such matrix products reach when this machine is idle",
         left=(0, 1),
     )
     return terminal(grid)

@@ -174,7 +174,7 @@ def test_a_cell_whose_loss_is_no_number_leaves_a_gap(
         (["--seeds=1,1"], "seeds must name at least one, each once"),
         (["--seeds=one"], "expected whole numbers"),
         (["--jobs=0"], "expected 1 or more"),
-        (["--recipe.epoch=3"], "unrecognized arguments: --recipe.epoch=3"),
+        (["--recipe.epoch=3"], "nrecognized arguments: --recipe.epoch=3"),
         (["--recipe.epochs=few"], 'Parser key "recipe.epochs"'),
         (["--recipe.temperature=0"], "temperature must be greater than 0"),
         (["--preset=papper"], "unknown preset 'papper'. Did you mean 'paper'?"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from itertools import product
@@ -82,6 +83,8 @@ def test_the_bootstrap_is_that_of_scipy(monkeypatch: pytest.MonkeyPatch) -> None
         correct, predicted, gold = (column.sum() for column in columns)
         return float(200 * correct / (predicted + gold))
 
+    # Its name before SciPy 1.15.
+    generator = "rng" if "rng" in inspect.signature(stats.bootstrap).parameters else "random_state"
     for model in range(2):
         reference = stats.bootstrap(
             list(row[model].T),
@@ -90,7 +93,7 @@ def test_the_bootstrap_is_that_of_scipy(monkeypatch: pytest.MonkeyPatch) -> None
             vectorized=False,
             n_resamples=3000,
             method="percentile",
-            rng=np.random.default_rng(2),
+            **{generator: np.random.default_rng(2)},
         )
         assert drawn[:, model].std(ddof=1) == pytest.approx(reference.standard_error, rel=0.05)
         low, high = Sample(row[model : model + 1], drawn[:, model : model + 1]).over_tweets()

@@ -57,7 +57,7 @@ def test_the_six_modules_have_what_is_said() -> None:
 def test_the_floors_are_those_of_the_test() -> None:
     from tests.test_floors import FLOORS
 
-    table = CONTRIBUTING[CONTRIBUTING.index("| floor |") : CONTRIBUTING.index("On the way from")]
+    table = CONTRIBUTING[CONTRIBUTING.index("| floor |") : CONTRIBUTING.index("From an image")]
     rows = [[part.strip() for part in line.strip("|").split("|")] for line in table.strip().splitlines()[2:]]
     named = [{*first.split(", "), *re.findall(r"`(\w+)`", rest)} for first, rest in rows]
     assert len(rows) == len(FLOORS)

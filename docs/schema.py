@@ -34,38 +34,37 @@ A study's folder holds
 
 ```
 study.json                      what all cells share
-plan.jsonl                      which cells there are to be
-cells/NAME/config.yaml          one cell: what was trained on what
-cells/NAME/metrics.json         what it reached; a cell without this file is not finished
+plan.jsonl                      the planned cells
+cells/NAME/config.yaml          one cell: its system, data and hyper-parameters
+cells/NAME/metrics.json         its scores; a cell without this file is not finished
 cells/NAME/predictions.valid.jsonl, predictions.test.jsonl
-cells/NAME/environment.json     what it was produced with
+cells/NAME/environment.json     the code, packages and machine it was run with
 failed/NAME.log                 why a cell failed: the reason in the first line, then the traceback
-table.md, table.csv, cells.csv  the ablation, for people and programs; written again by every run of the command
+table.md, table.csv, cells.csv  the ablation table, for people and for programs; rewritten each time `ablate` is run
 ```
 
 `lightning_ita.studies.schema` reads and writes each of them: `read_metrics(path)`, `write_metrics(path, metrics)` ...
-What a reader returns has the types below and is of version {records.VERSION}, whatever version the file has. A file of
-a newer version, a missing field or a malformed one is an error that names the file and the field. NaN and infinity are
-no numbers here. Fields that are not listed are passed over.
+These functions return the types below, in version {records.VERSION}, whatever version the file has. A file of a newer
+version, or a field that is missing or malformed, is an error that names the file and the field. NaN and infinity are
+not accepted as numbers. Fields that are not listed are ignored. A *map* is a JSON object whose keys are data.
 """
 HISTORY = f"""\
 ## Versions
 
-`version` is a whole number. A file without it is of version 1. A reader knows all versions up to its own,
-{records.VERSION}.
+`version` is a whole number. A file without it has version 1. This release reads all versions up to {records.VERSION}.
 
 * **2**: the split between train and test is `valid` everywhere: `valid` in `metrics.json` (before: `dev`), `valid/...`
-  in its `history` and in the columns of tables (`valid_f1_mean` ...). `metrics.json` has `types`, and what is needed to
-  load a model again (`system` is the system's name now, `options`, `tag_scheme`, `tokenizer`); `config.yaml` has
-  `system` and its options. `plan.jsonl` is new. Predictions and failure logs are as before and carry no version; in
-  CSV the names of the columns tell it.
+  in its `history` and in the columns of tables (`valid_f1_mean` ...). `metrics.json` also has `types`, `options`,
+  `tag_scheme` and `tokenizer`, with which a model can be loaded again, and `system` is now the system's name;
+  `config.yaml` has `system` and its options. `plan.jsonl` is new. Predictions and failure logs are as before and have
+  no version; in CSV files the version follows from the names of the columns.
 * **1**: the files of all results up to 0.1.0.
 """
 NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "null", Any: "anything"}
 
 
 def words(kind: Any) -> str:
-    """Says a type in words."""
+    """Describes a type in words."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         named = {
@@ -82,7 +81,7 @@ def words(kind: Any) -> str:
     if origin is list:
         return f"list of {words(arguments[0])}"
     if origin is dict:
-        return f"{words(arguments[1])}, by {words(arguments[0])}"
+        return f"map from {words(arguments[0])} to {words(arguments[1])}"
     return NAMES.get(kind) or f"object, see `{kind.__name__}`"
 
 

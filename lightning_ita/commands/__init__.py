@@ -1,4 +1,4 @@
-"""The commands: arguments in, one call, messages out.
+"""The commands: each parses its arguments, calls the library, and prints messages.
 
 Each command is a module here with a ``main``. It is started as ``lightning-ita NAME`` where the package is installed,
 and as ``python -m experiments.NAME`` in a checkout.
@@ -17,12 +17,12 @@ SUMMARIES = {
     "ablate": "train and test many systems on the same data, and print the ablation table",
     "train": "train one model and test it with and without its images",
     "report": "turn a finished study into tables, statistical tests, plots and examples",
-    "work": "run the cells of a study's plan that are left: what a task of a cluster runs",
+    "work": "run the cells of a study's plan that are not finished: for the tasks of a cluster",
     "predict": "find the mentions in posts of your own with a trained model",
     "demo": "show a web page that tags a post with and without its picture, with a trained model",
     "align": "turn images into text: object tags, captions, OCR",
     "sweep": "search hyper-parameters with Optuna",
-    "corpus": "write the generated demo corpus, with its images if wished",
+    "corpus": "write the generated demo corpus, with or without its images",
 }
 COMMANDS = Registry("command", {name: f"lightning_ita.commands.{name}:main" for name in SUMMARIES})
 

@@ -56,7 +56,7 @@ examples:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command; returns 1 where a cell failed, else 0."""
+    """Runs the command; returns 1 if a cell failed, else 0."""
     parser = make_parser("ablate", DESCRIPTION)
     parser.add_argument(
         "--systems", type=str, default="bert-crf,ita", help=f"Any of {', '.join(MODELS)}, separated by commas."
@@ -65,7 +65,8 @@ def main(argv: Sequence[str]) -> int:
         "--contexts",
         type=str,
         default="tag,cap",
-        help="Kinds of context, separated by commas: tag, cap, ocr or your own. ITA has a row for each and for all.",
+        help="Kinds of context, separated by commas: tag, cap, ocr or your own. ITA has one row per kind, and one with "
+        "all of them.",
     )
     add_dataset(parser, several=True)
     add_source(parser)
@@ -89,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--rerun-stale",
         action="store_true",
-        help="Run cells again that were measured with other code than today's; their old results move to OUT/stale.",
+        help="Run cells again that were measured with another version of the code; old results move to OUT/stale.",
     )
     parser.add_argument(
         "--plan", action="store_true", help=f"Write the plan for `{spelled('work')}`, which runs it; run nothing."
@@ -148,7 +149,9 @@ def main(argv: Sequence[str]) -> int:
         console.print(hint, soft_wrap=True, highlight=False, markup=False)
         return 0
     for part in tidy(cells, out):
-        console.print(f"note: {part} holds a stopped run that is not in this plan", soft_wrap=True, markup=False)
+        console.print(
+            f"note: {part} holds a stopped run of a cell that is not in this plan", soft_wrap=True, markup=False
+        )
     if arguments.rerun_stale:
         set_aside([result.cell for result in collect(cells, out) if result.stale], out)
     if arguments.retry_failed:
@@ -198,7 +201,9 @@ def show(results: Sequence[Result], out: Path, console: Console) -> int:
     for result in stale:
         console.print(f"stale: {describe(result.cell)}", markup=False, soft_wrap=True)
     if stale:
-        console.print(f"{len(stale)} cells were measured with other code than today's; --rerun-stale runs them again")
+        console.print(
+            f"{len(stale)} cells were measured with another version of the code; --rerun-stale runs them again"
+        )
     gaps = [result for result in results if result.metrics is None]
     for result in gaps:
         console.print(f"failed: {describe(result.cell)}: {result.failure}", markup=False, soft_wrap=True)

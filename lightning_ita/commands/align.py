@@ -125,7 +125,7 @@ def make_arguments() -> Any:
         nargs="*",
         default=[],
         metavar="KIND.NAME=VALUE",
-        help="Options of an engine, for example cap.captions=5; with other options, images are read again.",
+        help="Options of an engine, for example cap.captions=5; with other options, all images are read again.",
     )
     parser.add_argument(
         "--tweets", type=str, nargs="*", default=[], metavar="FILE", help="Only images of the tweets in these files."
@@ -140,7 +140,7 @@ def make_arguments() -> Any:
         "and none where there are two cores or few images.",
     )
     parser.add_argument(
-        "--batch-size", type=int | None, help="Images an engine reads at once; by default its own choice."
+        "--batch-size", type=int | None, help="Images an engine reads at once; by default the engine decides."
     )
     parser.add_argument(
         "--import",
@@ -149,13 +149,15 @@ def make_arguments() -> Any:
         nargs="*",
         default=[],
         metavar="[KIND=]FILE",
-        help="Take contexts from files; without KIND= the file's name tells it, as in twitter15.cap.blip2.jsonl.",
+        help="Add contexts from files; without KIND= it is read from the file's name, as in twitter15.cap.blip2.jsonl.",
     )
     parser.add_argument(
         "--export", type=str, nargs="*", default=[], metavar="KIND=FILE", help="Write contexts of a kind to a file."
     )
     parser.add_argument("--stats", action="store_true", help="Show the content of the store.")
-    parser.add_argument("--report", type=str | None, metavar="FILE.html", help="Write a page to judge contexts by.")
+    parser.add_argument(
+        "--report", type=str | None, metavar="FILE.html", help="Write a page with each image beside its texts."
+    )
     return parser
 
 
@@ -248,7 +250,7 @@ def wanted_ids(files: Sequence[str]) -> list[str]:
         path = user_path(file)
         of_file = {image for _, line in Lines(path) if (image := image_of(line))}
         if not of_file:
-            raise DataError("no line IMGID:<image>; --tweets takes the splits of a corpus", path)
+            raise DataError("no line IMGID:<image>; --tweets takes the split files of a corpus", path)
         ids |= of_file
     return sorted(ids)
 

@@ -56,7 +56,7 @@ def as_typed(text: str) -> str:
 
 
 def add_source(parser: jsonargparse.ArgumentParser) -> None:
-    """Adds the arguments that say where the data lie."""
+    """Adds the arguments that say where the data are."""
     parser.add_argument(
         "--data-dir", type=str | None, help="The folder above twitter15/, twitter17/ ..., or one of them."
     )
@@ -70,7 +70,8 @@ def add_source(parser: jsonargparse.ArgumentParser) -> None:
         "--columns",
         type=str | None,
         metavar="WORD,TAG",
-        help="Columns of the word and the tag, counted from 0, in a corpus of your own that has others too: 0,2.",
+        help="Columns of the word and the tag, counted from 0, if the files of your own corpus have more columns, for "
+        "example 0,2.",
     )
     parser.add_argument(
         "--context-files",
@@ -78,8 +79,8 @@ def add_source(parser: jsonargparse.ArgumentParser) -> None:
         nargs="*",
         default=[],
         metavar="KIND=FILE",
-        help="Files of contexts that are not at contexts/DATASET.KIND.*.jsonl beside the data; {dataset} in a path is "
-        "replaced by the name of the data set.",
+        help="Context files that are not found as contexts/DATASET.KIND.NAME.jsonl beside the data; {dataset} in a "
+        "path is replaced by the name of the data set.",
     )
     parser.add_argument(
         "--context-store",
@@ -99,7 +100,7 @@ def add_source(parser: jsonargparse.ArgumentParser) -> None:
 
 def add_dataset(parser: jsonargparse.ArgumentParser, several: bool = False) -> None:
     """Adds ``--dataset``."""
-    names = f"{', '.join(DATASETS)}; custom is your own corpus, in DATA; custom-NAME is one in DATA/NAME"
+    names = f"{', '.join(DATASETS)}; custom is your own corpus, in --data-dir; custom-NAME is one in its folder NAME"
     text = f"Any of {names}. Separated by commas." if several else f"One of {names}."
     parser.add_argument("--dataset", type=str, default="demo", help=text)
 
@@ -206,8 +207,8 @@ def add_keep(parser: jsonargparse.ArgumentParser) -> None:
         "--keep-models",
         type=str,
         default="none",
-        help="Trained models that stay on disk, in CELL/model: best (of each row the seed with the highest F1 on "
-        "valid), all, none.",
+        help="Trained models to keep, in the folder model of their cell: best (of each row, the seed with the highest "
+        "F1 on valid), all, none.",
     )
 
 
@@ -334,5 +335,5 @@ def guard(main: Callable[[Sequence[str]], int]) -> None:
         status = INTERRUPTED
     files = config_files(sys.argv[1:])
     if status == USER_ERROR and files:
-        print(f"note: some arguments are those of {printable(', '.join(files), MAX_MESSAGE_LINE)}", file=sys.stderr)
+        print(f"note: some arguments come from {printable(', '.join(files), MAX_MESSAGE_LINE)}", file=sys.stderr)
     sys.exit(status)

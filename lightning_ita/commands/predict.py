@@ -1,4 +1,4 @@
-"""``lightning-ita predict``: posts in, mentions out, with a kept model."""
+"""``lightning-ita predict``: finds the mentions in posts with a trained model."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ if TYPE_CHECKING:  # what is wrong with arguments and files is said before these
 
 DESCRIPTION = """\
 Tags posts with a trained model: finds the mentions in each post, with their types, their places in the text, and the
-probability of each. Rows that cannot be read are recorded in OUTPUT.errors.jsonl, and the rest goes on. The order of
-the input is kept. A run that was killed goes on where it stopped when the same command is given again.
+probability of each. Posts that cannot be read are recorded in OUTPUT.errors.jsonl, and the others are tagged. The
+output has the order of the input. After an interruption the same command continues where it stopped.
 
 examples:
   lightning-ita train --keep-models best
       makes a model: its folder is printed at the end
   lightning-ita predict --model MODEL --input posts.csv --text-column text --output mentions.jsonl
       a line of JSON per post; MODEL is the folder of a kept model, or its id on the Hugging Face Hub
-  lightning-ita predict --model MODEL --input posts.csv --image-column picture --images DIR --contexts-from ocr
+  lightning-ita predict --model MODEL --input posts.csv --image-column picture --images DIR --contexts-from ocr \\
       --output mentions.csv
-      reads the pictures first, and tags each post with what was read in its picture
+      reads the text in the images first, and tags each post together with the text in its image
   lightning-ita predict --model MODEL --input test.conll --evaluate --output predicted.conll
       scores the model against the tags of the input
   echo "Jordan dunks in Chicago" | lightning-ita predict --model MODEL
-      lines from standard input, JSON to standard output
+      reads posts from standard input, one per line, and prints JSON
 """
 VIEWS = ("auto", "T", "I+T")
 
@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
         if output_format == "brat" and output.suffix != ".ann":
             raise UserError(f"--output {output}: brat's files end in .ann, and the text is written beside it")
     elif output_format == "brat":
-        raise UserError("brat has two files, which cannot go to standard output; give --output FILE.ann")
+        raise UserError("brat needs two files, which standard output cannot hold; give --output FILE.ann")
 
     from lightning_ita.models.tagger import Tagger
     from lightning_ita.posts.stream import State, model_digest, open_state, scores_of, state_path, tag_stream
@@ -89,7 +89,7 @@ def main(argv: Sequence[str]) -> int:
         report(console, tagger, state, arguments)
         return 0
     if state.records:
-        say(console, f"going on after {state.records} posts, which {state_path(output)} says are done")
+        say(console, f"continuing after {state.records} posts, which {state_path(output)} records as done")
     writer = Writer(output_format, output, state.writer or None)
     bar = Progress(
         SpinnerColumn(), TextColumn("{task.completed} posts, {task.fields[rate]}"), TimeElapsedColumn(), console=console
@@ -121,19 +121,35 @@ def make_arguments() -> Any:
     add = parser.add_argument
     add("--model", type=str, required=True, help="A kept model: its folder, or its id on the Hugging Face Hub.")
     add("--input", type=str, default=STDIN, help="A file of posts; standard input if not given.")
-    add("--format", type=str | None, help=f"Of the input: {', '.join(FORMATS)}; by its ending if not given.")
-    add("--encoding", type=str, default="utf-8", help="Of the input.")
-    add("--text-column", type=str, default="text", help="Column (CSV, TSV, Parquet) or field (JSONL) of the post.")
-    add("--image-column", type=str | None, help="That of the post's picture.")
-    add("--id-column", type=str | None, help="That of the post's id; its number if not given.")
+    add(
+        "--format",
+        type=str | None,
+        help=f"Format of the input: {', '.join(FORMATS)}; by default told by the file's extension.",
+    )
+    add("--encoding", type=str, default="utf-8", help="Encoding of the input.")
+    add(
+        "--text-column",
+        type=str,
+        default="text",
+        help="Column (CSV, TSV, Parquet) or field (JSONL) with the text of the post.",
+    )
+    add("--image-column", type=str | None, help="Column or field with the file name of the post's image.")
+    add("--id-column", type=str | None, help="Column or field with the post's id; by default posts are numbered.")
     add("--output", type=str, default="-", help="The file to write; standard output if not given.")
-    add("--output-format", type=str | None, help="jsonl, csv, conll, brat or inline; by its ending if not given.")
+    add("--output-format", type=str | None, help="jsonl, csv, conll, brat or inline; by default told by the extension.")
     add("--overwrite", action="store_true", help="Start again, and replace what an earlier run wrote.")
-    add("--view", type=str, default="auto", help="T (the post alone), I+T (with contexts), auto (where there are any).")
-    add("--contexts-from", type=str | None, help="Kinds that engines read in the pictures now: tag, cap, ocr.")
-    add("--images", type=str | None, help="The folder of the pictures; by default the input's.")
+    add(
+        "--view",
+        type=str,
+        default="auto",
+        help="T (the post alone), I+T (with its contexts), auto (I+T if there are any).",
+    )
+    add(
+        "--contexts-from", type=str | None, help="Kinds of context to read in the images before tagging: tag, cap, ocr."
+    )
+    add("--images", type=str | None, help="The folder of the images; by default the input's.")
     add("--engines", type=str, nargs="*", default=[], metavar="KIND=ENGINE[:MODEL]", help="The engine of a kind.")
-    add("--context-store", type=str | None, help="A store of readings; used, and added to by --contexts-from.")
+    add("--context-store", type=str | None, help="A store of contexts to use; --contexts-from adds to it.")
     add("--evaluate", action="store_true", help="Score against the tags of the input (CoNLL, or tags in JSONL).")
     add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps ...")
     add("--strict", action="store_true", help="End with status 1 if a post could not be tagged.")
@@ -141,7 +157,7 @@ def make_arguments() -> Any:
 
 
 def check_pictures(arguments: Any, kinds: Sequence[str], chosen: dict[str, str]) -> None:
-    """Checks what is asked of pictures, before anything is imported.
+    """Checks the arguments about images, before anything is imported.
 
     Raises:
         UserError: An engine is unknown, or something would be ignored.
@@ -151,12 +167,12 @@ def check_pictures(arguments: Any, kinds: Sequence[str], chosen: dict[str, str])
     for kind in kinds:
         check_engine(kind, chosen.get(kind))
     if kinds and arguments.view == "T":
-        raise UserError("--contexts-from reads pictures, which the view T does not look at; leave one of the two out")
+        raise UserError("--contexts-from reads images, which the view T does not use; leave out one of the two")
     formats_with_images = ("conll",)
     by_name = arguments.image_column is not None or (arguments.format or "") in formats_with_images
     by_name = by_name or Path(arguments.input).suffix.lower() in (".conll", ".bio", ".iob")
     if (kinds or arguments.context_store) and not by_name:
-        raise UserError("--contexts-from and --context-store need --image-column, which names each post's picture")
+        raise UserError("--contexts-from and --context-store need --image-column, which names each post's image")
     for kind in chosen:
         if kind not in kinds and not arguments.context_store:
             raise UserError(f"--engines {kind}={chosen[kind]}: --contexts-from does not name {kind}")
@@ -225,12 +241,12 @@ def report(console: Console, tagger: Tagger, state: State, arguments: Any) -> No
         output = user_path(arguments.output)
         say(console, f"written: {output}")
         if state.counts.get("not tagged", 0) or state.counts.get("pictures failed", 0):
-            say(console, f"what went wrong: {errors_path(output)}")
+            say(console, f"errors are listed in {errors_path(output)}")
     if not arguments.evaluate:
         return
     scores = scores_of(tagger, state)
     if not scores or not sum(state.scores[2]):
-        say(console, "--evaluate: no post has tags with a mention to compare with")
+        say(console, "--evaluate: nothing to score, since no post has tags with a mention")
         return
     for type_ in ("", *tagger.tag_set.types):
         prefix = f"{type_}/" if type_ else ""

@@ -1,4 +1,4 @@
-"""``lightning-ita sweep``: hyper-parameters searched on valid, winners confirmed with other seeds."""
+"""``lightning-ita sweep``: searches hyper-parameters on valid, and trains the best again with other seeds."""
 
 from __future__ import annotations
 
@@ -140,7 +140,10 @@ def main(argv: Sequence[str]) -> int:
         say(console, "note: F1 on valid is counted with recipe.labels, which differs between these trials")
     own = defaults(base, space)
     if drawn := [parameter.label for parameter in searched(space) if parameter.name not in own]:
-        say(console, f"note: the first trial draws {', '.join(drawn)}, whose own value is not in the space")
+        say(
+            console,
+            f"note: the first trial samples {', '.join(drawn)}, since the recipe's own value is outside the space",
+        )
 
     # What is wrong with arguments or data is said before torch and Lightning are imported.
     base = replace(base, recipe=replace(base.recipe, precision=available_precision(base.recipe.precision)))
@@ -171,11 +174,13 @@ def storage_of(given: str | None, out: Path) -> str:
     """Returns the URL of a database, or the path of a journal.
 
     Raises:
-        UserError: It is neither a URL nor a file of a kind that is known, or its name cannot stand in a URL.
+        UserError: It is neither a URL nor a file of a kind that is known, or its name cannot be part of a URL.
     """
     if given is None or (given.endswith(".db") and "://" not in given):
         if "?" in str(given or out):
-            raise UserError(f"{given or out}: SQLite's files lie in no folder with a ? in its name; choose another")
+            raise UserError(
+                f"{given or out}: SQLite cannot open a file in a folder with a ? in its name; choose another"
+            )
         return f"sqlite:///{given or out / 'sweep.db'}"
     if "://" not in given and not given.endswith(".log"):
         raise UserError(f"--storage {given}: expected a file ending in .db (SQLite) or .log (journal), or a URL")

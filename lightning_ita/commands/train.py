@@ -77,9 +77,9 @@ def main(argv: Sequence[str]) -> int:
         "--data",
         type=dict[str, str],
         default={},
-        help="SHA-256 by file, as a run's config.yaml holds; checked if given.",
+        help="SHA-256 of the data by split and kind of context, as in a run's config.yaml; checked if given.",
     )
-    parser.add_argument("--out", type=str, default="runs/train", help="The run's folder is made in this one.")
+    parser.add_argument("--out", type=str, default="runs/train", help="The folder in which the run's folder is made.")
     parser.add_argument("--keep-checkpoint", action="store_true", help="Keep the best epoch's weights, best.ckpt.")
     add_logger(parser)
     add_keep(parser)
@@ -146,7 +146,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _add_model(cell: Cell, folder: Path, source: Source, corpus: Corpus, console: Console) -> None:
-    """Runs a finished cell again for its model, and says so where it scores otherwise now."""
+    """Runs a finished cell again for its model, and says so if its scores are different now."""
     from lightning_ita.studies.keeping import add_model
     from lightning_ita.studies.progress import StudyProgress
     from lightning_ita.studies.run import run_cell
@@ -161,6 +161,6 @@ def _add_model(cell: Cell, folder: Path, source: Source, corpus: Corpus, console
     if again["test"] != read_metrics(folder / METRICS)["test"]:
         say(
             console,
-            "note: this time it scores otherwise than its metrics.json says, since code, packages or machine differ; "
+            "note: this time its scores differ from those in metrics.json, because code, packages or machine differ; "
             "the model card has the scores of the model that is kept",
         )

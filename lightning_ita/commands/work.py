@@ -21,14 +21,14 @@ examples:
   lightning-ita work runs/study
       run its cells: here, in several terminals, or as a task of a cluster
   lightning-ita work runs/study --data-dir /scratch/DATA
-      the same on a machine where the data are in another folder; their digests are compared
+      the same on a machine where the data are in another folder; their SHA-256 are checked
 """
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns 1 where a cell of the plan has failed, else 0."""
     parser = make_parser("work", DESCRIPTION)
-    parser.add_argument("study", type=str, help="The study's folder, with its plan.")
+    parser.add_argument("study", type=str, help="The study's folder, with its plan.jsonl.")
     add_source(parser)
     add_logger(parser)
     add_keep(parser)

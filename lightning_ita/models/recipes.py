@@ -20,7 +20,7 @@ Count = Annotated[int, Gt(0), Lt(2**31)]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyper-parameters that all systems have; those of one system are in its `Options`.
+    """Hyper-parameters that all systems share; each system adds options of its own.
 
     Attributes:
         learning_rate: AdamW's learning rate for the encoder.
@@ -36,19 +36,18 @@ class Recipe:
         word_dropout: Probability with which a word's encoder output is zeroed in training.
         freeze_word_embeddings: Whether the encoder's word embeddings are not trained. They are half of MiniLM's
             parameters, and on a CPU their gradient and update take a fifth of a step.
-        cross_modal_weight: Weight of NLL_{I+T} beside NLL_T where both views are trained.
+        cross_modal_weight: Weight of the loss NLL_{I+T} if both views are trained; NLL_T has weight 1.
         cva_weight: Weight of the cross-view alignment term.
         temperature: Temperature τ of token CVA; by default the one published for the data set.
-        tag_scheme: Tags inside the model.
-        labels: How stray ``I-`` tags are read, in training and in scores: as ``B-`` (``repair``), or as they are
-            (``strict``).
+        tag_scheme: Tag scheme inside the model; files and scores always use BIO.
+        labels: How stray I- tags (those that continue no mention) are read, in training and in scores: repair reads
+            them as B-; strict leaves them, and mentions that start with one do not count.
         max_length: Longest view in sub-tokens; by default the encoder's limit.
-        normalise_urls: Whether every URL is read as one and the same sub-token.
-        gradient_checkpointing: Whether activations are computed again in the backward pass: for encoders whose
-            activations do not fit into memory.
-        compile: Whether torch.compile makes kernels for the encoder: slow to start, faster on some GPUs.
-        precision: Arithmetic of the encoder: ``float32``, ``bfloat16``, or ``auto`` (bfloat16 where the processor has
-            it); the CRF is always at least float32.
+        normalise_urls: Whether every URL is replaced by the same single sub-token.
+        gradient_checkpointing: Whether activations are computed again in the backward pass, which needs less memory.
+        compile: Whether the encoder is compiled by torch.compile: slow to start, faster on some GPUs.
+        precision: Arithmetic of the encoder: float32, bfloat16, or auto (bfloat16 if the processor multiplies matrices
+            in it); the CRF always computes in float32 or better.
 
     Raises:
         UserError: A value has a wrong type or is out of its range.

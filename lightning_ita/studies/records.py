@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import AfterValidator, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic reads the standard library's from Python 3.12 on
 
-# Of every file; its history is at the end of `docs/schema.md`. A file that does not name its version is of version 1.
+# Version of every file; see the end of `docs/schema.md`. A file that does not name its version has version 1.
 VERSION = 2
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -51,7 +51,7 @@ Scores = Annotated[dict[Name, Percent], AfterValidator(_complete)]
 
 
 class SplitCounts(TypedDict):
-    """``splits`` in ``metrics.json``; further counts are a system's own."""
+    """``splits`` in ``metrics.json``; a system may add further counts."""
 
     __pydantic_config__ = OPEN  # type: ignore[misc]
 
@@ -65,14 +65,14 @@ class SplitCounts(TypedDict):
 
 
 class Metrics(TypedDict):
-    """``metrics.json``: what a finished cell reached."""
+    """``metrics.json``: the scores of a finished cell, and its data and times."""
 
     version: Annotated[Count, says("2")]
     system: Annotated[Name, says("Name of the system: `bert-crf`, `ita` ...")]
     label: NotRequired[Annotated[Name, says("Name of its row in tables: `ITA-Cap+CVA (token)` ...")]]
     options: NotRequired[Annotated[dict[Name, Any], says("Options of the system, and its name as `system`.")]]
     types: Annotated[list[Name], says("Entity types, in the order of the model's tags.")]
-    tag_scheme: NotRequired[Annotated[Literal["BIO", "BIOES"], says("Tags inside the model.")]]
+    tag_scheme: NotRequired[Annotated[Literal["BIO", "BIOES"], says("Tag scheme inside the model.")]]
     tokenizer: NotRequired[Annotated[Text, says("Encoder whose tokenizer splits words into sub-tokens, if any.")]]
     test: Annotated[
         dict[View, Scores],
@@ -91,19 +91,19 @@ class Metrics(TypedDict):
             "`train/...`, the mean of each loss term."
         ),
     ]
-    splits: Annotated[dict[Split, SplitCounts], says("What each split holds.")]
-    contexts: Annotated[dict[Name, Text], says("Where each kind of context comes from.")]
+    splits: Annotated[dict[Split, SplitCounts], says("Counts of each split.")]
+    contexts: Annotated[dict[Name, Text], says("Source of each kind of context.")]
     context_engines: NotRequired[
         Annotated[dict[Name, dict[Name, Any]], says("The engine and its parameters, for contexts from a store.")]
     ]
-    release: Annotated[Text, says("Known release of the data set, by its digests.")]
-    warnings: Annotated[list[Text], says("What a reader of the result should know of the data.")]
+    release: Annotated[Text, says("Release of the data set, recognised by its digests, or `unknown`.")]
+    warnings: Annotated[list[Text], says("Warnings about the data.")]
     training_seconds: Annotated[Seconds, says("Time of training, validation included.")]
     seconds: Annotated[Seconds, says("Time of the whole run.")]
 
 
 class Environment(TypedDict):
-    """``environment.json``: what a finished cell was produced with."""
+    """``environment.json``: the code, packages and machine that a finished cell was run with."""
 
     version: Annotated[Count, says("2")]
     lightning_ita: Annotated[Name, says("Version of this package.")]
@@ -115,15 +115,15 @@ class Environment(TypedDict):
     threads: Annotated[Count, says("Threads used.")]
     accelerator: Annotated[Text | None, says("GPU, if one was used.")]
     trained_on: NotRequired[
-        Annotated[list[dict[Name, Any]], says("Device by the optimiser step from which on it was used.")]
+        Annotated[list[dict[Name, Any]], says("`step` and `device` of each start: the device used from this step on.")]
     ]
     peak_memory_mib: NotRequired[Annotated[Count, says("Greatest resident memory of the process, in MiB.")]]
-    started: NotRequired[Annotated[Name, says("When the process started that finished the run (UTC, ISO 8601).")]]
-    finished: Annotated[Name, says("When it ended (UTC, ISO 8601).")]
+    started: NotRequired[Annotated[Name, says("Start of the process that finished the run (UTC, ISO 8601).")]]
+    finished: Annotated[Name, says("End of the run (UTC, ISO 8601).")]
 
 
 class Config(TypedDict):
-    """``config.yaml``: the cell; `lightning-ita train --config` runs it again. Of the version of `metrics.json`."""
+    """``config.yaml``: the cell; `lightning-ita train --config` runs it again. Its version is that of metrics.json."""
 
     __pydantic_config__ = OPEN  # type: ignore[misc]  # of a system, or of version 1
 
@@ -142,24 +142,25 @@ class Config(TypedDict):
     recipe: Annotated[
         dict[Name, str | int | float | bool | None], says("Hyper-parameters, see `lightning-ita train --help`.")
     ]
-    data: Annotated[dict[Name, Name], says("SHA-256 of all that the cell reads, by split, kind of context ...")]
+    data: Annotated[dict[Name, Name], says("SHA-256 of everything the cell reads, by split, kind of context ...")]
 
 
-# A field whose name is no identifier.
+# "I+T" is not a Python identifier, so this field cannot be written in a class.
 CrossModalTags = TypedDict(
-    "CrossModalTags", {"I+T": NotRequired[Annotated[list[Name], says("The same of the cross-modal view.")]]}
+    "CrossModalTags",
+    {"I+T": NotRequired[Annotated[list[Name], says("Tags (BIO) predicted from the cross-modal view.")]]},
 )
 
 
 class Prediction(CrossModalTags):
     """A line of ``predictions.valid.jsonl`` and ``predictions.test.jsonl``: one tweet, in the order of the corpus."""
 
-    version: NotRequired[Annotated[Count, says("Not written so far: lines are of version 1.")]]
+    version: NotRequired[Annotated[Count, says("Not written yet: lines have version 1.")]]
     tweet: Annotated[Text, says("Id of the tweet.")]
     words: NotRequired[Annotated[list[Text], says("Its words.")]]
-    gold: Annotated[list[Name], says("Gold tags (BIO), as they are in the corpus.")]
-    contexts: NotRequired[Annotated[dict[Name, list[str]], says("What was said of its image, by kind of context.")]]
-    T: NotRequired[Annotated[list[Name], says("Tags (BIO) that the model predicts from the text view.")]]
+    gold: Annotated[list[Name], says("Gold tags (BIO), read under the label convention of the run.")]
+    contexts: NotRequired[Annotated[dict[Name, list[str]], says("Texts about its image, by kind of context.")]]
+    T: NotRequired[Annotated[list[Name], says("Tags (BIO) predicted from the text view.")]]
 
 
 class Settings(TypedDict):
@@ -189,13 +190,13 @@ class Cost(TypedDict):
 
 
 class PlanLine(TypedDict):
-    """A line of ``plan.jsonl``: one cell, in the order in which they are run."""
+    """A line of ``plan.jsonl``: one cell; cells are run in this order."""
 
     version: Annotated[Count, says("2")]
     name: Annotated[FileName, says("Name of the cell: its folder is `cells/NAME`, its failure log `failed/NAME.log`.")]
     identity: Annotated[Name, says("Digest of everything the result depends on.")]
-    config: Annotated[Config, says("What its `config.yaml` will hold.")]
-    cost: NotRequired[Annotated[Cost | None, says("What it will take, if that was counted.")]]
+    config: Annotated[Config, says("The content of its `config.yaml`.")]
+    cost: NotRequired[Annotated[Cost | None, says("Its expected cost, if it was counted.")]]
 
 
 class CellRecord(TypedDict):

@@ -291,10 +291,10 @@ def test_cells_of_other_code_are_marked_and_run_again_on_demand(
     assert ablate.main(command) == 0
     shown = capsys.readouterr().out
     assert "stale: demo ITA-Cap, seed 1" in shown
-    assert "1 cells were measured with other code than today's; --rerun-stale runs them again" in shown
+    assert "1 cells were measured with another version of the code; --rerun-stale runs them again" in shown
     table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     assert "1/1† |" in table
-    assert "† some of these cells were measured with other code than today's" in table
+    assert "† some of these cells were measured with another version of the code" in table
 
     assert ablate.main([*command, "--rerun-stale"]) == 0
     assert "stale" not in capsys.readouterr().out
@@ -329,7 +329,9 @@ def test_checkpoints_that_nobody_needs_are_removed_and_others_reported(
         (part / "state.ckpt").touch()
     capsys.readouterr()
     assert ablate.main(command) == 0
-    assert f"{other.name} holds a stopped run that is not in this plan" in capsys.readouterr().out.replace("\n", "")
+    assert f"{other.name} holds a stopped run of a cell that is not in this plan" in capsys.readouterr().out.replace(
+        "\n", ""
+    )
     assert cells(tmp_path) == [other, finished]
 
 

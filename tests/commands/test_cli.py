@@ -144,7 +144,7 @@ def test_errors_name_the_config_file(
         with pytest.raises(SystemExit) as ended:
             guard(commands.COMMANDS["ablate"])
         assert ended.value.code == USER_ERROR
-        assert capsys.readouterr().err.endswith(f"\nnote: some arguments are those of {path}\n")
+        assert capsys.readouterr().err.endswith(f"\nnote: some arguments come from {path}\n")
 
 
 def test_other_errors_name_no_config_file(

@@ -137,7 +137,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
             with pytest.raises(KeyboardInterrupt):
                 run(kept, path, out)
         assert run(kept, path, out) == 0
-        assert "going on after 12 posts" in capsys.readouterr().err
+        assert "continuing after 12 posts" in capsys.readouterr().err
         assert out.read_bytes() == (tmp_path / f"whole.{ending}").read_bytes()
         errors = [tmp_path / f"{name}.{ending}.errors.jsonl" for name in ("out", "whole")]
         assert errors[0].read_bytes() == errors[1].read_bytes() != b""

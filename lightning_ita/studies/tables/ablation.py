@@ -174,7 +174,7 @@ def conditions(rows: Sequence[Row]) -> str:
         mentions = "unknown number of" if counts is None else counts["mentions"]
         facts.append(f"{mentions} mentions in test, release: {finished[0]['release']}")
     if any(result.stale for result in results):
-        facts.append(f"{STALE_MARK} some of these cells were measured with other code than today's")
+        facts.append(f"{STALE_MARK} some of these cells were measured with another version of the code")
     different = sorted(
         f"{package} {', '.join(sorted(versions))}"
         for package, versions in versions_of(results).items()

@@ -461,7 +461,7 @@ def test_bad_spaces_end_with_a_message(
         ("--storage=trials.csv", "expected a file ending in .db"),
         ("--seed=2", "not 2, with which the trials are run"),
         ("--space=nowhere.yaml", "nowhere.yaml: No such file"),
-        ("--out=what?", "SQLite's files lie in no folder with a ? in its name"),
+        ("--out=what?", "SQLite cannot open a file in a folder with a ? in its name"),
     ],
 )
 def test_bad_options_end_with_a_message(

@@ -1,6 +1,6 @@
 """Multimodal named entity recognition: systems that tag tweets with the help of their images, and their ablation.
 
-The way from a tweet and its image to a table: ``images`` and ``contexts`` (pictures to tensors and to text), ``data``
+The way from a tweet and its image to a table: ``images`` and ``contexts`` (images to tensors and to text), ``data``
 (tweets to batches), ``models`` (a file per system, and the tagger they share), ``crf`` (the distribution over tag
 sequences), ``metrics`` (entity F1), ``studies`` (runs, plans, tables, reports), ``commands``.
 

@@ -1,4 +1,4 @@
-"""What this machine computes with: the arithmetic it is fast at, the memory its kernels may keep.
+"""The arithmetic that this machine is fast at, and the memory that its compute kernels may keep.
 
 torch is imported only where it is asked.
 """

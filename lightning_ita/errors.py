@@ -1,4 +1,4 @@
-"""Errors a user can cause, and the words that help to mend them."""
+"""Errors that a user can cause, with messages that say how to fix them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class DataError(UserError):
 
 
 class Terminated(BaseException):
-    """This process was told to end, by SIGTERM; what it had in hand is saved. Not an `Exception`: nothing goes on."""
+    """SIGTERM told this process to end, and its state is saved. Not an `Exception`, so that no handler continues."""
 
 
 class NonFiniteLossError(UserError):

@@ -1,4 +1,4 @@
-"""Reading text, JSON and YAML that anyone may have written, and writing files that appear whole or not at all."""
+"""Reads untrusted text, JSON and YAML, and writes files that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class Lines:
 
 
 def parse_json(text: str) -> Any:
-    """Reads JSON that anyone may have written.
+    """Reads untrusted JSON.
 
     Raises:
         ValueError: It is not JSON, is nested too deeply, names a key twice, or holds a number or half a character
@@ -182,7 +182,7 @@ def parse_json(text: str) -> Any:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("a key occurs twice in one object")
     return values
 
 
@@ -208,7 +208,7 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def parse_yaml(text: str | bytes) -> Any:
-    """Reads YAML that anyone may have written: plain values, no aliases.
+    """Reads untrusted YAML: plain values, no aliases.
 
     Raises:
         ValueError: It is not YAML, is nested too deeply, or holds aliases, objects, or a number of too many digits;

@@ -82,7 +82,7 @@ class TagSet:
         scheme: ``BIOES``, as the official ITA code, or ``BIO``.
 
     Raises:
-        UserError: The scheme is unknown, or a type is empty or stands twice.
+        UserError: The scheme is unknown, or a type is empty or occurs twice.
     """
 
     types: tuple[str, ...]
@@ -94,7 +94,7 @@ class TagSet:
             raise unknown("tag scheme", self.scheme, get_args(TagScheme))
         for index, type_ in enumerate(self.types):
             if not type_ or type_ in self.types[:index]:
-                raise UserError(f"entity types: {quoted(type_)} {'stands twice' if type_ else 'is empty'}")
+                raise UserError(f"entity types: {quoted(type_)} {'occurs twice' if type_ else 'is empty'}")
 
     @cached_property
     def tags(self) -> list[str]:

@@ -78,7 +78,7 @@ def test_a_line_or_file_without_end_is_named(tmp_path: Path, monkeypatch: pytest
         ("9" * 10_000, "a number has too many digits"),
         (r'["\ud800"]', "half a character"),
         (r'{"\udc00": 1}', "half a character"),
-        ('{"a": 1, "a": 2}', "a key stands twice"),
+        ('{"a": 1, "a": 2}', "a key occurs twice"),
         ("[NaN]", "NaN is not JSON"),
         ("[-Infinity]", "-Infinity is not JSON"),
     ],

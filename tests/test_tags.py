@@ -45,7 +45,7 @@ def test_bioes_marks_ends_and_single_words() -> None:
     ("types", "scheme", "expected"),
     [
         (("PER",), "bio", "unknown tag scheme 'bio'. Did you mean 'BIO'"),
-        (("PER", "LOC", "PER"), "BIO", "'PER' stands twice"),
+        (("PER", "LOC", "PER"), "BIO", "'PER' occurs twice"),
         (("PER", ""), "BIO", "'' is empty"),
     ],
 )

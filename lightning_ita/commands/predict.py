@@ -240,7 +240,7 @@ def report(console: Console, tagger: Tagger, state: State, arguments: Any) -> No
     if arguments.output != "-":
         output = user_path(arguments.output)
         say(console, f"written: {output}")
-        if state.counts.get("not tagged", 0) or state.counts.get("pictures failed", 0):
+        if state.counts.get("not tagged", 0) or state.counts.get("images failed", 0):
             say(console, f"errors are listed in {errors_path(output)}")
     if not arguments.evaluate:
         return

@@ -1,4 +1,4 @@
-"""``lightning-ita report``: a study folder becomes tables, plots, tests and examples."""
+"""``lightning-ita report``: makes tables, plots, statistical tests and examples from a study folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading images (the command ``align``): an engine reads those that are new, in batches; the store keeps the texts."""
+"""Reads images (the command ``align``): an engine reads new images in batches; the store keeps the texts."""
 
 from __future__ import annotations
 

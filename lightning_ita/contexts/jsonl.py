@@ -23,7 +23,7 @@ class Contexts:
     """One kind of context for many images, from one source.
 
     Attributes:
-        kind: ``cap``, ``tag`` or ``ocr``.
+        kind: ``cap``, ``tag``, ``ocr`` or any other.
         source: The source of the texts, as the file's name tells it: ``blip2`` in ``twitter15.cap.blip2.jsonl``.
         texts: Texts by image id (see `image_id`); none where the source found nothing in an image.
         sha256: Digest of the file; of texts from a store, the digest of the file that `jsonl_of` makes of them, so that
@@ -68,7 +68,7 @@ def read_contexts(path: Path, kind: str) -> Contexts:
 
     Raises:
         DataError: This is no regular file, a line is too long, not UTF-8, not JSON, or not of the expected form, or an
-            image stands twice; names the line.
+            image occurs twice; names the line.
     """
     texts: dict[str, tuple[str, ...]] = {}
     first_line: dict[str, int] = {}
@@ -84,7 +84,7 @@ def read_contexts(path: Path, kind: str) -> Contexts:
             raise DataError(f'expected {{"image": id, "texts": [text, ...]}}, found {quoted(line)}', path, number)
         image = image_id(entry["image"])
         if image in texts:
-            raise DataError(f"image {quoted(image)} stands twice, first in line {first_line[image]}", path, number)
+            raise DataError(f"image {quoted(image)} occurs twice, first in line {first_line[image]}", path, number)
         first_line[image] = number
         texts[image] = tuple(text for text in entry["texts"] if text.strip())
     parts = path.name.split(".")

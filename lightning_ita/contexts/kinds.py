@@ -29,7 +29,7 @@ def check_kind(name: str) -> None:
     if name in KINDS:
         return
     if name in RESERVED:
-        raise UserError(f"context {quoted(name)}: this name stands for something else; call the kind otherwise")
+        raise UserError(f"context {quoted(name)}: this name is reserved; give the kind another name")
     if not KIND.fullmatch(name) or get_close_matches(name, KINDS, n=1, cutoff=MISSPELT):
         hint = "; a kind of your own is a short name in small letters that resembles none of these"
         raise UserError(f"{unknown('context', name, [*KINDS, 'none'])}".rstrip(".") + hint)

@@ -1,4 +1,4 @@
-"""The page on which a person judges contexts: each picture beside the texts that the engines read in it."""
+"""Writes an HTML page with each image beside the texts that engines read in it, for people to check them."""
 
 from __future__ import annotations
 

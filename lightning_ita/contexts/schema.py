@@ -55,7 +55,7 @@ COMMIT;
 def connect(path: Path, readonly: bool) -> sqlite3.Connection:
     """Opens a store, or makes one.
 
-    The file may be a stranger's: functions in its schema are not trusted, and anything but the two tables of a store
+    The file may be another user's: functions in its schema are not trusted, and anything but the two tables of a store
     (a view without end in place of a table, a trigger) is refused before it is used.
 
     Raises:

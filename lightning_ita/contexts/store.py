@@ -4,7 +4,7 @@ A write is a transaction in SQLite's write-ahead log: ``kill -9`` at any moment 
 and several processes may write at once. Entries belong to an engine *with* its model, version and parameters: another
 parameter is another engine here, so that entries never mix.
 
-The file may come from a stranger: see `schema.connect`. Every row is checked when it is read.
+The file may come from somebody else: see `schema.connect`. Every row is checked when it is read.
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ class ContextStore:
             if entry.reading is None:
                 failed[entry.image] = entry.error or ""
             elif entry.image in texts:
-                raise DataError(f"image {quoted(entry.image)} stands twice among those of {engine.label}", self.path)
+                raise DataError(f"image {quoted(entry.image)} occurs twice among those of {engine.label}", self.path)
             else:
                 texts[entry.image] = tuple(text for text in entry.reading.texts if text.strip())
         failed = {image: reason for image, reason in failed.items() if image not in texts}

@@ -1,4 +1,4 @@
-"""The probability that given tags stand at given positions of a chain, whatever the tags around them are."""
+"""The probability that a chain has given tags at given positions, summed over all other tags."""
 
 import torch
 from torch import Tensor

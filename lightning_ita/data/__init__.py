@@ -1,4 +1,4 @@
-"""Tweets on disk to batches of views."""
+"""Reads tweets from disk, and turns them into batches of views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Views to batches: pairs by tweet id, padding by view, batches of like length."""
+"""Turns views into batches: pairs them by tweet id, pads each view, and groups tweets of similar length."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ FILES = {"train": ("train.txt",), "valid": ("valid.txt", "dev.txt"), "test": ("t
 
 @dataclass(frozen=True)
 class Corpus:
-    """Tweets, what was said of their images, and where both come from.
+    """Tweets, the contexts of their images, and where both come from.
 
     Attributes:
         name: The data set's name.
@@ -111,7 +111,7 @@ def find_contexts(name: str, kind: str, folder: Path, given: Mapping[str, str]) 
 
     Args:
         name: The data set's name.
-        kind: ``cap``, ``tag`` or ``ocr``.
+        kind: ``cap``, ``tag``, ``ocr`` or any other.
         folder: The folder of the data set.
         given: Files by kind as the user named them; ``{dataset}`` in a path stands for the data set's name.
 
@@ -155,7 +155,7 @@ def read_corpus(
         types: Its entity types; if not given, those of ``train.txt``, sorted.
         source: Where its contexts lie.
         kinds: Kinds of context wanted.
-        labels: What becomes of stray ``I-`` tags.
+        labels: How stray ``I-`` tags are read: ``repair`` or ``strict``.
         columns: Columns of the word and the tag, where the files have others; see `read_split`.
 
     Raises:
@@ -202,7 +202,7 @@ def image_ids(splits: Mapping[str, Sequence[Tweet]]) -> dict[str, None]:
 
 
 def contexts_of(name: str, kind: str, folder: Path, source: Source, splits: Mapping[str, Sequence[Tweet]]) -> Contexts:
-    """Reads what was said of a corpus's images: from the file that the source names, its store, or a file found.
+    """Reads the contexts of a corpus's images: from the file that the source names, its store, or a file found.
 
     Args:
         name: The data set's name.

@@ -20,12 +20,13 @@ from lightning_ita.text import quoted
 
 
 class Custom(Dataset):
-    """A corpus of one's own: train.txt, valid.txt or dev.txt, and test.txt.
+    """A user's own corpus: train.txt, valid.txt or dev.txt, and test.txt.
 
     Its entity types are those that the source names, or those of train.txt, sorted.
 
     Args:
-        name: Its name, which its folder and its files of contexts bear; without one it may lie in any folder.
+        name: Its name, which is also the name of its folder and part of the names of its context files; without a name,
+            the folder may have any name.
     """
 
     name = CUSTOM

@@ -21,7 +21,7 @@ from lightning_ita.tags import LabelConvention
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """What became of one split on its way to batches.
+    """Counts of one split after it was turned into batches.
 
     Attributes:
         tweets: Its tweets.
@@ -42,7 +42,7 @@ class MNERDataModule(pl.LightningDataModule):
     Args:
         dataset: A name of `lightning_ita.data.DATASETS`.
         data_dir: The folder of the data set, or the folder above it.
-        contexts: Kinds of visual context to read: ``tag``, ``cap``, ``ocr``; those of the model if not given.
+        contexts: Kinds of context to read: ``tag``, ``cap``, ``ocr`` or any other; those of the model if not given.
         context_files: Files of contexts by kind, where they are not found by their name.
         context_store: A store of contexts; kinds in `context_files` are not read from it.
         context_engines: Whose contexts to take from the store, by kind, where it has several engines of one kind.
@@ -51,8 +51,8 @@ class MNERDataModule(pl.LightningDataModule):
         eval_token_budget: Sub-tokens per batch in validation and test; as many as pay off if not given.
         labels: ``repair`` turns stray ``I-`` tags into ``B-``, as the field counts; ``strict`` keeps them.
         seed: Seed of the training batches.
-        types: Entity types of a corpus of one's own; those of its train.txt if not given.
-        columns: Columns of the word and the tag in a corpus of one's own, where its files have others beside them.
+        types: Entity types of a user's own corpus; those of its train.txt if not given.
+        columns: Columns of the word and the tag in a user's own corpus, if its files have further columns.
         inputs: What makes tweets the model's input; those of the model that the trainer fits or tests if not given.
         corpus: The corpus, where it has been read already.
     """
@@ -218,7 +218,7 @@ class SNAPDataModule(MNERDataModule):
 
 
 class CustomDataModule(MNERDataModule):
-    """A corpus of one's own, which may have a name; further arguments as for `MNERDataModule`."""
+    """A user's own corpus, which may have a name; further arguments as for `MNERDataModule`."""
 
     def __init__(self, data_dir: str | None = None, name: str | None = None, **options: Any):
         super().__init__(CUSTOM if name is None else f"{CUSTOM}-{name}", data_dir, **options)

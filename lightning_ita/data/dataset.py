@@ -15,7 +15,7 @@ class Dataset:
     """A corpus in the format of UMT's releases; a data set is a subclass in a file of its own.
 
     Attributes:
-        name: Its name, which its folder and its files of contexts bear.
+        name: Its name, which is also the name of its folder and part of the names of its context files.
         types: Its entity types.
         expected_sizes: Published numbers of tweets in train, valid and test; ``None`` where there are none.
         how_to_get: Where a user finds the data, for errors.

@@ -22,7 +22,7 @@ from lightning_ita.tags import LabelConvention
 class Demo(Dataset):
     """The demo corpus with its default sizes and rates; with a data folder, one that was written to disk.
 
-    `lightning-ita corpus --out DIR` writes one, with other rates and its pictures if wished.
+    `lightning-ita corpus --out DIR` writes one, on request with other rates and with its images.
     """
 
     name = "demo"

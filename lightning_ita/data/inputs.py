@@ -1,4 +1,4 @@
-"""What a system makes of tweets: the interface between data modules and models."""
+"""How a system turns tweets into its input: the interface between data modules and models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tags as people write them, and what is read of them: white space, Unicode forms, BIOES, look-alike types."""
+"""Reads tags as they are written in files: white space, Unicode forms, BIOES, entity types that look alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words to sub-tokens: what a tweet or a picture says is text, also where it spells a special token."""
+"""Splits words into sub-tokens; a word that looks like a special token, such as ``[SEP]``, is read as text."""
 
 from __future__ import annotations
 

@@ -11,4 +11,4 @@ class Twitter15(Dataset):
     name = "twitter15"
     types = ("PER", "LOC", "ORG", "OTHER")
     expected_sizes = (4000, 1000, 3257)
-    how_to_get = "UMT's authors release it: github.com/jefferyYu/UMT; lay train.txt, valid.txt and test.txt there."
+    how_to_get = "UMT's authors release it: github.com/jefferyYu/UMT; put train.txt, valid.txt and test.txt there."

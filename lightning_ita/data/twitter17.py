@@ -10,4 +10,4 @@ class Twitter17(Dataset):
 
     name = "twitter17"
     expected_sizes = (3373, 723, 723)
-    how_to_get = "UMT's authors release it: github.com/jefferyYu/UMT; lay train.txt, valid.txt and test.txt there."
+    how_to_get = "UMT's authors release it: github.com/jefferyYu/UMT; put train.txt, valid.txt and test.txt there."

@@ -1,4 +1,4 @@
-"""Tweet and contexts to views: the sub-tokens an encoder reads, and where each tweet word begins among them.
+"""Turns tweets and contexts into views: the sub-tokens an encoder reads, and where each tweet word begins.
 
 The text view is ``[CLS] tweet [SEP]``; the cross-modal view ``[CLS] tweet [SEP] context [SEP]``, with captions, tags
 and OCR in this order (ITA, arXiv 2112.06482, §3.1).

@@ -1,4 +1,4 @@
-"""Raw posts to words, with the place of each word in the post.
+"""Splits raw posts into words, with the offsets of each word in the post.
 
 Words are cut by the pattern of NLTK's ``TweetTokenizer``, which knows URLs, @names, #tags, emoticons and emojis. HTML
 entities (``&amp;``) are read as the characters that they stand for, as NLTK does; offsets are of the post as it is.

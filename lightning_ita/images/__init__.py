@@ -1,1 +1,1 @@
-"""Picture files to tensors."""
+"""Reads image files."""

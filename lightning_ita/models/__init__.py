@@ -1,4 +1,4 @@
-"""Systems by name: what each can be told, what it reads, and the model that tags with it."""
+"""The systems by name; each entry holds its options, the inputs it reads, and its model."""
 
 from lightning_ita.registry import Registry
 

@@ -1,4 +1,4 @@
-"""What a system can be told beside the shared recipe, and what a study needs to know of it before it is built."""
+"""Options of a system besides the shared recipe, and what a study needs to know about it before it is built."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VIEWS = (TEXT, CROSS_MODAL)
 # Training modes. off: one view is trained. joint: both views' likelihoods, no alignment. token, sequence: both, and
 # cross-view alignment (CVA).
 CVA = Literal["off", "joint", "token", "sequence"]
-# How a row is called that is trained in a mode: behind the system's title, and in what was published.
+# What a training mode adds to a system's title: in the name of a row, and in published names.
 MODE_LABELS = {"off": "", "joint": ", joint", "token": "+CVA (token)", "sequence": "+CVA (sequence)"}
 MODE_PUBLISHED = {"off": "", "joint": None, "token": "+CVA", "sequence": "+CVA"}
 
@@ -72,7 +72,7 @@ class Options(ABC):
 
     @property
     def training(self) -> CVA:
-        """The training mode; ``off`` for systems that have one."""
+        """The training mode; ``off`` for systems with a single view."""
         return "off"
 
     @property

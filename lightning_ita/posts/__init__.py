@@ -1,1 +1,1 @@
-"""Posts in files: reading them in any usual format, tagging them as a stream, writing what was found."""
+"""Reads posts from files in common formats, tags them as a stream, and writes their mentions."""

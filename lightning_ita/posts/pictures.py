@@ -1,4 +1,4 @@
-"""What is known of the pictures of posts: read by engines now, or earlier, in both cases through the store."""
+"""Finds the contexts of posts' images in a store of contexts, where engines first read the images that are new."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lightning_ita.posts.records import Record
 
 
 class Pictures:
-    """Gives the contexts of the pictures of a chunk of posts.
+    """Returns the contexts of the images of a chunk of posts.
 
     Args:
-        store: Where readings are kept: of these engines, or of earlier ones.
-        folder: Where the pictures lie that the input names.
-        engines: Engines that read pictures which the store does not know; none where the store has all there is.
-        chosen: Whose contexts to take by kind, where no engine reads them now.
+        store: The store of contexts.
+        folder: The folder of the images that the input names.
+        engines: Engines that read the images that the store has no entry of; none to use only what is stored.
+        chosen: For the kinds that no engine reads now: the engine whose stored contexts to use, by kind.
     """
 
     def __init__(self, store: ContextStore, folder: Path, engines: Sequence[Engine], chosen: Mapping[str, str | None]):
@@ -29,7 +29,7 @@ class Pictures:
         self.chosen = chosen
 
     def _files(self, image: str) -> list[Path]:
-        """Returns the file that the input names, or those of this name with an ending of a picture."""
+        """Returns the file that the input names, or the first with this name and an image's extension; at most one."""
         path = self.folder / image
         candidates = [path, *(path.with_name(path.name + suffix) for suffix in sorted(IMAGE_SUFFIXES))]
         try:
@@ -38,10 +38,10 @@ class Pictures:
             return []
 
     def contexts(self, chunk: Sequence[Record]) -> tuple[dict[int, dict[str, tuple[str, ...]]], dict[int, str]]:
-        """Returns contexts by kind, and what went wrong with pictures, both by the number of the post.
+        """Returns contexts by kind, and the errors of images, both by the number of the post.
 
         Raises:
-            UserError: The store cannot be read or written, or an engine fails on each of its first pictures.
+            UserError: The store cannot be read or written, or an engine fails on each of its first images.
         """
         wanted = {record.number: record.image for record in chunk if record.error is None and record.image}
         files: dict[str, set[Path]] = {}
@@ -59,7 +59,7 @@ class Pictures:
             for image, said in read.texts.items():
                 texts.setdefault(image, {})[kind] = said
             for image, reason in read.failed.items():
-                failed[image] = f"picture: {reason}"
+                failed[image] = f"image: {reason}"
         found: dict[int, dict[str, tuple[str, ...]]] = {}
         notes: dict[int, str] = {}
         for number, image in wanted.items():

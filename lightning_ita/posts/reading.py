@@ -1,6 +1,6 @@
 """Reads posts from files and from standard input, one by one: CSV, TSV, JSONL, Parquet, plain lines, CoNLL.
 
-What is wrong with one post is a `Record` with an error, and the rest goes on; what is wrong with the whole file is an
+A post that cannot be read becomes a `Record` with an error, and reading continues; a file that cannot be read raises an
 error.
 """
 
@@ -45,11 +45,11 @@ class Columns:
     """The names of columns, or of fields in JSONL.
 
     Attributes:
-        text: Of the post.
-        image: Of its picture; none if not given.
-        id: Of its id; none if not given.
-        contexts: In JSONL and Parquet, of its contexts.
-        tags: In JSONL and Parquet, of its tags.
+        text: The column with the text of the post.
+        image: The column with its image's file name; ``None`` if there is none.
+        id: The column with its id; ``None`` if there is none.
+        contexts: The column with its contexts, in JSONL and Parquet.
+        tags: The column with its tags, in JSONL and Parquet.
     """
 
     text: str = "text"
@@ -60,10 +60,10 @@ class Columns:
 
 
 def format_of(name: str, given: str | None) -> str:
-    """Decides the format of an input by what the user says, or by the file's name.
+    """Returns the format of an input: the one given, or the one that the file's extension stands for.
 
     Raises:
-        UserError: It is unknown, or cannot be told.
+        UserError: The format is unknown, or the extension stands for none.
     """
     if given is not None:
         if given not in FORMATS:
@@ -131,7 +131,7 @@ def _decoded(stream: BinaryIO, encoding: str) -> Iterator[tuple[int, str, str | 
 
 
 class _Recoded(io.RawIOBase):
-    """Text of two or four bytes a character as UTF-8, in which every byte of a line feed is one."""
+    """Re-encodes UTF-16 and UTF-32 as UTF-8, where a line feed is one byte that occurs in no other character."""
 
     def __init__(self, text: io.TextIOWrapper):
         self.text, self.rest = text, b""
@@ -208,7 +208,7 @@ def _record(count: int, line: int, values: Mapping[str, Any], columns: Columns) 
 
 
 def tags_of(tags: Sequence[str]) -> tuple[str, ...]:
-    """Reads the tags of one post, of BIO, BIOES or alike; stray ``I-`` tags begin a mention.
+    """Reads the tags of one post, in BIO, BIOES or a similar scheme; stray ``I-`` tags begin a mention.
 
     Raises:
         ValueError: One is not a tag.

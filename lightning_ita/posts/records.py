@@ -1,4 +1,4 @@
-"""A post as it stands in a file, or what is wrong with it."""
+"""A post as it was read from a file, or why it cannot be read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Record:
     Attributes:
         number: Its place among the posts of the input, from 1.
         line: Line or row of the file that it starts in.
-        id: Its id, as the input names it; its number if not.
+        id: Its id in the input; its number if the input has no ids.
         post: Its text, or its words.
-        image: Its picture, as the input names it.
-        contexts: What is known of its picture, by kind.
+        image: The name of its image in the input.
+        contexts: Contexts of its image that the input has, by kind.
         gold: Its BIO tags, where the input has some.
-        error: Why it cannot be read; the rest is empty then.
+        error: Why it cannot be read; the other fields are then empty.
     """
 
     number: int
@@ -34,7 +34,7 @@ class Record:
     error: str | None = None
 
     def digest(self, before: str) -> str:
-        """Returns a digest of this record and all before it, by which a stream that goes on knows its input."""
+        """Returns a digest of this record and all before it, to check that a continued run has the same input."""
         values = [before, self.id, self.post, self.image, dict(self.contexts), self.gold, self.error]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

@@ -1,8 +1,8 @@
-"""Tags a stream of posts chunk by chunk: bounded memory, order kept, and a killed run goes on where it stopped.
+"""Tags a stream of posts chunk by chunk, with bounded memory and in order; an interrupted run can be continued.
 
-After every chunk the output is on disk whole, and a file of state beside it says how much of the input and of the
-output that was. What a kill leaves behind the last whole chunk is cut off when the run goes on, so that the output is
-that of a run without a kill, byte by byte.
+After every chunk the output is flushed to disk, and a state file beside it records how much of the input and of the
+output is done. If the run was killed, whatever was written after the last complete chunk is removed before it
+continues, so that the output is the same, byte by byte, as without the interruption.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from lightning_ita.text import quoted
 
 # Posts that are read, tagged and written together.
 CHUNK = 512
-# Of the file of state.
+# Version of the state file.
 VERSION = 1
 
 
 @dataclass
 class State:
-    """How far a run is.
+    """The progress of a run, as its state file records it.
 
     Attributes:
-        key: What must be the same when it goes on: model, view, formats.
+        key: Digest of what must be the same when the run continues: model, view, formats.
         records: Posts of the input that are done.
         read: Digest of them.
         sizes: Bytes of each file of the output.
-        writer: What the writer goes on from.
+        writer: The state of the writer; see `Writer`.
         counts: Posts, mentions, errors, words that were cut ...
         scores: Correct, predicted and gold mentions by type, where the input has tags.
-        finished: Whether the input was at its end.
+        finished: Whether the whole input is tagged.
     """
 
     key: str
@@ -65,12 +65,12 @@ class State:
 
 
 def state_path(output: Path) -> Path:
-    """Returns where the state of a run lies, by its output."""
+    """Returns the path of a run's state file, given its output."""
     return output.with_name(f"{output.name}.state.json")
 
 
 def errors_path(output: Path) -> Path:
-    """Returns where the posts are listed that went wrong, by the output."""
+    """Returns the path of the list of posts with errors, given the output."""
     return output.with_name(f"{output.name}.errors.jsonl")
 
 
@@ -83,10 +83,10 @@ def model_digest(tagger: Tagger, name: str) -> str:
 
 
 def open_state(output: Path, key: str, overwrite: bool) -> State:
-    """Reads how far an earlier run came, or begins.
+    """Reads the state of an earlier run, or returns an empty one.
 
     Raises:
-        UserError: The output is something else, or was made with another model or other arguments.
+        UserError: The output is not that of a run, or was made with another model or other arguments.
     """
     path = state_path(output)
     if overwrite:
@@ -119,17 +119,17 @@ def tag_stream(
     evaluate: bool = False,
     watch: Callable[[State], None] = lambda state: None,
 ) -> State:
-    """Tags all posts of an input from where `state` says on.
+    """Tags all posts of an input that `state` does not record as done.
 
     Args:
         tagger: The model.
         records: The posts, from the first on.
-        writer: What makes the output's content; to standard output where its path is ``-``.
-        state: How far an earlier run came; changed while this one runs.
+        writer: Formats the output; it goes to standard output if the writer's path is ``-``.
+        state: The state of an earlier run, or an empty one; updated while this one runs.
         view: See `Tagger.predict`.
-        pictures: What reads the posts' pictures, or knows what was read in them.
+        pictures: Returns the contexts of the posts' images; ``None`` to use no images.
         evaluate: Whether mentions are counted against the input's tags.
-        watch: Told the state after every chunk.
+        watch: Called with the state after every chunk.
 
     Raises:
         UserError: The input is not that of the earlier run, or cannot be read.
@@ -171,7 +171,7 @@ def tag_stream(
 
 
 def _skip(records: Iterator[Record], state: State) -> None:
-    """Passes over the posts that are done, and checks that they are those that were.
+    """Skips the posts that are done, and checks that they are still the same.
 
     Raises:
         UserError: They are not.
@@ -181,12 +181,14 @@ def _skip(records: Iterator[Record], state: State) -> None:
         record = next(records, None)
         if record is None:
             raise UserError(
-                f"the input has {done} posts, and {state.records} of it are done: it was changed; --overwrite"
+                f"the input has {done} posts, but {state.records} were tagged before, so it was changed; --overwrite "
+                f"starts again"
             )
         digest = record.digest(digest)
     if digest != state.read:
         raise UserError(
-            f"the first {state.records} posts of the input were changed since they were tagged; --overwrite"
+            f"the first {state.records} posts of the input were changed since they were tagged; --overwrite starts "
+            f"again"
         )
 
 
@@ -201,7 +203,7 @@ def _open(writer: Writer, state: State, stack: ExitStack) -> list[IO[str]]:
     else:
         for path, size in zip(paths, state.sizes, strict=True):
             if not path.is_file() or path.stat().st_size < size:
-                raise DataError("shorter than its state says: it was changed; --overwrite starts again", path)
+                raise DataError("shorter than its state file says, so it was changed; --overwrite starts again", path)
             os.truncate(path, size)
     return [stack.enter_context(path.open("a", encoding="utf-8", newline="")) for path in paths]
 
@@ -251,7 +253,7 @@ def _tagged(
             ("posts", 1),
             ("mentions", len(result.mentions) if result else 0),
             ("not tagged", int(result is None)),
-            ("pictures failed", int(record.number in notes)),
+            ("images failed", int(record.number in notes)),
             ("empty", int(result is not None and not result.words)),
             ("cut", int(result is not None and result.words_cut > 0)),
             ("read with context", int(result is not None and bool(result.contexts))),

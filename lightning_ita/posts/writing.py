@@ -1,4 +1,4 @@
-"""Writes tagged posts: JSONL, CSV, CoNLL, brat's stand-off, inline; appended to, and whole after every chunk."""
+"""Formats tagged posts as JSONL, CSV, CoNLL, brat's stand-off format or inline tags."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _LINE_ENDS = re.compile(r"[\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 def output_of(name: str, given: str | None) -> str:
-    """Decides the format of an output by what the user says, or by the file's name.
+    """Returns the format of an output: the one given, or the one that the file's extension stands for.
 
     Raises:
-        UserError: It is unknown, or cannot be told.
+        UserError: The format is unknown, or the extension stands for none.
     """
     if given is not None:
         if given not in OUTPUTS.values():
@@ -54,13 +54,13 @@ class Writer:
     Args:
         format_: A format of `OUTPUTS`.
         path: The output's path; brat's has a second file beside it, with the text.
-        state: What an earlier run left of the writer.
+        state: The writer's state after an earlier run.
     """
 
     def __init__(self, format_: str, path: Path, state: dict[str, int] | None = None):
         self.format = format_
         self.path = path
-        # Of brat: mentions and characters so far, in whose order and by whose offsets mentions are named.
+        # For brat: the numbers of mentions and characters so far, which mentions' ids and offsets are counted from.
         self.state = state or {"mentions": 0, "characters": 0}
 
     @property

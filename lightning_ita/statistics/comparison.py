@@ -24,7 +24,7 @@ from lightning_ita.statistics.resampling import CONFIDENCE, Floats, Sample, perc
 
 SIGNIFICANCE = 0.05
 POWER = 0.8
-# Largest number of seeds that `seeds_needed` returns; nobody trains more.
+# Largest number of seeds that `seeds_needed` returns.
 MOST_SEEDS = 1000
 
 

@@ -1,1 +1,1 @@
-"""Studies of many runs: cell, plan, run, report."""
+"""Studies of many runs: cells, plans, running them, tables and reports."""

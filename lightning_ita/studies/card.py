@@ -1,4 +1,4 @@
-"""The model card of a trained model, written from what is known of its run."""
+"""Writes the model card of a trained model from the records of its run."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def model_card(cell: Cell, metrics: Metrics, corpus: Corpus, folder: Path) -> st
         _limits(cell, metrics),
         "## License\n\nNot chosen yet: that is for whoever publishes this model, within the licenses of corpus and "
         "encoder.",
-        f"Trained with [lightning_ita](https://pypi.org/project/lightning-ita/): cell `{cell.identity}`, seed "
-        f"{cell.seed}; `config.json` holds all hyper-parameters under `training`.",
+        f"Trained with lightning_ita: cell `{cell.identity}`, seed {cell.seed}; `config.json` holds all "
+        "hyper-parameters under `training`.",
     ]
     return "\n\n".join(parts) + "\n"
 

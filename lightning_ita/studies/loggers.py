@@ -1,4 +1,4 @@
-"""Where a run is told as it goes: Lightning's loggers by name. No run depends on W&B: it may be offline or down."""
+"""PyTorch Lightning's loggers by name. A run never depends on W&B: the server may be unreachable."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ Say = Callable[[str], None]
 
 
 def say(text: str) -> None:
-    """Prints a warning where it does not mix with tables."""
+    """Prints a warning to standard error, apart from tables."""
     print(text, file=sys.stderr)
 
 
 class ForgivingLogger(WandbLogger):
-    """A W&B logger that gives up, and says so, where W&B fails, instead of ending the run."""
+    """A W&B logger that, if W&B fails, prints a warning and stops logging instead of ending the run."""
 
     failed = False
     say: Say
 
     @contextmanager
     def forgiving(self) -> Iterator[None]:
-        """Where W&B fails in the body, says so once and tells it no more epochs."""
+        """Context in which a failure of W&B prints one warning and stops further logging."""
         try:
             yield
         except Exception as error:
@@ -54,7 +54,7 @@ class ForgivingLogger(WandbLogger):
 
 
 class Tracker:
-    """What is told of one run; with no logger, nothing.
+    """Logs the results of one run; does nothing without a logger.
 
     Args:
         logger: One of Lightning's loggers; ``None`` where the run is not tracked.
@@ -64,11 +64,11 @@ class Tracker:
         self.logger = logger
 
     def record(self, metrics: Mapping[str, Any], epochs: bool = False) -> None:
-        """Tells the scores of a finished run: test in every view, and the best epoch's score on valid.
+        """Logs the scores of a finished run: test in every view, and the best epoch's score on valid.
 
         Args:
             metrics: What `run_cell` returned.
-            epochs: Whether the epochs are told too: those of a run that had finished before.
+            epochs: Whether to log the epochs as well, for a run that had finished before.
         """
         if self.logger is None:
             return
@@ -103,7 +103,7 @@ def tracking(name: str, cell: Cell, out: Path, say: Say = say) -> Iterator[Track
         name: One of `LOGGERS`.
         cell: What is run, with its data and defaults resolved.
         out: The folder in which the logger keeps its files: ``wandb/``, ``logs/`` or ``mlruns/`` there.
-        say: Told that W&B cannot be reached.
+        say: Called with a warning if W&B cannot be reached.
 
     Raises:
         UserError: The logger is unknown, or its package is not installed.

@@ -1,4 +1,4 @@
-"""Names that commands, studies and sweeps share, and that need no import to be known."""
+"""Names that commands, studies and sweeps share, and that can be checked without heavy imports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lightning_ita.errors import UserError, unknown
 
 # What the best epoch is chosen by, and what a sweep must name: mean F1 over the trained views on the valid split.
 OBJECTIVE = "valid/f1"
-# Where a run can be told as it goes; see `lightning_ita.studies.loggers`.
+# Loggers that can record a run; see `lightning_ita.studies.loggers`.
 LOGGERS = ("none", "wandb", "tensorboard", "csv", "mlflow")
 # Which trained models stay on disk: none, of each row the best seed's by F1 on valid, or all.
 KEEPS = ("none", "best", "all")

@@ -34,7 +34,7 @@ def at_once(processes: int) -> str:
 
 
 class StudyProgress:
-    """A bar for the study, weighted by cost, a bar for each run in hand, and a line for each finished cell.
+    """A bar for the study, weighted by cost, a bar for each current run, and a line for each finished cell.
 
     Args:
         cells: The plan.
@@ -85,7 +85,7 @@ class StudyProgress:
         self._advance()
 
     def finished(self, result: Result) -> None:
-        """Notes a cell's end, with its line; told twice, it is noted once."""
+        """Prints the line of a cell that ended; a second call for the same cell does nothing."""
         if self.shares[result.cell.name] == DONE:
             return
         self.shares[result.cell.name] = DONE

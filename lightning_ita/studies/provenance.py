@@ -1,4 +1,4 @@
-"""What a result was made with: a digest of the code that decides it, and the versions of the packages below."""
+"""The code and packages a result was made with: a digest of the code that decides it, and package versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers of others, each with its source; none of them was measured with this code."""
+"""Scores that others published, each with its source; none of them was measured with this code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readers and writers of a study's files, whatever their version, and whoever wrote them.
+"""Reads and writes the files of a study, in every version so far; files are not trusted.
 
 Readers return plain dictionaries of the types in `lightning_ita.studies.records`, in the newest version. What is
 damaged, or of a newer version than this program's, is a `DataError` that names the file and the field.

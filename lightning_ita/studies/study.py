@@ -1,4 +1,4 @@
-"""The cells of a plan: what became of each, and running those that are not finished. Collecting never trains."""
+"""The cells of a plan: collecting the results of each, and running those that are not finished."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ CONFIG, METRICS, ENVIRONMENT = "config.yaml", "metrics.json", "environment.json"
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a cell.
+    """The result of a cell: its metrics, its failure, or neither yet.
 
     Attributes:
         cell: The cell.
         metrics: Content of its ``metrics.json``; ``None`` if it is not finished.
         failure: Why it failed, if it did.
         code: Digest of the code that it was finished with, as its ``environment.json`` says (see `code_digest`);
-            ``unknown`` where it says none, ``None`` where nobody looked.
+            ``unknown`` if it says none, ``None`` if it was not read.
         packages: Versions of the packages that it was finished with.
     """
 
@@ -49,12 +49,12 @@ class Result:
 
     @property
     def stale(self) -> bool:
-        """Whether it is finished, but with other code than today's."""
+        """Whether it is finished, but with another version of the code."""
         return self.code is not None and self.code != code_digest(self.cell.dataset, self.cell.system)
 
 
 def collect(cells: Sequence[Cell], out: Path) -> list[Result]:
-    """Reads what there is of each cell; trains nothing.
+    """Reads the result of each cell, if it has one; trains nothing.
 
     Raises:
         UserError: A cell's metrics cannot be read.
@@ -97,8 +97,8 @@ def run(
         out: The study's folder; see `open_folder`.
         source: Where the data lie.
         callbacks: Lightning callbacks for the run of a cell.
-        finished: Told each cell that is finished or has failed.
-        logger: Where each run is told as it goes; see `lightning_ita.studies.loggers`.
+        finished: Called with each cell that is finished or has failed.
+        logger: Logger that records each run; see `lightning_ita.studies.loggers`.
         keep_models: Which models stay: ``none``, ``best`` (of each row, by F1 on valid), ``all``.
 
     Raises:
@@ -130,7 +130,7 @@ def part_of(folder: Path) -> Path:
 
 
 def claim(name: str, out: Path) -> FileLock:
-    """Returns the lock of a cell: who holds it may write its folders.
+    """Returns the lock of a cell: the process that holds it may write its folders.
 
     Raises:
         Timeout: Another process holds it (on entering it).

@@ -1,4 +1,4 @@
-"""How far the run of a cell is, told as it goes."""
+"""Reports the progress of a cell's run."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def test_ids_are_compared_in_one_form(path: Path, tmp_path: Path) -> None:
         contexts = store.contexts("cap")
         assert (contexts.texts["2"], contexts.failed) == (("two",), {"c": "damaged"})
     change(path, "UPDATE entries SET error = NULL WHERE image = '2.jpg'")
-    with pytest.raises(DataError, match="image '2' stands twice among those of blip:base"):
+    with pytest.raises(DataError, match="image '2' occurs twice among those of blip:base"):
         read_all(path)
 
 

@@ -49,7 +49,7 @@ def test_ids_are_compared_in_one_form(path: Path) -> None:
     stored = Contexts("cap", "", contexts.texts, "", provenance={"engine": "x"})
     assert stored.unread(["1.jpg", "e\u0301", "3.jpg"]) == 1
     write(path, {"image": "1.jpg", "texts": ["x"]}, "", {"image": "1", "texts": ["y"]})
-    with pytest.raises(DataError, match=r"blip2\.jsonl, line 3: image '1' stands twice, first in line 1"):
+    with pytest.raises(DataError, match=r"blip2\.jsonl, line 3: image '1' occurs twice, first in line 1"):
         read_contexts(path, "cap")
 
 
@@ -61,7 +61,7 @@ def test_ids_are_compared_in_one_form(path: Path) -> None:
         ('{"image": "b", "texts": [], "n": ' + "9" * 10_000 + "}", "a number has too many digits"),
         (r'{"image": "\ud800", "texts": []}', "half a character"),
         (r'{"image": "b", "texts": ["\udfff"]}', "half a character"),
-        ('{"image": "b", "image": "c", "texts": []}', "a key stands twice"),
+        ('{"image": "b", "image": "c", "texts": []}', "a key occurs twice"),
         ('{"image": "b", "texts": [], "n": NaN}', "NaN is not JSON"),
         (b'{"image": "\xff", "texts": []}', "not UTF-8"),
         ('{"image": "b"}', re.escape('expected {"image": id, "texts": [text, ...]}, found \'{"image": "b"}\'')),

@@ -171,7 +171,7 @@ def test_named_types_are_part_of_the_identity_where_they_differ(tmp_path: Path) 
         ([], "a list of names"),
         ("PER,LOC", "a list of names"),
         ([1], "a list of names"),
-        (["PER", "PER "], "'PER' stands twice"),
+        (["PER", "PER "], "'PER' occurs twice"),
     ):
         with pytest.raises(UserError, match=expected):
             custom(tmp_path, types)

@@ -141,7 +141,7 @@ def test_contexts_are_found_by_name_or_given(tmp_path: Path) -> None:
         ('{"image": "x", "texts": ["a"]}\n', r"none of its 1 image ids is that of a tweet: it has 'x'"),
         ('{"image": "train0", "texts": "a"}\n', r'line 1: expected {"image": id, "texts": \[text, ...\]}'),
         ('\n{"image": \n', r"line 2: not JSON"),
-        ('{"image": "train0", "texts": []}\n' * 2, r"line 2: image 'train0' stands twice"),
+        ('{"image": "train0", "texts": []}\n' * 2, r"line 2: image 'train0' occurs twice"),
     ],
 )
 def test_malformed_contexts_are_errors(tmp_path: Path, content: str, expected: str) -> None:

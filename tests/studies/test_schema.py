@@ -97,7 +97,7 @@ def changed(path: str, value: Any) -> str:
         ("[" * 100_000, "nested too deeply"),
         ('{"seconds": ' + "1" * 10_000 + "}", "a number has too many digits"),
         ('{"system": "\\ud800"}', "half a character"),
-        ('{"seconds": 1, "seconds": 2}', "a key stands twice"),
+        ('{"seconds": 1, "seconds": 2}', "a key occurs twice"),
     ],
 )
 def test_damaged_metrics_are_an_error_that_names_file_and_field(tmp_path: Path, content: str, expected: str) -> None:

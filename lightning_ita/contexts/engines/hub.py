@@ -46,7 +46,7 @@ class ResizeForHub:
 
 
 def check_weights(what: str, missing: Collection[str]) -> None:
-    """Checks that a file of weights had all tensors of a model: transformers makes up the others at random.
+    """Checks that a file of weights had all tensors of a model: transformers fills missing ones with random numbers.
 
     Args:
         what: The engine as the user writes it, for the error.

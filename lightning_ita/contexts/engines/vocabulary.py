@@ -36,7 +36,7 @@ def read_vocabulary(name: str) -> Vocabulary:
             comment.
 
     Raises:
-        UserError: It does not exist or is empty, an entry stands twice, or there are more than `MOST_ENTRIES`.
+        UserError: It does not exist or is empty, an entry occurs twice, or there are more than `MOST_ENTRIES`.
     """
     path = user_path(name)
     if not path.is_file():

@@ -34,7 +34,7 @@ def run_workers(work: Callable[[Report], None], jobs: int, heard: Report, place:
 
     Raises:
         UserError: A process raised one, or could not write, or all of them were killed.
-        Terminated: This process was told to end (SIGTERM), and so were the others; what they had in hand is saved.
+        Terminated: This process was told to end (SIGTERM), and so were the others; their current state is saved.
     """
     bound_kernel_cache()
     if jobs == 1:

@@ -1,1 +1,1 @@
-"""A study folder becomes a report: terminal, Markdown, CSV, LaTeX, and one self-contained page. Nothing is trained."""
+"""Reports of a study: terminal, Markdown, CSV, LaTeX, and one self-contained HTML page. Nothing is trained."""

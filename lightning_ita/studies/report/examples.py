@@ -1,4 +1,4 @@
-"""Example tweets: what only the image view gets right, what only it gets wrong, and where the two views disagree."""
+"""Example tweets: what only the I+T view gets right, what only it gets wrong, and where the two views disagree."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Example:
     Attributes:
         tweet: Its id.
         gold: The tweet, its gold mentions marked.
-        contexts: What was said of its image, by kind.
+        contexts: Texts about its image, by kind.
         systems: By system the mentions found, wrong or missed.
-        seeds: In how many seeds it is so, of how many.
+        seeds: The number of seeds in which this happens, and the number of all seeds.
     """
 
     tweet: str

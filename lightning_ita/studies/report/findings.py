@@ -1,4 +1,4 @@
-"""What a report says in words: what its tables show, and what is missing from them."""
+"""The sentences of a report: what its tables show, and what is missing from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def gaps(study: StudyFolder, evidence: Evidence) -> list[str]:
             if result.metrics is None:
                 reason = f"failed: {result.failure}" if result.failure else "not run"
             elif result.stale:
-                reason = f"stale{STALE_MARK}, of other code or settings than today’s"
+                reason = f"stale{STALE_MARK}, measured with another version of the code or other settings"
             else:
                 continue
             seeds.setdefault((row.label, reason), []).append(result.cell.seed)

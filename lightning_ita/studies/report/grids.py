@@ -1,4 +1,4 @@
-"""The tables of a report as grids: what each says is decided here."""
+"""Builds the tables of a report as grids."""
 
 from __future__ import annotations
 

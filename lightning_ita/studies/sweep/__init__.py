@@ -1,1 +1,1 @@
-"""Searches over hyper-parameters."""
+"""Hyper-parameter search with Optuna."""

@@ -1,4 +1,4 @@
-"""Plots of a sweep: how the search went, what mattered, where good values lie, and how they go together."""
+"""Plots of a sweep: the history, the importance of each parameter, slices, and parallel coordinates."""
 
 from __future__ import annotations
 

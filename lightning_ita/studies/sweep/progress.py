@@ -16,7 +16,7 @@ from lightning_ita.studies.sweep.trials import FINISHED, NO_TRIAL
 
 
 class SweepProgress:
-    """A bar for the sweep, one for each trial in hand, and a line for each trial that ended.
+    """A bar for the sweep, one for each current trial, and a line for each trial that ended.
 
     Args:
         sweep: What is searched.

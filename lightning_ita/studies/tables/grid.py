@@ -1,4 +1,4 @@
-"""A table as a grid of entries: what it says. How it looks on a terminal, in Markdown ... is decided by `render`."""
+"""The content of a table as a grid of entries; `render` formats it for the terminal, Markdown and other outputs."""
 
 from __future__ import annotations
 

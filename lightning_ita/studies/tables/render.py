@@ -1,6 +1,6 @@
 """Outputs of a grid: terminal, Markdown, CSV, LaTeX, HTML.
 
-Names of systems, entity types, encoders and files come from users and strangers. They are text in every output: no
+Names of systems, entity types, encoders and files come from users and others. They are text in every output: no
 markup of rich, Markdown, HTML or LaTeX in them has an effect, and no spreadsheet takes them for a formula.
 """
 

@@ -174,7 +174,7 @@ def test_what_is_wrong_is_said_before_the_model_is_loaded(
         ([f"--input={table}", "--text-column=post"], "unknown column 'post'"),
         ([f"--input={posts}", "--view=TI"], "unknown view 'TI'"),
         ([f"--input={table}", "--contexts-from=cap"], "need --image-column"),
-        ([f"--input={table}", "--contexts-from=cap", "--image-column=picture", "--view=T"], "does not look at"),
+        ([f"--input={table}", "--contexts-from=cap", "--image-column=picture", "--view=T"], "does not use"),
         ([f"--input={table}", "--engines", "ocr=rapidocr"], "--contexts-from does not name ocr"),
         ([f"--input={table}", "--image-column=picture", "--contexts-from=know"], "unknown context 'know'"),
         ([f"--input={posts}", f"--output={posts}"], "would replace the input"),

@@ -29,8 +29,8 @@ def test_combinations_are_read_and_named(text: str, kinds: tuple[str, ...], syst
     [
         ("tags", "unknown context 'tags'. Did you mean 'tag'"),
         ("tag,tag", "'tag' is named twice"),
-        ("cap,none", "stands for something else"),
-        ("cap,train", "stands for something else"),
+        ("cap,none", "is reserved"),
+        ("cap,train", "is reserved"),
         ("../x", "a kind of your own is a short name"),
         ("a b", "short name"),
         ("know-2", "short name"),

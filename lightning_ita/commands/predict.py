@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
         if output_format == "brat" and output.suffix != ".ann":
             raise UserError(f"--output {output}: brat's files end in .ann, and the text is written beside it")
     elif output_format == "brat":
-        raise UserError("brat needs two files, which standard output cannot hold; give --output FILE.ann")
+        raise UserError("brat needs two files, which cannot go to standard output; give --output FILE.ann")
 
     from lightning_ita.models.tagger import Tagger
     from lightning_ita.posts.stream import State, model_digest, open_state, scores_of, state_path, tag_stream

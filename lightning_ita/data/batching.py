@@ -113,13 +113,14 @@ class Collate:
         lengths = torch.tensor([len(tweet.tags) for tweet in tweets])
         return TwoViewBatch(
             ids=[tweet.id for tweet in tweets],
-            text=self._view([tweet.text for tweet in tweets]),
-            cross_modal=self._view([tweet.cross_modal for tweet in tweets]),
+            text=self.view([tweet.text for tweet in tweets]),
+            cross_modal=self.view([tweet.cross_modal for tweet in tweets]),
             tags=pad_sequence([torch.tensor(tweet.tags) for tweet in tweets], batch_first=True),
             mask=torch.arange(int(lengths.max())) < lengths[:, None],
         )
 
-    def _view(self, views: Sequence[View]) -> ViewBatch:
+    def view(self, views: Sequence[View]) -> ViewBatch:
+        """Pads one view of each tweet."""
         ids = [torch.tensor(view.input_ids) for view in views]
         first = [torch.tensor(view.first_subtokens) for view in views]
         attention_mask = pad_sequence([torch.ones_like(row) for row in ids], batch_first=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, combinations
 from pathlib import Path
+from typing import Any
 
 from lightning_ita.contexts.jsonl import Contexts, read_contexts
 from lightning_ita.data.conll import Split, Tweet, read_split
@@ -35,6 +36,8 @@ class Corpus:
         contexts: Contexts by kind.
         digests: SHA-256 by split and by kind of context: the identity of the data.
         warnings: What a reader of results on it should know.
+        pictures: `lightning_ita.images.pictures.Picture` by image id, where a system looks at them.
+        boxes: Places of objects in pixels by image id, where a detector has left some; ``None`` where none has.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Corpus:
     contexts: Mapping[str, Contexts]
     digests: Mapping[str, str]
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    pictures: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    boxes: Mapping[str, Sequence[tuple[float, float, float, float]]] | None = field(default=None, compare=False)
 
     @property
     def release(self) -> str:

@@ -1,0 +1,37 @@
+"""Options that all systems have that look at pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from lightning_ita.images.vision import Vision
+from lightning_ita.models.options import TwoViewOptions
+
+
+@dataclass(frozen=True)
+class VisualOptions(TwoViewOptions):
+    """Options of a system that looks at the tweet's picture: T is the tweet alone, I+T the tweet and its picture.
+
+    Attributes:
+        vision: How pictures are seen.
+    """
+
+    vision: Vision = Vision()
+
+    inputs: ClassVar[str] = "lightning_ita.models.visual_inputs:VisualInputs"
+    needs: ClassVar[frozenset[str]] = frozenset({"images"})
+
+    def deciding(self) -> dict[str, Any]:
+        """Returns what the result depends on; a vision model in a folder by its digest, not by its path."""
+        values = super().deciding()
+        values["options"]["vision"] = self.vision.deciding()
+        return values
+
+    def digests(self) -> Mapping[str, str]:
+        """Returns the digest of the vision model, where one is known before it is loaded."""
+        from lightning_ita.images.locating import model_digest
+
+        digest = model_digest(self.vision)
+        return {} if digest is None else {"vision": digest}

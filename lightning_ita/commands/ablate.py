@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,8 @@ from lightning_ita.models import MODELS
 from lightning_ita.studies.names import check_keep, check_logger
 
 if TYPE_CHECKING:  # --help and wrong arguments are answered before these are imported
+    from lightning_ita.data.corpus import Corpus
+    from lightning_ita.studies.cell import Cell
     from lightning_ita.studies.cost import Cost
     from lightning_ita.studies.plan import Study
     from lightning_ita.studies.study import Result
@@ -140,7 +142,9 @@ def main(argv: Sequence[str]) -> int:
         from lightning_ita.studies.cost import costs, flop_per_second
 
         rate = flop_per_second(encoder_shape(study.encoder), study.recipe.precision)
-        console.print(plan_table(collect(cells, out), costs(cells, corpora), rate))
+        results = collect(cells, out)
+        console.print(plan_table(results, costs(cells, corpora), rate))
+        say_pass([result.cell for result in results if result.metrics is None], corpora, out / CACHE, rate, console)
         return 0
 
     open_folder(out, study, corpora, cells, source)
@@ -157,11 +161,13 @@ def main(argv: Sequence[str]) -> int:
     if arguments.retry_failed:
         forget_failures(cells, out)
     results = collect(cells, out)
-    if any(result.metrics is None and result.failure is None for result in results):
+    if unfinished(results):
         from lightning_ita.studies.cost import costs
         from lightning_ita.studies.launch.local import launch
+        from lightning_ita.studies.looking import look
 
         cache = out / CACHE
+        look(unfinished(results), corpora, str(cache), console)
         with console.status("counting sub-tokens"):
             weights = [cost.flop for cost in costs(cells, corpora, str(cache))]
         launch(
@@ -182,6 +188,22 @@ def main(argv: Sequence[str]) -> int:
         for line in model_lines(cells, out, arguments.keep_models):
             say(console, line)
     return status
+
+
+def unfinished(results: Sequence[Result]) -> list[Cell]:
+    """Returns the cells that are neither finished nor failed."""
+    return [result.cell for result in results if result.metrics is None and result.failure is None]
+
+
+def say_pass(cells: Sequence[Cell], corpora: Mapping[str, Corpus], cache: Path, rate: float, console: Console) -> None:
+    """Prints what looking at pictures takes before the cells run, where any cell looks at some."""
+    if not any(cell.options.of_pictures for cell in cells):
+        return
+    from lightning_ita.studies.looking import pass_cost
+
+    pictures, flop = pass_cost(cells, corpora, str(cache))
+    minutes = f", {flop / 1e12:.1f} TFLOP, about {flop / rate / 60:.1f} minutes" if flop else ""
+    say(console, f"before them, one pass over the pictures: {pictures} to look at{minutes}")
 
 
 def show(results: Sequence[Result], out: Path, console: Console) -> int:

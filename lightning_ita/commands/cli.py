@@ -83,6 +83,13 @@ def add_source(parser: jsonargparse.ArgumentParser) -> None:
         "path is replaced by the name of the data set.",
     )
     parser.add_argument(
+        "--images",
+        type=str | None,
+        metavar="DIR",
+        help="The folder of the tweets' pictures, for systems that look at them; by default images/ beside the data. "
+        "{dataset} in it is replaced by the name of the data set; the demo corpus draws its own.",
+    )
+    parser.add_argument(
         "--context-store",
         type=str | None,
         help=f"A store of contexts, made by `{spelled('align')}`; kinds in --context-files are not read from it.",
@@ -139,6 +146,7 @@ def source_of(arguments: Any) -> Source:
         context_engines=by_kind("--context-engines", arguments.context_engines, "ocr=rapidocr"),
         types=None if arguments.types is None else split_names(arguments.types),
         columns=columns_of(arguments.columns),
+        image_dir=arguments.images,
     )
 
 

@@ -29,6 +29,7 @@ from lightning_ita.models import MODELS
 from lightning_ita.studies import sweep
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.names import check_keep
+from lightning_ita.studies.plan import CACHE
 from lightning_ita.studies.sweep.space import read_space, searched
 from lightning_ita.studies.sweep.values import corners, defaults, with_values
 
@@ -131,7 +132,10 @@ def main(argv: Sequence[str]) -> int:
     console = make_console()
     cells = [with_values(base, values) for values in corners(space)]
     kinds = dict.fromkeys(kind for cell in cells for kind in cell.contexts)
-    corpus = DATASETS[base.dataset]().read(source, parse_contexts(kinds), base.recipe.labels)
+    dataset = DATASETS[base.dataset]()
+    corpus = dataset.read(source, parse_contexts(kinds), base.recipe.labels)
+    of_pictures = dict.fromkeys(part for cell in cells for part in cell.options.of_pictures)
+    corpus = dataset.with_pictures(corpus, source, tuple(of_pictures))
     for warning in corpus.warnings:
         say(console, f"note: {warning}")
     if len({cell.trained_views for cell in cells}) > 1:
@@ -148,6 +152,7 @@ def main(argv: Sequence[str]) -> int:
     # What is wrong with arguments or data is said before torch and Lightning are imported.
     base = replace(base, recipe=replace(base.recipe, precision=available_precision(base.recipe.precision)))
     try:
+        from lightning_ita.studies.looking import look
         from lightning_ita.studies.sweep.search import search
         from lightning_ita.studies.sweep.storage import Sweep
     except ModuleNotFoundError as error:
@@ -156,6 +161,9 @@ def main(argv: Sequence[str]) -> int:
         ) from None
 
     out = Path(arguments.out or f"runs/sweep-{base.dataset}-{Path(base.encoder).name}")
+    if of_pictures:
+        source = replace(source, cache_dir=str(out / CACHE))
+        look(cells, {base.dataset: corpus}, source.cache_dir, console)
     sweep = Sweep(
         name=arguments.name or out.name,
         storage=storage_of(arguments.storage, out),

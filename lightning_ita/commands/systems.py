@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 import docstring_parser
@@ -11,11 +11,16 @@ import jsonargparse
 
 from lightning_ita.commands.cli import allow_bare_flags
 from lightning_ita.models import MODELS
-from lightning_ita.models.options import Options, from_values
+from lightning_ita.models.options import Options, from_values, group_of
 
 
 def add_options(parser: jsonargparse.ArgumentParser) -> None:
-    """Adds ``--SYSTEM.OPTION`` for the options of every system, explained by their docstrings."""
+    """Adds ``--SYSTEM.OPTION`` for the options of every system, explained by their docstrings.
+
+    A group of options that systems share, such as ``vision``, has ``--vision.OPTION`` for all of them, too.
+    """
+    for name, shared in groups().items():
+        _add_group(parser, parser.add_argument_group(f"options of every system that has {name}"), name, shared)
     for name in MODELS:
         kind: type[Options] = MODELS[name]
         hints = get_type_hints(kind)
@@ -25,6 +30,9 @@ def add_options(parser: jsonargparse.ArgumentParser) -> None:
             # Several names are given as on the short form, separated by commas; in a file they may be a list.
             several = get_origin(hints[field.name]) is tuple
             assert group is not None
+            if is_dataclass(hints[field.name]):
+                _add_group(parser, group, f"{name}.{field.name}", hints[field.name])
+                continue
             group.add_argument(
                 f"--{name}.{field.name}",
                 type=str | list[str] if several else hints[field.name] | None,
@@ -32,6 +40,24 @@ def add_options(parser: jsonargparse.ArgumentParser) -> None:
                 help=about.get(field.name, ""),
             )
         allow_bare_flags(parser, [f"{name}.{field.name}" for field in fields(kind) if hints[field.name] is bool])
+
+
+def groups() -> dict[str, type]:
+    """Returns the groups of options that systems have, by name: ``vision``."""
+    found: dict[str, type] = {}
+    for name in MODELS:
+        hints: dict[str, Any] = get_type_hints(MODELS[name])
+        found |= {option: hint for option, hint in hints.items() if is_dataclass(hint)}
+    return found
+
+
+def _add_group(parser: jsonargparse.ArgumentParser, group: Any, name: str, kind: type) -> None:
+    """Adds ``--NAME.OPTION`` for the options of a group."""
+    hints, about = get_type_hints(kind), _attributes(kind)
+    options = [field.name for field in fields(kind)]
+    for option in options:
+        group.add_argument(f"--{name}.{option}", type=hints[option] | None, default=None, help=about.get(option, ""))
+    allow_bare_flags(parser, [f"{name}.{option}" for option in options if hints[option] is bool])
 
 
 def _attributes(kind: type) -> dict[str, str]:
@@ -45,20 +71,43 @@ def _attributes(kind: type) -> dict[str, str]:
     return found
 
 
-def options_given(arguments: Any) -> dict[str, dict[str, Any]]:
-    """Returns the options that were given, by system."""
+def options_given(arguments: Any, shared: bool = True) -> dict[str, dict[str, Any]]:
+    """Returns the options that were given, by system.
+
+    Args:
+        arguments: Parsed arguments.
+        shared: Whether those of groups that were given for all systems are among them.
+    """
     given = {}
+    of_groups = {name: _chosen(arguments, name) for name in groups()} if shared else {}
     for name in MODELS:
-        values = vars(arguments.get(name) or jsonargparse.Namespace())
-        chosen = {option: value for option, value in values.items() if value is not None}
+        chosen = _chosen(arguments, name)
+        for group, values in of_groups.items():
+            if values and group in {field.name for field in fields(MODELS[name])}:
+                chosen[group] = {**values, **chosen.get(group, {})}
         if chosen:
             given[name] = _typed(MODELS[name], chosen)
     return given
 
 
+def _chosen(arguments: Any, name: str) -> dict[str, Any]:
+    """Returns the options under a name that are not left out; those of a group as a dictionary."""
+    found = {}
+    for option, value in vars(arguments.get(name) or jsonargparse.Namespace()).items():
+        if isinstance(value, jsonargparse.Namespace):
+            value = {each: inner for each, inner in vars(value).items() if inner is not None} or None
+        if value is not None:
+            found[option] = value
+    return found
+
+
 def _typed(kind: type[Options], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turns names separated by commas into tuples, where an option holds several."""
+    """Turns names separated by commas into tuples, where an option holds several, and groups into their class."""
     hints = get_type_hints(kind)
+    values = {
+        name: group_of(name, getattr(kind, name), value) if is_dataclass(hints[name]) else value
+        for name, value in values.items()
+    }
     return {
         name: tuple(_names(value)) if get_origin(hints[name]) is tuple and get_args(hints[name])[0] is str else value
         for name, value in values.items()
@@ -83,10 +132,11 @@ def one_system(arguments: Any, contexts: tuple[str, ...], cva: str) -> Options:
     """
     from lightning_ita.studies.cell import short_form
 
-    given = options_given(arguments)
-    if arguments.system is None and not given:
+    named = options_given(arguments, shared=False)
+    if arguments.system is None and not named:
         return short_form(contexts, cva)
-    system = arguments.system or next(iter(given))
+    system = arguments.system or next(iter(named))
+    given = options_given(arguments)
     known = {field.name for field in fields(MODELS[system])}
     short = {name: value for name, value in (("contexts", contexts), ("cva", cva)) if name in known}
     return from_values({"system": system, **short, **given.get(system, {})})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,6 +90,7 @@ def main(argv: Sequence[str]) -> int:
 
     from lightning_ita.studies.cell import Cell
     from lightning_ita.studies.keeping import MODEL
+    from lightning_ita.studies.plan import CACHE
     from lightning_ita.studies.schema import read_metrics
     from lightning_ita.studies.study import METRICS, Result
     from lightning_ita.studies.tables.ablation import rows_of, terminal
@@ -107,6 +109,8 @@ def main(argv: Sequence[str]) -> int:
     out = Path(arguments.out)
     folder = out / cell.name
     console = make_console()
+    if cell.options.of_pictures:
+        source = replace(source, cache_dir=str(out / CACHE))  # where features of pictures are kept from run to run
     for warning in corpus.warnings:
         console.print(f"note: {warning}", markup=False, highlight=False)
     finished = (folder / METRICS).is_file()
@@ -117,10 +121,13 @@ def main(argv: Sequence[str]) -> int:
         metrics = read_metrics(folder / METRICS)
     else:
         from lightning_ita.studies.loggers import tracking
+        from lightning_ita.studies.looking import look
         from lightning_ita.studies.progress import StudyProgress
         from lightning_ita.studies.run import run_cell
         from lightning_ita.studies.watching import RunProgress
 
+        if not finished:
+            look([cell], {cell.dataset: corpus}, source.cache_dir, console)
         with tracking(arguments.logger, cell, out) as tracker:
             if finished:
                 metrics = read_metrics(folder / METRICS)

@@ -46,9 +46,14 @@ def main(argv: Sequence[str]) -> int:
 
     from lightning_ita.studies.keeping import model_lines
     from lightning_ita.studies.launch.local import run_here
+    from lightning_ita.studies.looking import corpora_of, look
     from lightning_ita.studies.study import collect
 
     source = replace(source, cache_dir=str(out / CACHE))
+    looking = [
+        r.cell for r in collect(cells, out) if r.metrics is None and r.failure is None and r.cell.options.of_pictures
+    ]
+    look(looking, corpora_of(looking, source), source.cache_dir, console)
     run_here(cells, out, source, arguments.threads, arguments.logger, console, arguments.keep_models)
     for line in model_lines(cells, out, arguments.keep_models):
         say(console, line)

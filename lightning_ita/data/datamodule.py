@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from lightning_ita.data import CUSTOM, DATASETS
 from lightning_ita.data.batching import LengthBatchSampler, batches_of_like_length, processes
 from lightning_ita.data.corpus import SPLITS, Corpus
-from lightning_ita.data.inputs import Batch, Inputs
+from lightning_ita.data.inputs import Batch, Inputs, Preparing
 from lightning_ita.data.source import Source
 from lightning_ita.errors import UserError
 from lightning_ita.tags import LabelConvention
@@ -53,6 +53,7 @@ class MNERDataModule(pl.LightningDataModule):
         seed: Seed of the training batches.
         types: Entity types of a user's own corpus; those of its train.txt if not given.
         columns: Columns of the word and the tag in a user's own corpus, if its files have further columns.
+        image_dir: The folder of the tweets' pictures, for systems that look at them.
         inputs: What makes tweets the model's input; those of the model that the trainer fits or tests if not given.
         corpus: The corpus, where it has been read already.
     """
@@ -72,6 +73,7 @@ class MNERDataModule(pl.LightningDataModule):
         seed: int = 1,
         types: Sequence[str] | None = None,
         columns: Sequence[int] | None = None,
+        image_dir: str | None = None,
         inputs: Inputs | None = None,
         corpus: Corpus | None = None,
     ):
@@ -84,6 +86,7 @@ class MNERDataModule(pl.LightningDataModule):
             dict(context_engines or {}),
             types=types,
             columns=columns,
+            image_dir=image_dir,
         )
         self.contexts = contexts
         self.batch_size = batch_size
@@ -119,7 +122,8 @@ class MNERDataModule(pl.LightningDataModule):
         """
         if self._corpus is None:
             kinds = self.inputs.kinds if self.contexts is None else self.contexts
-            self._corpus = self.dataset.read(self.source, tuple(kinds), self.labels)
+            corpus = self.dataset.read(self.source, tuple(kinds), self.labels)
+            self._corpus = self.dataset.with_pictures(corpus, self.source, getattr(self.inputs, "of_pictures", ()))
         return self._corpus
 
     @property
@@ -145,6 +149,8 @@ class MNERDataModule(pl.LightningDataModule):
         if missing:
             raise UserError(f"the model reads {', '.join(missing)} contexts, which the data module was not asked for")
         self.encoded = {split: self.inputs.read(self.corpus.splits[split], self.corpus) for split in SPLITS}
+        if isinstance(self.inputs, Preparing):
+            self.inputs.prepare([read for split in SPLITS for read in self.encoded[split]])
 
     def summary(self, split: str) -> SplitSummary:
         """Counts what became of a split; call `setup` first."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 from lightning_ita.data.corpus import SPLITS, Corpus, find_folder, read_corpus
 from lightning_ita.data.source import Source
+from lightning_ita.registry import resolve
 from lightning_ita.tags import LabelConvention
 
 
@@ -39,7 +41,7 @@ class Dataset:
         """
         corpus = read_corpus(
             self.name,
-            find_folder(self.name, source.data_dir, self.how_to_get),
+            self._folder(source),
             self.types,
             source,
             kinds,
@@ -51,3 +53,31 @@ class Dataset:
         expected = "/".join(map(str, self.expected_sizes or ()))
         warning = f"{self.name}: {'/'.join(map(str, sizes))} tweets in {'/'.join(SPLITS)}; published: {expected}"
         return replace(corpus, warnings=(*corpus.warnings, warning))
+
+    def _folder(self, source: Source) -> Path:
+        return find_folder(self.name, source.data_dir, self.how_to_get)
+
+    def with_pictures(self, corpus: Corpus, source: Source, parts: Collection[str]) -> Corpus:
+        """Returns a corpus with the pictures of its tweets; without a system that looks at them it needs none.
+
+        Args:
+            corpus: What `read` returned.
+            source: Where the pictures lie.
+            parts: What is wanted of them: see `lightning_ita.models.options.Options.of_pictures`.
+
+        Raises:
+            UserError: They are not there; see `lightning_ita.data.pictures.with_pictures`.
+        """
+        if not parts:
+            return corpus
+        folder = self._folder(source) if source.image_dir is None else None
+        return picture_function("with_pictures")(corpus, source, folder, parts)
+
+
+def picture_function(name: str) -> Callable[..., Corpus]:
+    """Returns a function of `lightning_ita.data.pictures`.
+
+    By its name, so that its code is no part of what decides a result without pictures.
+    """
+    function: Callable[..., Corpus] = resolve(f"lightning_ita.data.pictures:{name}")
+    return function

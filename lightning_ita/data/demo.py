@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lightning_ita.contexts.jsonl import Contexts
 from lightning_ita.data.conll import Tweet
 from lightning_ita.data.corpus import SPLITS, Corpus, contexts_of, corpus_warnings
-from lightning_ita.data.dataset import Dataset
+from lightning_ita.data.dataset import Dataset, picture_function
 from lightning_ita.data.source import Source
 from lightning_ita.demo import CONTEXTS, DemoConfig, generate
 from lightning_ita.demo.writing import text_files
@@ -47,6 +47,12 @@ class Demo(Dataset):
         digests = {**corpus.digests, **{kind: found.sha256 for kind, found in read.items()}}
         warnings = tuple(corpus_warnings("demo", corpus.splits, contexts, digests))
         return replace(corpus, contexts=contexts, digests=digests, warnings=warnings)
+
+    def with_pictures(self, corpus: Corpus, source: Source, parts: Collection[str]) -> Corpus:
+        """Returns a corpus with its pictures: drawn where it was generated and no folder of pictures is named."""
+        if not parts or source.data_dir is not None or source.image_dir is not None:
+            return super().with_pictures(corpus, source, parts)
+        return picture_function("with_drawings")(corpus, source, parts)
 
 
 def generated(config: DemoConfig, kinds: tuple[str, ...]) -> Corpus:

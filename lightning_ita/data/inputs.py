@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -84,4 +84,17 @@ class Inputs(Protocol):
 
     def counts(self, reads: Sequence[Input]) -> Mapping[str, int]:
         """Counts what became of the tweets of a split: sub-tokens by view, tweets without context ..."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """Inputs that have work to do before the first batch, such as looking at pictures."""
+
+    def prepare(self, reads: Sequence[Any]) -> None:
+        """Does it for the tweets that were read."""
+        ...
+
+    def warnings(self) -> list[str]:
+        """Returns what a reader of results should know of it."""
         ...

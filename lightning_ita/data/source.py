@@ -19,6 +19,7 @@ class Source:
         types: Entity types of corpora of one's own, in the order of their tag ids; those of train.txt if not given.
         columns: Columns of the word and the tag in corpora of one's own, counted from 0, where their files have others
             beside them.
+        image_dir: The folder of the tweets' pictures, or the folder above it that holds one per data set.
     """
 
     data_dir: str | None = None
@@ -28,3 +29,4 @@ class Source:
     cache_dir: str | None = None
     types: Sequence[str] | None = None
     columns: Sequence[int] | None = None
+    image_dir: str | None = None

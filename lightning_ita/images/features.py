@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,15 +74,22 @@ class Features:
         folder: Where features are kept; only in memory if not given.
 
     Attributes:
+        size: Height and width of a part as the model sees it.
+        regions: Regions of the whole picture.
+        channels: Width of the features.
+        flop: Floating-point operations per part.
+        setup: What decides the features, digested: the name of their folder.
         failed: Why pictures cannot be read, by name.
     """
 
     def __init__(self, vision: Vision, folder: Path | None = None):
         self.vision = vision
-        self.size, self.regions, self.channels, _ = net_shape(vision)
+        self.size, self.regions, self.channels, flop = net_shape(vision)
+        self.flop = 0.0 if vision.finetune else flop
         self.failed: dict[str, str] = {}
         self._unreadable: set[str] = set()
         self._rows: dict[str, Tensor] = {}
+        self._recent: dict[str, Tensor] = {}  # of the last pictures that were not prepared
         self._files: set[str] = set()
         self._net: VisionNet | None = None
         self._lock = threading.Lock()
@@ -132,13 +139,15 @@ class Features:
         """Returns the features of pictures: of the whole, (r, channels), and of each crop, (channels,), float16.
 
         Pixels where the vision model is trained: uint8 (3, size, size) each. ``None`` where a picture cannot be read.
-        What was not prepared is made now; without a folder it is not kept, for a stream of posts has no end.
+        What was not prepared is made now; without a folder it is not kept for long: a stream of posts has no end.
         """
-        found = self._rows
+        found: Mapping[str, Tensor] = {**self._recent, **self._rows} if self._recent else self._rows
         if not all(request.parts.keys() <= found.keys() for request in requests):
             with self._lock:
                 made = self._make(requests)
-            if made and self.folder is not None:
+            if self.folder is None:
+                self._recent = made
+            else:
                 self._rows |= made
             found = {**self._rows, **made}
         return [
@@ -212,7 +221,9 @@ class Features:
         if self.vision.finetune:
             return {key: torch.from_numpy(pixels.copy()) for key, pixels in opened}
         if self._net is None and opened:
+            # Convolutions on CPUs take a third less time in this layout.
             self._net = make_net(self.vision).requires_grad_(False).to(_device())
+            self._net.to(memory_format=torch.channels_last)
         found = {}
         for start in range(0, len(opened), BATCH):
             chunk = opened[start : start + BATCH]
@@ -220,7 +231,7 @@ class Features:
             pixels[: len(chunk)] = torch.from_numpy(np.stack([each for _, each in chunk]))
             assert self._net is not None
             with torch.inference_mode():
-                features = self._net(pixels.to(_device())).float()
+                features = self._net(pixels.to(_device(), memory_format=torch.channels_last)).float()
             for (key, _), grid in zip(chunk, features, strict=False):
                 found[key] = _half(grid if key.startswith("whole") else grid.mean(0))
         return found
@@ -254,4 +265,3 @@ def _half(features: Tensor) -> Tensor:
 
 def _device() -> torch.device:
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-

@@ -41,6 +41,23 @@ def lite0_file() -> Path:
     return files[0]
 
 
+def copy_model(place: Path, folder: Path) -> None:
+    """Copies a vision model's configuration and weights, the latter as safetensors."""
+    folder.mkdir(parents=True)
+    for path in [place] if place.is_file() else sorted(place.iterdir()):
+        if path.suffix in (".json", ".safetensors"):
+            (folder / path.name).write_bytes(path.read_bytes())
+        elif path.suffix in _DIGESTED:
+            import torch
+            from safetensors.torch import save_file
+
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            save_file(
+                {name: value.clone() for name, value in state.items()},
+                folder / f"{path.stem.replace('pytorch_model', 'model')}.safetensors",
+            )
+
+
 @cache
 def _digest_once(path: Path) -> str:
     """Digests a file once per process: a study asks for each cell."""

@@ -36,6 +36,10 @@ class VisionNet(nn.Module):
         std: The same.
     """
 
+    mean: Tensor
+    std: Tensor
+    net: Any
+
     def __init__(self, net: nn.Module, size: int, mean: Sequence[float], std: Sequence[float]):
         super().__init__()
         self.net, self.size = net, size
@@ -65,15 +69,13 @@ class TimmNet(VisionNet):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Returns the last stage's map; of a transformer its patches, normalised."""
-        maps: list[Tensor] = self.net.forward_intermediates(  # type: ignore[operator]
-            pixels, indices=1, norm=True, intermediates_only=True
-        )
+        maps: list[Tensor] = self.net.forward_intermediates(pixels, indices=1, norm=True, intermediates_only=True)
         return maps[-1]
 
 
 def timm_net(which: str, pretrained: bool) -> VisionNet:
     """Makes a model of timm by its name, its folder (config.json and model.safetensors) or its id on the Hub."""
-    timm = _require("timm")
+    timm = require("timm")
     folder = user_path(which)
     name = f"local-dir:{folder}" if folder.is_dir() else f"hf-hub:{which}" if "/" in which else which
     if ":" not in name and not timm.is_model(name):
@@ -86,7 +88,7 @@ def efficientnet_lite0(which: str, pretrained: bool) -> VisionNet:
 
     Their names are another library's; their order is that of timm's ``tf_efficientnet_lite0``.
     """
-    net = _require("timm").create_model("tf_efficientnet_lite0", pretrained=False)
+    net = require("timm").create_model("tf_efficientnet_lite0", pretrained=False)
     if pretrained:
         given = torch.load(lite0_file(), map_location="cpu", weights_only=True)
         values = [value for name, value in given.items() if not name.endswith("num_batches_tracked")]
@@ -120,7 +122,7 @@ def torchvision_net(which: str, pretrained: bool) -> VisionNet:
         which: ``resnet152``, whose weights torch's Hub has; or a file of them, or the folder it lies in.
         pretrained: Whether the weights are read.
     """
-    models = _require("torchvision.models")
+    models = require("torchvision.models")
     path = user_path(which)
     if path.exists():
         state = _read_state(path)
@@ -155,16 +157,14 @@ class OpenClipNet(VisionNet):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Returns the patches of the last layer, normalised, without the class token."""
-        found = self.net.forward_intermediates(  # type: ignore[operator]
-            pixels, indices=1, normalize_intermediates=True, intermediates_only=True
-        )
+        found = self.net.forward_intermediates(pixels, indices=1, normalize_intermediates=True, intermediates_only=True)
         maps: list[Tensor] = found["image_intermediates"]
         return maps[-1]
 
 
 def open_clip_net(which: str, pretrained: bool) -> VisionNet:
     """Makes the image side of a model of open_clip: ``ARCHITECTURE/WEIGHTS``, a folder, or an id on the Hub."""
-    open_clip = _require("open_clip")
+    open_clip = require("open_clip")
     folder = user_path(which)
     name, _, weights = which.partition("/")
     if folder.is_dir():
@@ -179,7 +179,9 @@ def open_clip_net(which: str, pretrained: bool) -> VisionNet:
         raise UserError(f"the model {quoted(which)} of open_clip gives no map of features; choose another")
     size = visual.image_size
     visual.prune_intermediate_layers(1, prune_norm=False, prune_head=True)
-    return OpenClipNet(visual, size[0] if isinstance(size, (tuple, list)) else size, visual.image_mean, visual.image_std)
+    return OpenClipNet(
+        visual, size[0] if isinstance(size, (tuple, list)) else size, visual.image_mean, visual.image_std
+    )
 
 
 class TransformersNet(VisionNet):
@@ -191,12 +193,12 @@ class TransformersNet(VisionNet):
         if states.dim() == 4:
             return states
         patch = self.net.config.patch_size
-        return states[:, states.shape[1] - (self.size // patch) ** 2 :]  # type: ignore[operator]
+        return states[:, states.shape[1] - (self.size // patch) ** 2 :]
 
 
 def transformers_net(which: str, pretrained: bool) -> VisionNet:
     """Makes a vision model of transformers by its folder or its id on the Hub: a ViT, CLIP, a ResNet ..."""
-    transformers = _require("transformers")
+    transformers = require("transformers")
     place = str(user_path(which))
     processor = transformers.AutoImageProcessor.from_pretrained(place, trust_remote_code=False)
     if pretrained:
@@ -255,7 +257,12 @@ def _shape(model: str) -> tuple[int, int, int, float]:
     return _SHAPES[model]
 
 
-def _require(package: str) -> Any:
+def require(package: str) -> Any:
+    """Imports a package that only vision models need.
+
+    Raises:
+        UserError: It is not installed.
+    """
     try:
         return import_module(package)
     except ModuleNotFoundError as error:

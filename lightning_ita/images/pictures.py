@@ -11,7 +11,7 @@ from typing import Protocol
 from PIL import Image
 
 from lightning_ita.errors import UserError
-from lightning_ita.images.files import ImageError, decode, find_images, read_file
+from lightning_ita.images.files import ImageError, decode, find_images, read_file, signature
 from lightning_ita.text import printable
 
 
@@ -86,13 +86,20 @@ class PictureImage:
         return self.image.convert("RGB")
 
 
+# Digests by path, size and time of modification: a process that runs many cells reads each file once.
+_DIGESTS: dict[tuple[Path, int | None, int | None], str] = {}
+
+
 def read_picture(name: str, path: Path) -> PictureFile:
     """Digests a picture's file.
 
     Raises:
         ImageError: It cannot be read; whether it can be decoded is seen when it is opened.
     """
-    return PictureFile(name, read_file(path)[1].sha256, path)
+    state = (path, *signature(path))
+    if None in state or state not in _DIGESTS:
+        _DIGESTS[state] = read_file(path)[1].sha256
+    return PictureFile(name, _DIGESTS[state], path)
 
 
 def pictures_in(folder: Path, ids: Iterable[str]) -> tuple[dict[str, PictureFile], dict[str, str]]:

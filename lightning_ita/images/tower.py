@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from lightning_ita.images.nets import make_net, net_shape
+from lightning_ita.images.nets import VisionNet, make_net, net_shape
 from lightning_ita.images.vision import Vision
 from lightning_ita.images.visual import Pixels, Visual
 
@@ -30,7 +30,7 @@ class VisionTower(nn.Module):
     def __init__(self, vision: Vision, pretrained: bool = True):
         super().__init__()
         _, self.regions, self.channels, _ = net_shape(vision)
-        self.net = None
+        self.net: VisionNet | None = None
         if vision.finetune:
             self.net = make_net(vision, pretrained)
             _freeze_unused(self.net)
@@ -66,15 +66,15 @@ class VisionTower(nn.Module):
     def _look(self, pixels: Tensor, regions: int) -> Tensor:
         assert self.net is not None
         if len(pixels) == 0:
-            return self.net.mean.new_zeros(0, regions, self.channels)  # type: ignore[operator]
+            return self.net.mean.new_zeros(0, regions, self.channels)
         features: Tensor = self.net(pixels)
         return features.float()
 
 
-def _freeze_unused(net: nn.Module) -> None:
+def _freeze_unused(net: VisionNet) -> None:
     """Freezes parameters that the features do not depend on, such as a class token's projection."""
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        net(torch.zeros(1, 3, net.size, net.size, dtype=torch.uint8)).sum().backward()  # type: ignore[misc, arg-type]
+        net(torch.zeros(1, 3, net.size, net.size, dtype=torch.uint8)).sum().backward()
     for parameter in net.parameters():
         parameter.requires_grad_(parameter.grad is not None)
         parameter.grad = None

@@ -1,4 +1,4 @@
-"""What a model sees of a batch's pictures: features of the whole picture and of crops, or the pixels to make them of."""
+"""What a model sees of a batch's pictures: features of the whole and of crops, or pixels to make them of."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ class Visual(_Pictures):
 
     @property
     def region_mask(self) -> Tensor:
-        """bool (batch, r), True where there is a region to attend to."""
+        """Where there is a region to attend to: bool (batch, r)."""
         return self.present[:, None].expand(self.regions.shape[:2])
 
     @property
     def pooled(self) -> Tensor:
-        """float32 (batch, channels), the mean over the regions of the whole picture."""
+        """The mean over the regions of the whole picture: float32 (batch, channels)."""
         return self.regions.mean(1)
 
 

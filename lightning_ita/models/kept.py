@@ -26,6 +26,8 @@ from typing_extensions import TypedDict
 import lightning_ita
 from lightning_ita.errors import DataError, UserError
 from lightning_ita.files import parse_json, read_bytes, user_path, write_text
+from lightning_ita.images.locating import copy_model, model_digest
+from lightning_ita.images.vision import PREPROCESSING, Vision
 from lightning_ita.models.encoders.loading import load_tokenizer
 from lightning_ita.models.encoders.locating import MINILM, MINILM_HUB_ID, read_config
 from lightning_ita.models.options import from_values, to_values
@@ -39,16 +41,35 @@ if TYPE_CHECKING:
 VERSION = 1
 CONFIG, WEIGHTS, ENCODER, CARD = "config.json", "model.safetensors", "encoder", "README.md"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+# The folder of a vision model that was itself in a folder; others are found again by their name.
+VISION = "vision"
 # Files that other programs keep pickled weights in.
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 # What is fetched from the Hub, and no other file.
-FETCHED = (CONFIG, WEIGHTS, CARD, f"{ENCODER}/*.json", f"{ENCODER}/*.txt", f"{ENCODER}/*.model")
+FETCHED = (
+    *(CONFIG, WEIGHTS, CARD, f"{ENCODER}/*.json", f"{ENCODER}/*.txt", f"{ENCODER}/*.model"),
+    *(f"{VISION}/*.json", f"{VISION}/*.safetensors"),
+)
 MOST_CONFIG = 2**22
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors")
 # How a corpus writes @names and #tags, which raw text is cut into words by: as one word, or the sign as a word.
 Handles = Literal["whole", "split"]
 
 Name = Annotated[str, Field(min_length=1, max_length=300)]
+
+
+class KeptVision(TypedDict):
+    """``vision`` in ``config.json``: what pictures are looked at with.
+
+    Attributes:
+        model: The vision model's name, as in ``options``.
+        sha256: Digest of its weights, where they are known before they are loaded.
+        preprocessing: Version of how pictures are prepared.
+    """
+
+    model: Name
+    sha256: Name | None
+    preprocessing: int
 
 
 class KeptConfig(TypedDict):
@@ -67,6 +88,7 @@ class KeptConfig(TypedDict):
         encoder: The encoder that it was trained from, by name; its configuration is in the folder ``encoder``.
         handles: How its corpus writes @names and #tags.
         packages: Versions of packages that wrote it.
+        vision: The vision model, for systems that look at pictures.
         training: The cell that it was trained as: ``name``, ``identity``, ``config``.
     """
 
@@ -82,6 +104,7 @@ class KeptConfig(TypedDict):
     encoder: str | None
     handles: Handles
     packages: dict[Name, Name]
+    vision: NotRequired[KeptVision]
     training: NotRequired[dict[Name, Any]]
 
 
@@ -128,6 +151,9 @@ def save(
         encoder = _save_encoder(tagger, part / ENCODER) if tagger.options.has_encoder else None
         config = _config(tagger, encoder if before is None else before.config["encoder"])
         config["handles"] = handles or (before.config["handles"] if before else "whole")
+        if (vision := getattr(tagger.options, "vision", None)) is not None:
+            config["vision"] = save_vision(vision, part / VISION)
+            config["options"]["vision"]["model"] = config["vision"]["model"]
         if training is not None:
             config["training"] = dict(training)
         elif before is not None and "training" in before.config:
@@ -179,6 +205,38 @@ def _save_encoder(tagger: Tagger, folder: Path) -> str:
     return public_name(name)
 
 
+def save_vision(vision: Vision, folder: Path) -> KeptVision:
+    """Copies a vision model that is a folder or a file, and returns what tells which it is."""
+    place, model = vision.folder, vision.model
+    digest = model_digest(vision)
+    if place is not None:
+        copy_model(place, folder)
+        model = f"{vision.library}:{VISION}"
+        digest = model_digest(Vision(f"{vision.library}:{folder}"))
+    return {"model": model, "sha256": digest, "preprocessing": PREPROCESSING}
+
+
+def find_vision(given: Any, kept: KeptVision, folder: Path) -> dict[str, Any]:
+    """Returns the options of a kept model's vision, whose model is the one that it was trained with.
+
+    Raises:
+        UserError: That model is not there, or is another by now.
+    """
+    values = dict(given) if isinstance(given, Mapping) else {}
+    library, _, which = kept["model"].partition(":")
+    if which == VISION:
+        values["model"] = f"{library}:{folder / VISION}"
+    if kept["preprocessing"] != PREPROCESSING:
+        raise DataError(f"its pictures were prepared otherwise (version {kept['preprocessing']})", folder / CONFIG)
+    vision = Vision(**values)
+    if not vision.finetune and kept["sha256"] != (digest := model_digest(vision)):
+        raise UserError(
+            f"{folder} looks at pictures with the vision model {quoted(kept['model'])} of SHA-256 "
+            f"{kept['sha256']}; the one here has {digest}"
+        )
+    return values
+
+
 def public_name(encoder: str) -> str:
     """Returns an encoder's name as others may read it: of a folder, its own name without the folders above it."""
     if encoder == MINILM:
@@ -201,7 +259,10 @@ def load(name: str | os.PathLike[str], revision: str | None = None, token: str |
     """
     folder = _locate(name, revision, token)
     config = read_kept_config(folder)
-    options = from_values({"system": config["system"], **config["options"]})
+    values = dict(config["options"])
+    if "vision" in config:
+        values["vision"] = find_vision(values.get("vision"), config["vision"], folder)
+    options = from_values({"system": config["system"], **values})
     try:
         # Kernels are compiled, and activations computed again, for training alone.
         recipe = replace(Recipe(**config["recipe"]), compile=False, gradient_checkpointing=False)

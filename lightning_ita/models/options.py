@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from lightning_ita.checks import check_fields
@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # both import torch
 # The text view, and the cross-modal view: the keys of every result.
 TEXT, CROSS_MODAL = "T", "I+T"
 VIEWS = (TEXT, CROSS_MODAL)
+# Names of digests that are of pictures: their content, and places of objects in them.
+OF_PICTURES = ("images", "boxes")
 # Training modes. off: one view is trained. joint: both views' likelihoods, no alignment. token, sequence: both, and
 # cross-view alignment (CVA).
 CVA = Literal["off", "joint", "token", "sequence"]
@@ -95,6 +97,11 @@ class Options(ABC):
     def slug(self) -> str:
         """What its folders are called: ``bert-crf``, ``ita-cap-token`` ..."""
         return f"{self.title}-{self.training}".lower()
+
+    @property
+    def of_pictures(self) -> tuple[str, ...]:
+        """What it reads of pictures: ``images``, and ``boxes`` where objects are cut out; digests in the identity."""
+        return ("images",) if "images" in self.needs else ()
 
     def deciding(self) -> dict[str, Any]:
         """Returns what the result depends on, as JSON values: every option that plays a part."""
@@ -202,4 +209,19 @@ def from_values(values: Mapping[str, Any]) -> Options:
         if get_origin(hints[name]) is tuple and isinstance(value, str | list):
             parts = value.split(",") if isinstance(value, str) else value
             values[name] = tuple(part.strip() if isinstance(part, str) else part for part in parts if part != "")
+        if is_dataclass(hints[name]) and isinstance(value, Mapping):
+            values[name] = group_of(name, getattr(kind, name), value)
     return kind(**values)
+
+
+def group_of(name: str, default: Any, values: Mapping[str, Any]) -> Any:
+    """Returns a group of options, such as those of ``vision``, with other values of some of them.
+
+    Raises:
+        UserError: There is no such option, or a value is wrong.
+    """
+    known = [field.name for field in fields(default)]
+    for option in values:
+        if option not in known:
+            raise unknown(f"option of {name}", option, known)
+    return replace(default, **values)

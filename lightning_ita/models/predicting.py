@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from lightning_ita.contexts.jsonl import Contexts
@@ -20,6 +22,9 @@ from lightning_ita.data.inputs import Input
 from lightning_ita.data.words import Word, cut, join
 from lightning_ita.devices import available_precision
 from lightning_ita.errors import UserError, unknown
+from lightning_ita.files import user_path
+from lightning_ita.images.files import ImageError, decode
+from lightning_ita.images.pictures import Picture, PictureImage, read_picture
 from lightning_ita.metrics.entity_f1 import find_mentions
 from lightning_ita.models.options import CROSS_MODAL, TEXT
 from lightning_ita.models.tagging import forbidden_transitions, to_bio
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
 # auto: I+T where the post has context and the model reads any, else T.
 ViewChoice = Literal["auto", "T", "I+T"]
 GivenContexts = Mapping[str, Sequence[str] | str] | None
+# A picture: its file, the bytes of one, an image of Pillow, or none.
+GivenImage = str | os.PathLike[str] | bytes | Image.Image | Picture | None
 # A fast tokenizer fails where two threads use it at once; tagging itself runs side by side.
 _READING = threading.Lock()
 
@@ -108,6 +115,7 @@ class _Post:
     text: str
     words: list[Word]
     contexts: dict[str, tuple[str, ...]]
+    picture: Picture | None
     view: str
 
 
@@ -116,49 +124,97 @@ def predict(
     posts: Sequence[str | Sequence[str]],
     contexts: Sequence[GivenContexts] | None = None,
     view: ViewChoice = "auto",
+    images: Sequence[GivenImage] | None = None,
+    unreadable: Callable[[int, str], None] | None = None,
 ) -> list[Tagged]:
-    """Tags posts; see `lightning_ita.models.tagger.Tagger.predict`."""
+    """Tags posts; see `lightning_ita.models.tagger.Tagger.predict`.
+
+    Args:
+        tagger: The model.
+        posts: The posts.
+        contexts: What is known of their pictures.
+        view: The view.
+        images: Their pictures.
+        unreadable: Told the number of a post whose picture cannot be read, and why; the post is then read as one
+            without a picture. If not given, such a picture is an error.
+    """
     if isinstance(posts, str):
         raise UserError("expected a sequence of posts, got one text; write predict([text])")
     if view not in get_args(ViewChoice):
         raise unknown("view", str(view), get_args(ViewChoice))
-    if "images" in tagger.options.needs:
-        raise UserError(f"the system {tagger.options.system} looks at pictures, which cannot be given to predict yet")
-    if contexts is not None and len(contexts) != len(posts):
-        raise UserError(f"{len(posts)} posts and contexts of {len(contexts)}: give one for each post, None for none")
+    if images is not None and "images" not in tagger.options.needs:
+        raise UserError(f"{tagger.options.label} does not look at pictures: leave images out")
+    for what, given_ones in (("contexts", contexts), ("images", images)):
+        if given_ones is not None and len(given_ones) != len(posts):
+            raise UserError(
+                f"{len(posts)} posts and {what} of {len(given_ones)}: give one for each post, None for none"
+            )
+    shown = images or [None] * len(posts)
     handles = tagger.kept.config["handles"] if tagger.kept else "whole"
     given = contexts or [None] * len(posts)
     ready = [
-        _prepare(tagger, index, post, texts, view, handles)
-        for index, (post, texts) in enumerate(zip(posts, given, strict=True))
+        _prepare(tagger, index, post, texts, image, view, handles, unreadable)
+        for index, (post, texts, image) in enumerate(zip(posts, given, shown, strict=True))
     ]
     if tagger.training:
         tagger.eval()
     found: dict[int, Tagged] = {}
     for name in tagger.tested_views:
         rows = [index for index, post in enumerate(ready) if post.view == name and post.words]
-        for index, tagged in _tag(tagger, name, {index: ready[index] for index in rows}):
+        for index, tagged in _tag(tagger, name, {index: ready[index] for index in rows}, unreadable):
             found[index] = tagged
     return [found.get(index) or Tagged(post.text, (), (), post.view, post.contexts) for index, post in enumerate(ready)]
 
 
 def _prepare(
-    tagger: Tagger, index: int, post: str | Sequence[str], given: GivenContexts, view: ViewChoice, handles: str
+    tagger: Tagger,
+    index: int,
+    post: str | Sequence[str],
+    given: GivenContexts,
+    image: GivenImage,
+    view: ViewChoice,
+    handles: str,
+    unreadable: Callable[[int, str], None] | None,
 ) -> _Post:
     """Cuts a post into words, and decides in which view it is read."""
     try:
         text, words = (post, cut(post, handles)) if isinstance(post, str) else join(post)
         texts = {} if view == TEXT else _contexts(tagger, given)
+        picture = None if view == TEXT else _picture(index, image)
     except UserError as error:
         raise UserError(f"post {index}: {error}") from None
+    except ImageError as error:
+        if unreadable is None:
+            raise UserError(f"post {index}: its picture cannot be read: {error}") from None
+        unreadable(index, str(error))
+        picture = None
     views = tagger.tested_views
     if view == "auto":
-        chosen = CROSS_MODAL if CROSS_MODAL in views and (texts or TEXT not in views) else TEXT
+        chosen = CROSS_MODAL if CROSS_MODAL in views and (texts or picture or TEXT not in views) else TEXT
     else:
         chosen = view
     if chosen not in views:
         raise UserError(f"{tagger.options.label} has no view {chosen}: it was trained for {', '.join(views)}")
-    return _Post(text, words, texts if chosen == CROSS_MODAL else {}, chosen)
+    return _Post(text, words, texts if chosen == CROSS_MODAL else {}, picture, chosen)
+
+
+def _picture(index: int, given: GivenImage) -> Picture | None:
+    """Returns a post's picture; whether it can be decoded is seen when it is looked at.
+
+    Raises:
+        ImageError: There is no such file, or it cannot be read.
+        UserError: It is something else than a picture.
+    """
+    name = f"post {index}"
+    if isinstance(given, str | os.PathLike):
+        return read_picture(name, user_path(given))
+    if isinstance(given, bytes):
+        return PictureImage(name, decode(given))
+    if isinstance(given, Image.Image):
+        return PictureImage(name, ImageOps.exif_transpose(given))
+    if given is None or (hasattr(given, "sha256") and hasattr(given, "open")):
+        return given
+    raise UserError(f"its picture is a {type(given).__name__}: expected a file, bytes, an image of Pillow, or None")
 
 
 def _contexts(tagger: Tagger, given: GivenContexts) -> dict[str, tuple[str, ...]]:
@@ -177,7 +233,9 @@ def _contexts(tagger: Tagger, given: GivenContexts) -> dict[str, tuple[str, ...]
     return texts
 
 
-def _tag(tagger: Tagger, view: str, posts: Mapping[int, _Post]) -> Iterator[tuple[int, Tagged]]:
+def _tag(
+    tagger: Tagger, view: str, posts: Mapping[int, _Post], unreadable: Callable[[int, str], None] | None
+) -> Iterator[tuple[int, Tagged]]:
     """Tags posts in one view, in batches of like length."""
     if not posts:
         return
@@ -189,11 +247,25 @@ def _tag(tagger: Tagger, view: str, posts: Mapping[int, _Post]) -> Iterator[tupl
         lengths = lengths[:, :1]  # one view is computed
     for batch in batches_of_like_length(lengths, None, inputs.evaluation_budget):
         members = [reads[row] for row in batch]
+        failed = _unreadable(tagger, members)
+        for index, reason in failed.items():
+            if unreadable is None:
+                raise UserError(f"post {index}: its picture cannot be read: {reason}")
+            unreadable(index, reason)
         for read, mentions in zip(members, _mentions(tagger, view, members), strict=True):
             post, index = posts[int(read.id)], int(read.id)
             words_cut = len(post.words) - len(read.tags)
             found = tuple(_located(post, *mention) for mention in mentions)
-            yield index, Tagged(post.text, tuple(post.words), found, view, post.contexts, words_cut)
+            # Without its picture it was read as the text view reads it.
+            seen = TEXT if index in failed and TEXT in tagger.tested_views else view
+            yield index, Tagged(post.text, tuple(post.words), found, seen, post.contexts, words_cut)
+
+
+def _unreadable(tagger: Tagger, reads: Sequence[Input]) -> dict[int, str]:
+    """Returns why pictures of posts cannot be read, by the number of the post; looks at them for that."""
+    if "images" not in tagger.options.needs or not hasattr(tagger.inputs, "unreadable"):
+        return {}
+    return {int(each): reason for each, reason in tagger.inputs.unreadable(reads).items()}
 
 
 def _read(tagger: Tagger, posts: Mapping[int, _Post]) -> list[Input]:
@@ -206,7 +278,8 @@ def _read(tagger: Tagger, posts: Mapping[int, _Post]) -> list[Input]:
         kind: Contexts(kind, "given", {str(i): p.contexts[kind] for i, p in posts.items() if kind in p.contexts}, "")
         for kind in tagger.inputs.kinds
     }
-    return tagger.inputs.read(tweets, Corpus("posts", types, {}, contexts, {}))
+    pictures = {str(index): post.picture for index, post in posts.items() if post.picture is not None}
+    return tagger.inputs.read(tweets, Corpus("posts", types, {}, contexts, {}, pictures=pictures))
 
 
 def probabilities(tagger: Tagger, tagged: Tagged, spans: Sequence[tuple[int, int, str]]) -> list[float]:

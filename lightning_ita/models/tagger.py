@@ -29,7 +29,7 @@ from lightning_ita.text import quoted
 
 if TYPE_CHECKING:
     from lightning_ita.models.kept import Kept
-    from lightning_ita.models.predicting import GivenContexts, Tagged, ViewChoice
+    from lightning_ita.models.predicting import GivenContexts, GivenImage, Tagged, ViewChoice
 
 
 class Losses(NamedTuple):
@@ -329,6 +329,7 @@ class Tagger(pl.LightningModule):
         posts: Sequence[str | Sequence[str]],
         contexts: Sequence[GivenContexts] | None = None,
         view: ViewChoice = "auto",
+        images: Sequence[GivenImage] | None = None,
     ) -> list[Tagged]:
         """Tags posts, on the device that the model is on; several threads may do so at once.
 
@@ -338,13 +339,16 @@ class Tagger(pl.LightningModule):
             posts: Texts, which are cut into words by `lightning_ita.data.words.cut`; or sequences of words.
             contexts: What is known of each post's picture, by kind: ``{"cap": ["a man on a court"], "ocr": [...]}``;
                 ``None`` for a post without any.
-            view: ``T`` reads the post alone, ``I+T`` its contexts, too, ``auto`` the contexts where there are any.
+            view: ``T`` reads the post alone, ``I+T`` its contexts or picture, too, ``auto`` these where there are any.
+            images: Each post's picture, for a system that looks at pictures: its file, the bytes of one, or an image of
+                Pillow; ``None`` for a post without one.
 
         Returns:
             One result per post, in their order.
 
         Raises:
-            UserError: A post or a context cannot be read, or the model has no such view or reads no such context.
+            UserError: A post, a context or a picture cannot be read, or the model has no such view or reads no such
+                context.
 
         Example:
             >>> tagger = Tagger.from_pretrained("model")
@@ -352,7 +356,7 @@ class Tagger(pl.LightningModule):
         """
         from lightning_ita.models.predicting import predict
 
-        return predict(self, posts, contexts, view)
+        return predict(self, posts, contexts, view, images)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[list[str], dict[str, Tensor]]:
         """Returns tweet ids and the BIO tag ids of each tested view."""

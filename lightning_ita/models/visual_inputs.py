@@ -73,6 +73,7 @@ class VisualInputs(TwoViewInputs):
     ):
         super().__init__(types, options, recipe, encoder, cache_dir)
         self.vision = options.vision
+        self.of_pictures = options.of_pictures
 
     @cached_property
     def features(self) -> Features:
@@ -101,9 +102,7 @@ class VisualInputs(TwoViewInputs):
         boxes = None if corpus.boxes is None else corpus.boxes.get(tweet.image or "", ())
         return Request(picture, tuple(parts_of(self.vision.crops, boxes)))
 
-    def prepare(
-        self, reads: Sequence[SeenTweet], watch: Callable[[int, int], None] = lambda done, total: None
-    ) -> None:
+    def prepare(self, reads: Sequence[SeenTweet], watch: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Makes the features of the tweets' pictures that are not kept yet, so that no batch waits for them.
 
         Args:
@@ -155,6 +154,17 @@ class VisualInputs(TwoViewInputs):
         if self.vision.finetune:
             return Pixels(crop_mask=crop_mask, present=present, whole=wholes, cut=parts)
         return Visual(crop_mask=crop_mask, present=present, regions=wholes, crops=parts)
+
+    def unreadable(self, reads: Sequence[SeenTweet]) -> dict[str, str]:
+        """Looks at the pictures of tweets, and returns why some cannot be read, by the tweet's id."""
+        asked = [read for read in reads if read.picture is not None]
+        rows = self.features.rows([read.picture for read in asked if read.picture is not None])
+        failed = self.features.failed
+        return {
+            read.id: failed.get(read.picture.picture.name, "")
+            for read, row in zip(asked, rows, strict=True)
+            if row is None and read.picture is not None
+        }
 
     def counts(self, reads: Sequence[SeenTweet]) -> dict[str, int]:  # type: ignore[override]
         """Counts sub-tokens, tweets without a readable picture, and tweets without any crop of theirs."""

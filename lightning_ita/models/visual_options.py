@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lightning_ita.images.vision import Vision
-from lightning_ita.models.options import TwoViewOptions
+from lightning_ita.models.options import OF_PICTURES, TwoViewOptions
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,15 @@ class VisualOptions(TwoViewOptions):
         vision: How pictures are seen.
     """
 
-    vision: Vision = Vision()
+    vision: Vision = Vision()  # noqa: RUF009, it is immutable
 
     inputs: ClassVar[str] = "lightning_ita.models.visual_inputs:VisualInputs"
     needs: ClassVar[frozenset[str]] = frozenset({"images"})
+
+    @property
+    def of_pictures(self) -> tuple[str, ...]:
+        """``images``, and ``boxes`` where there are crops."""
+        return OF_PICTURES if self.vision.crops else OF_PICTURES[:1]
 
     def deciding(self) -> dict[str, Any]:
         """Returns what the result depends on; a vision model in a folder by its digest, not by its path."""

@@ -36,8 +36,8 @@ class Cell:
         encoder: ``minilm``, a folder, or a Hub id.
         seed: Seed of everything random.
         recipe: Hyper-parameters.
-        data: SHA-256 by split and kind of context, of ``images``, and of an ``encoder`` that is a folder; filled by
-            `resolve`.
+        data: SHA-256 by split and kind of context, of pictures (``images``, ``boxes``), and of an ``encoder`` or a
+            ``vision`` model; filled by `resolve`.
 
     Raises:
         UserError: The data set is unknown.
@@ -129,13 +129,14 @@ class Cell:
         return f"{self.dataset}-{self.options.slug}-seed{self.seed}-{self.identity}"
 
     def read(self, source: Source) -> Corpus:
-        """Reads the data set with the contexts that the system reads.
+        """Reads the data set with the contexts and pictures that the system reads.
 
         Raises:
             UserError: A file is missing or malformed.
         """
         dataset: Dataset = DATASETS[self.dataset]()
-        return dataset.read(source, self.contexts, self.recipe.labels)
+        corpus = dataset.read(source, self.contexts, self.recipe.labels)
+        return dataset.with_pictures(corpus, source, self.options.of_pictures)
 
     def resolve(self, digests: Mapping[str, str]) -> Cell:
         """Returns the cell with its data's digests, its precision and the published temperature filled in.
@@ -146,7 +147,7 @@ class Cell:
         Raises:
             UserError: The cell already names other data.
         """
-        wanted = {*SPLITS, *self.contexts, *(("images",) if "images" in self.options.needs else ())}
+        wanted = {*SPLITS, *self.contexts, *self.options.of_pictures}
         data = {name: digest for name, digest in digests.items() if name in wanted} | dict(self.options.digests())
         if self.options.has_encoder and (digest := folder_digest(self.encoder)):
             data["encoder"] = digest

@@ -55,11 +55,15 @@ def cost(cell: Cell, corpus: Corpus, cache_dir: str | None = None) -> Cost:
     inputs = cell.options.make_inputs(corpus.types, cell.recipe, cell.encoder, cache_dir)
     # Sub-tokens of each split by view: a system that is not tested in a view does not read it.
     subtokens: dict[str, dict[str, int]] = {}
+    pictures: dict[str, int] = {}
     for split in SPLITS:
-        lengths = np.array([inputs.lengths(read) for read in inputs.read(corpus.splits[split], corpus)])
-        by_view = lengths.sum(0).tolist()
+        reads = inputs.read(corpus.splits[split], corpus)
+        by_view = np.array([inputs.lengths(read) for read in reads]).sum(0).tolist()
         named = VIEWS if len(by_view) == len(VIEWS) else cell.tested_views
+        if len(by_view) == 1 < len(named):  # the encoder reads the tweet once for all views
+            named = cell.trained_views[:1]
         subtokens[split] = dict(zip(named, by_view, strict=False))
+        pictures[split] = sum(getattr(read, "picture", None) is not None for read in reads)
     epochs, tweets = cell.recipe.epochs, len(corpus.splits["train"])
     trained = epochs * sum(subtokens["train"].get(view, 0) for view in cell.trained_views)
 
@@ -67,10 +71,22 @@ def cost(cell: Cell, corpus: Corpus, cache_dir: str | None = None) -> Cost:
         return sum(subtokens[split].get(view, 0) for view in cell.tested_views)
 
     evaluated = tested("valid") * (epochs + 1) + tested("test")
-    length = trained / max(tweets * epochs * len(cell.trained_views), 1)
+    views = sum(view in subtokens["train"] for view in cell.trained_views)
+    length = trained / max(tweets * epochs * views, 1)
     read = trained + round(FORWARD_SHARE * evaluated)
     flop = encoder_shape(cell.encoder).training_flop(read, length) if cell.options.has_encoder else float(read)
+    if getattr(getattr(cell.options, "vision", None), "finetune", False):
+        looks = 3 * epochs * pictures["train"] + (epochs + 1) * pictures["valid"] + pictures["test"]
+        flop += looks * vision_flop(cell)
     return Cost(tweets=epochs * tweets, subtokens=trained, flop=flop)
+
+
+def vision_flop(cell: Cell) -> float:
+    """Returns the floating-point operations of one look at a picture and its crops; a training step takes three."""
+    from lightning_ita.images.nets import net_shape
+
+    vision = cell.options.vision  # type: ignore[attr-defined]
+    return net_shape(vision)[3] * (1 + int(vision.crops))
 
 
 def flop_per_second(shape: EncoderShape, precision: Precision) -> float:

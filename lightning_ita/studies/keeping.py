@@ -45,6 +45,8 @@ def keep(tagger: Tagger, folder: Path, cell: Cell, metrics: Metrics, corpus: Cor
     from lightning_ita.studies.card import model_card
 
     config = cell.to_config() | {"encoder": public_name(cell.encoder)}
+    if (vision := getattr(cell.options, "vision", None)) is not None and vision.folder is not None:
+        config[cell.system]["vision"]["model"] = f"{vision.library}:{vision.folder.name}"
     training = {"name": cell.name, "identity": cell.identity, "config": config, "release": metrics["release"]}
     save(tagger, folder / MODEL, model_card(cell, metrics, corpus, folder), training, handles_of(corpus))
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data import DATASETS
 from lightning_ita.data.corpus import Corpus
+from lightning_ita.data.dataset import Dataset
 from lightning_ita.data.source import Source
 from lightning_ita.devices import Precision, available_precision
 from lightning_ita.errors import DataError, UserError
@@ -64,6 +65,11 @@ class Study:
         """Kinds of context that any row reads."""
         return parse_contexts(dict.fromkeys(kind for row in self.rows for kind in row.kinds))
 
+    @property
+    def of_pictures(self) -> tuple[str, ...]:
+        """What any row reads of pictures."""
+        return tuple(dict.fromkeys(part for row in self.rows for part in row.of_pictures))
+
 
 def ablation_rows(
     systems: Sequence[str],
@@ -90,12 +96,17 @@ def ablation_rows(
 
 
 def read_corpora(study: Study, source: Source) -> dict[str, Corpus]:
-    """Reads every data set of a study once, with all its contexts, so that bad data is found before anything runs.
+    """Reads every data set of a study once, with contexts and pictures, so that bad data is found before anything runs.
 
     Raises:
         UserError: A file is missing or malformed.
     """
-    return {name: DATASETS[name]().read(source, study.contexts, study.recipe.labels) for name in study.datasets}
+    corpora = {}
+    for name in study.datasets:
+        dataset: Dataset = DATASETS[name]()
+        corpus = dataset.read(source, study.contexts, study.recipe.labels)
+        corpora[name] = dataset.with_pictures(corpus, source, study.of_pictures)
+    return corpora
 
 
 def plan(study: Study, corpora: Mapping[str, Corpus]) -> list[Cell]:

@@ -61,6 +61,8 @@ class SplitCounts(TypedDict):
     cross_modal_subtokens: NotRequired[Annotated[Count, says("Sub-tokens of all cross-modal views.")]]
     without_context: NotRequired[Annotated[Count, says("Tweets whose cross-modal view has no context.")]]
     context_cut: NotRequired[Annotated[Count, says("Tweets whose context was cut to the encoder's length.")]]
+    without_picture: NotRequired[Annotated[Count, says("Tweets without a readable picture, for systems that look.")]]
+    without_crops: NotRequired[Annotated[Count, says("Tweets without any crop of their picture.")]]
     words_cut: NotRequired[Annotated[Count, says("Tweets whose own words were cut.")]]
 
 

@@ -33,6 +33,7 @@ from transformers.utils import logging as transformers_logging
 import lightning_ita
 from lightning_ita.data.corpus import SPLITS, Corpus
 from lightning_ita.data.datamodule import MNERDataModule
+from lightning_ita.data.inputs import Preparing
 from lightning_ita.data.source import Source
 from lightning_ita.errors import Terminated
 from lightning_ita.metrics import EntityF1
@@ -128,7 +129,7 @@ def run_cell(
             kind: dict(corpus.contexts[kind].provenance) for kind in cell.contexts if corpus.contexts[kind].provenance
         },
         "release": corpus.release,
-        "warnings": list(corpus.warnings),
+        "warnings": [*corpus.warnings, *notes_of(datamodule)],
         "training_seconds": round(training_seconds, 2),
         "seconds": round(checkpoints.seconds, 2),
     }
@@ -167,6 +168,12 @@ def make_datamodule(cell: Cell, corpus: Corpus, cache_dir: str | None = None) ->
         inputs=cell.options.make_inputs(corpus.types, recipe, cell.encoder, cache_dir),
         corpus=corpus,
     )
+
+
+def notes_of(datamodule: MNERDataModule) -> list[str]:
+    """Returns what the system's inputs have to say of a corpus, such as pictures that could not be read."""
+    inputs = datamodule.inputs
+    return [f"{datamodule.corpus.name}: {each}" for each in inputs.warnings()] if isinstance(inputs, Preparing) else []
 
 
 def split_summary(datamodule: MNERDataModule, split: str) -> dict[str, Any]:

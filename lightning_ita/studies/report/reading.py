@@ -16,7 +16,7 @@ from lightning_ita.data.source import Source
 from lightning_ita.errors import DataError, UserError
 from lightning_ita.models import MODELS
 from lightning_ita.models.ita import SINGLE_CONTEXTS
-from lightning_ita.models.options import CVA
+from lightning_ita.models.options import CVA, OF_PICTURES
 from lightning_ita.studies import schema
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.plan import CELLS, FAILED, PLAN, STUDY
@@ -280,9 +280,9 @@ def _reread(
     if source.data_dir is None and dataset != "demo":
         return None, {}
     digests = study.data[dataset]
-    kinds = tuple(kind for kind in digests if kind not in SPLITS)
+    kinds = tuple(kind for kind in digests if kind not in (*SPLITS, *OF_PICTURES))
     corpus = DATASETS[dataset]().read(source, kinds)
-    if any(corpus.digests.get(name) != digest for name, digest in digests.items()):
+    if any(corpus.digests.get(name) != digests[name] for name in (*SPLITS, *kinds)):
         if source.data_dir is None:
             return None, {}  # this version generates another demo corpus
         raise UserError(f"{source.data_dir}: {dataset} is not what the study was run on (SHA-256 differs)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import UnionType
@@ -171,7 +171,11 @@ def _field(name: str) -> tuple[type | None, str]:
     system, _, option = name.partition(".")
     if system in MODELS:
         kind: type = MODELS[system]
-        if option in {field.name for field in fields(kind)}:
+        group, _, inner = option.partition(".")
+        hint = get_type_hints(kind).get(group)
+        if inner and is_dataclass(hint) and inner in {field.name for field in fields(hint)}:
+            return hint, inner  # type: ignore[return-value]
+        if option in {field.name for field in fields(kind)} and not is_dataclass(hint):
             return kind, option
     own = [f"{name}.{field.name}" for name in MODELS for field in fields(MODELS[name])]
     raise unknown("parameter", name, [*NAMES, *own])

@@ -31,10 +31,15 @@ def with_values(cell: Cell, values: Mapping[str, Any]) -> Cell:
         options = short_form(own.get("contexts", cell.contexts), own.get("cva", cell.cva))
     elif own:
         for name in own:
-            system = name.rpartition(".")[0]
+            system = name.partition(".")[0] if "." in name else ""
             if system not in ("", cell.system):
                 raise UserError(f"{name} cannot be searched for the system {cell.system}; choose --system {system}")
-        options = from_values(to_values(options) | {name.removeprefix(f"{cell.system}."): own[name] for name in own})
+        changed = to_values(options)
+        for name, value in own.items():
+            *group, option = name.removeprefix(f"{cell.system}.").split(".")
+            values_of = changed if not group else changed[group[0]]
+            values_of[option] = value
+        options = from_values(changed)
     return replace(cell, recipe=replace(cell.recipe, **recipe), options=options)
 
 
@@ -60,7 +65,10 @@ def defaults(cell: Cell, space: Iterable[Parameter]) -> dict[str, Any]:
     A temperature that is not given is the one published for the data set, with which the cell would run.
     """
     recipe = vars(cell.recipe) | {"temperature": cell.recipe.temperature or published_temperature(cell.dataset)}
-    options = {f"{cell.system}.{name}": value for name, value in to_values(cell.options).items()}
+    options: dict[str, Any] = {}
+    for name, value in to_values(cell.options).items():
+        inner = {f".{each}": of for each, of in value.items()} if isinstance(value, dict) else {"": value}
+        options |= {f"{cell.system}.{name}{each}": of for each, of in inner.items()}
     own: dict[str, Any] = {**{RECIPE + name: value for name, value in recipe.items()}, **options, "cva": cell.cva}
     values = {}
     for parameter in space:

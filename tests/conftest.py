@@ -4,6 +4,7 @@ import string
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordPiece
@@ -35,6 +36,22 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "demo"
     write(DemoConfig(train=24, valid=12, test=12), folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_vision(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a vision model of random weights, in a folder as timm writes it: 32 × 32 pixels, 4 regions."""
+    timm = pytest.importorskip("timm")
+    folder = tmp_path_factory.mktemp("tiny-vision")
+    set_seed(0)
+    net = timm.create_model("test_resnet", pretrained=False, num_classes=3)
+    for module in net.modules():  # as after training: random statistics, and no block whose last scale is zero
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
+    net.pretrained_cfg = {**net.pretrained_cfg, "input_size": (3, 64, 64)}
+    timm.models.save_for_hf(net, str(folder), safe_serialization=True)
+    return f"timm:{folder}"
 
 
 def write_tiny_encoder(folder: Path) -> str:

@@ -25,7 +25,7 @@ _CENTRE = Part(0.25, 0.25, 0.75, 0.75)
 # Quarters and ninths overlap, so that what is cut by the border of one is whole in another.
 _QUARTERS = [Part(x, y, x + 0.625, y + 0.625) for y in (0, 0.375) for x in (0, 0.375)]
 _NINTHS = [Part(x, y, x + 0.5, y + 0.5) for y in (0, 0.25, 0.5) for x in (0, 0.25, 0.5)]
-GRID = (*_QUARTERS, _CENTRE, *_NINTHS)
+GRID = (*_QUARTERS, _CENTRE, *(part for part in _NINTHS if part != _CENTRE))
 
 
 def parts_of(crops: int, boxes: Sequence[Box] | None) -> list[Part]:
@@ -35,7 +35,7 @@ def parts_of(crops: int, boxes: Sequence[Box] | None) -> list[Part]:
         crops: How many, at most.
         boxes: Places of objects in pixels, the most certain first; ``None`` where no detector has looked. Then the
             crops are parts of a grid: the centre alone; up to four overlapping quarters (5/8 of each side), row by row;
-            with five the centre (half of each side) as well; with more, nine overlapping parts of half of each side.
+            with five the centre (half of each side) as well; with more the eight parts of this size around it.
     """
     if boxes is not None:
         return [Part(*box, pixels=True) for box in boxes[:crops]]

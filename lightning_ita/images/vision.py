@@ -29,7 +29,7 @@ VISION_MODELS = Registry(
     group="lightning_ita.vision_models",
 )
 # Most crops of a picture: as many as the grid of `lightning_ita.images.crops` has.
-MOST_CROPS = 14
+MOST_CROPS = 13
 
 
 @dataclass(frozen=True)

@@ -58,9 +58,14 @@ def copy_model(place: Path, folder: Path) -> None:
             )
 
 
-@cache
 def _digest_once(path: Path) -> str:
-    """Digests a file once per process: a study asks for each cell."""
+    """Digests a file once per process, as long as it is not changed: a study asks for each cell."""
+    status = path.stat()
+    return _digest(path, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _digest(path: Path, size: int, modified: int) -> str:
     return sha256_of(path)
 
 

@@ -357,6 +357,8 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
             # `Checkpoints` has the sampler leave out the batches that a resumed run has done.
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+            # The batch normalisation of a vision model that is trained keeps its statistics.
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
             # pytorch-lightning 2.6.6 against torch 2.15.
             warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
             yield

@@ -102,7 +102,12 @@ def test_a_pass_that_was_stopped_goes_on(
     again = Features(Vision(tiny_vision, crops=2), tmp_path)
     assert [request.picture.name for request in again.missing(requests)] == ["2", "3", "4"]
     again.prepare(requests)
-    assert sorted(path.suffix for path in again.folder.iterdir()) == ["", ".safetensors", ".safetensors", ".safetensors"]
+    assert sorted(path.suffix for path in again.folder.iterdir()) == [
+        "",
+        ".safetensors",
+        ".safetensors",
+        ".safetensors",
+    ]
     whole = Features(Vision(tiny_vision, crops=2)).rows(requests)
     for one, two in zip(again.rows(requests), whole, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one or (), two or (), strict=True))

@@ -59,9 +59,9 @@ def test_a_part_is_cut_where_it_lies() -> None:
     pixels = np.zeros((40, 80, 3), np.uint8)
     pixels[:20, 40:] = 255
     image = Image.fromarray(pixels)
-    assert np.asarray(cut(image, Part(0.5, 0, 1, 0.5), 8)).min() == 255
-    assert np.asarray(cut(image, Part(40, 0, 80, 20, pixels=True), 8)).min() == 255
-    assert np.asarray(cut(image, Part(0, 0, 40, 40, pixels=True), 8)).max() == 0
+    assert np.asarray(cut(image, Part(0.5, 0, 1, 0.5), 8)).mean() > 240
+    assert np.asarray(cut(image, Part(40, 0, 80, 20, pixels=True), 8)).mean() > 240
+    assert np.asarray(cut(image, Part(0, 0, 40, 40, pixels=True), 8)).mean() < 15
     whole = np.asarray(cut(image, WHOLE, 8))
     assert whole.shape == (8, 8, 3) and whole[0, 7].min() > 200 and whole[7, 7].max() < 50
 

@@ -201,7 +201,7 @@ def say_pass(cells: Sequence[Cell], corpora: Mapping[str, Corpus], cache: Path, 
         return
     from lightning_ita.studies.looking import pass_cost
 
-    pictures, flop = pass_cost(cells, corpora, str(cache))
+    pictures, flop = pass_cost(cells, corpora, str(cache) if cache.is_dir() else None)
     minutes = f", {flop / 1e12:.1f} TFLOP, about {flop / rate / 60:.1f} minutes" if flop else ""
     say(console, f"before them, one pass over the pictures: {pictures} to look at{minutes}")
 

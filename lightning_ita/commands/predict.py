@@ -22,7 +22,7 @@ from lightning_ita.text import printable
 
 if TYPE_CHECKING:  # what is wrong with arguments and files is said before these are imported
     from lightning_ita.models.tagger import Tagger
-    from lightning_ita.posts.pictures import Pictures
+    from lightning_ita.posts.pictures import PictureFiles, Pictures
     from lightning_ita.posts.records import Record
     from lightning_ita.posts.stream import State
 
@@ -39,6 +39,8 @@ examples:
   lightning-ita predict --model MODEL --input posts.csv --image-column picture --images DIR --contexts-from ocr \\
       --output mentions.csv
       reads the text in the images first, and tags each post together with the text in its image
+  lightning-ita predict --model MODEL --input posts.csv --image-column picture --images DIR --output mentions.csv
+      the same with a system that looks at the images itself
   lightning-ita predict --model MODEL --input test.conll --evaluate --output predicted.conll
       scores the model against the tags of the input
   echo "Jordan dunks in Chicago" | lightning-ita predict --model MODEL
@@ -95,7 +97,10 @@ def main(argv: Sequence[str]) -> int:
         SpinnerColumn(), TextColumn("{task.completed} posts, {task.fields[rate]}"), TimeElapsedColumn(), console=console
     )
     with ExitStack() as stack:
-        pictures = open_pictures(tagger, arguments, kinds, chosen, stack)
+        if "images" in tagger.options.needs:
+            pictures: Pictures | PictureFiles | None = picture_files(tagger, arguments, kinds)
+        else:
+            pictures = open_pictures(tagger, arguments, kinds, chosen, stack)
         stack.enter_context(bar)
         task = bar.add_task("", total=None, completed=state.records, rate="")
 
@@ -229,6 +234,25 @@ def open_pictures(
         wanted = ", ".join(reads) or "no context"
         raise UserError(f"--context-store {place}: it has no contexts that the model reads ({wanted})")
     return Pictures(store, user_path(folder), engines, others)
+
+
+def picture_files(tagger: Tagger, arguments: Any, kinds: Sequence[str]) -> PictureFiles:
+    """Returns where the pictures of posts lie, for a system that looks at them.
+
+    Raises:
+        UserError: Contexts are asked for, which the system does not read, or there is no such folder.
+    """
+    from lightning_ita.posts.pictures import PictureFiles
+
+    if kinds or arguments.context_store is not None:
+        raise UserError(
+            f"{tagger.options.label} looks at pictures itself and reads no contexts: leave out --contexts-from and "
+            f"--context-store; --image-column names each post's picture, --images their folder"
+        )
+    folder = user_path(arguments.images or (Path(arguments.input).parent if arguments.input != STDIN else Path()))
+    if not folder.is_dir():
+        raise UserError(f"--images {folder}: no such folder")
+    return PictureFiles(folder)
 
 
 def report(console: Console, tagger: Tagger, state: State, arguments: Any) -> None:

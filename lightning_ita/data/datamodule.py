@@ -122,8 +122,7 @@ class MNERDataModule(pl.LightningDataModule):
         """
         if self._corpus is None:
             kinds = self.inputs.kinds if self.contexts is None else self.contexts
-            corpus = self.dataset.read(self.source, tuple(kinds), self.labels)
-            self._corpus = self.dataset.with_pictures(corpus, self.source, getattr(self.inputs, "of_pictures", ()))
+            self._corpus = self.dataset.read(self.source, tuple(kinds), self.labels)
         return self._corpus
 
     @property
@@ -148,6 +147,9 @@ class MNERDataModule(pl.LightningDataModule):
         missing = [kind for kind in self.inputs.kinds if kind not in self.corpus.contexts]
         if missing:
             raise UserError(f"the model reads {', '.join(missing)} contexts, which the data module was not asked for")
+        of_pictures = getattr(self.inputs, "of_pictures", ())
+        if of_pictures and "images" not in self.corpus.digests:
+            self._corpus = self.dataset.with_pictures(self.corpus, self.source, of_pictures)
         self.encoded = {split: self.inputs.read(self.corpus.splits[split], self.corpus) for split in SPLITS}
         if isinstance(self.inputs, Preparing):
             self.inputs.prepare([read for split in SPLITS for read in self.encoded[split]])

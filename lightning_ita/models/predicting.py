@@ -115,8 +115,8 @@ class _Post:
     text: str
     words: list[Word]
     contexts: dict[str, tuple[str, ...]]
-    picture: Picture | None
     view: str
+    picture: Picture | None = None
 
 
 def predict(
@@ -195,7 +195,7 @@ def _prepare(
         chosen = view
     if chosen not in views:
         raise UserError(f"{tagger.options.label} has no view {chosen}: it was trained for {', '.join(views)}")
-    return _Post(text, words, texts if chosen == CROSS_MODAL else {}, picture, chosen)
+    return _Post(text, words, texts if chosen == CROSS_MODAL else {}, chosen, picture)
 
 
 def _picture(index: int, given: GivenImage) -> Picture | None:

@@ -12,6 +12,33 @@ from lightning_ita.images.ids import IMAGE_SUFFIXES, image_id
 from lightning_ita.posts.records import Record
 
 
+def files_of(folder: Path, image: str) -> list[Path]:
+    """Returns the file that an input names, or that of this name with an ending of a picture; none where none is."""
+    path = folder / image
+    candidates = [path, *(path.with_name(path.name + suffix) for suffix in sorted(IMAGE_SUFFIXES))]
+    try:
+        return [each for each in candidates if each.is_file()][:1]
+    except OSError:  # a name that is too long
+        return []
+
+
+class PictureFiles:
+    """Gives the files of the pictures of posts, for a system that looks at them.
+
+    Args:
+        folder: Where the pictures lie that the input names.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def files(self, chunk: Sequence[Record]) -> tuple[dict[int, Path], dict[int, str]]:
+        """Returns files, and what went wrong, both by the number of the post."""
+        named = {record.number: record.image for record in chunk if record.error is None and record.image}
+        found = {number: files[0] for number, image in named.items() if (files := files_of(self.folder, image))}
+        return found, {number: "picture: no such file" for number in named if number not in found}
+
+
 class Pictures:
     """Returns the contexts of the images of a chunk of posts.
 
@@ -28,15 +55,6 @@ class Pictures:
         self.engines = engines
         self.chosen = chosen
 
-    def _files(self, image: str) -> list[Path]:
-        """Returns the file that the input names, or the first with this name and an image's extension; at most one."""
-        path = self.folder / image
-        candidates = [path, *(path.with_name(path.name + suffix) for suffix in sorted(IMAGE_SUFFIXES))]
-        try:
-            return [each for each in candidates if each.is_file()][:1]
-        except OSError:  # a name that is too long
-            return []
-
     def contexts(self, chunk: Sequence[Record]) -> tuple[dict[int, dict[str, tuple[str, ...]]], dict[int, str]]:
         """Returns contexts by kind, and the errors of images, both by the number of the post.
 
@@ -46,7 +64,7 @@ class Pictures:
         wanted = {record.number: record.image for record in chunk if record.error is None and record.image}
         files: dict[str, set[Path]] = {}
         for image in wanted.values():
-            files.setdefault(image_id(Path(image).name), set()).update(self._files(image))
+            files.setdefault(image_id(Path(image).name), set()).update(files_of(self.folder, image))
         paths = {image: sorted(found) for image, found in files.items()}
         texts: dict[str, dict[str, tuple[str, ...]]] = {}
         failed: dict[str, str] = {}

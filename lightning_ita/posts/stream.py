@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -26,9 +26,9 @@ from lightning_ita.errors import DataError, UserError
 from lightning_ita.files import parse_json, read_bytes, sha256_of, write_text
 from lightning_ita.metrics import EntityF1
 from lightning_ita.models.kept import CONFIG, WEIGHTS
-from lightning_ita.models.predicting import Tagged, ViewChoice
+from lightning_ita.models.predicting import Tagged, ViewChoice, predict
 from lightning_ita.models.tagger import Tagger
-from lightning_ita.posts.pictures import Pictures
+from lightning_ita.posts.pictures import PictureFiles, Pictures
 from lightning_ita.posts.records import Record
 from lightning_ita.posts.writing import Writer
 from lightning_ita.text import quoted
@@ -115,7 +115,7 @@ def tag_stream(
     writer: Writer,
     state: State,
     view: ViewChoice = "auto",
-    pictures: Pictures | None = None,
+    pictures: Pictures | PictureFiles | None = None,
     evaluate: bool = False,
     watch: Callable[[State], None] = lambda state: None,
 ) -> State:
@@ -127,7 +127,8 @@ def tag_stream(
         writer: Formats the output; it goes to standard output if the writer's path is ``-``.
         state: The state of an earlier run, or an empty one; updated while this one runs.
         view: See `Tagger.predict`.
-        pictures: Returns the contexts of the posts' images; ``None`` to use no images.
+        pictures: Returns the contexts of the posts' images, or their files for a system that looks at images; ``None``
+            to use no images.
         evaluate: Whether mentions are counted against the input's tags.
         watch: Called with the state after every chunk.
 
@@ -222,12 +223,15 @@ def _write(writer: Writer, state: State) -> None:
 
 
 def _tagged(
-    tagger: Tagger, chunk: Sequence[Record], view: ViewChoice, pictures: Pictures | None, state: State
+    tagger: Tagger, chunk: Sequence[Record], view: ViewChoice, pictures: Pictures | PictureFiles | None, state: State
 ) -> Iterator[tuple[Record, Tagged | None, str | None]]:
     """Yields the posts of a chunk in their order, each with what was found in it, and what went wrong."""
     kinds = tagger.inputs.kinds
     notes: dict[int, str] = {}
-    if pictures is not None and view != "T":
+    files: dict[int, Path] = {}
+    if isinstance(pictures, PictureFiles) and view != "T":
+        files, notes = pictures.files(chunk)
+    elif isinstance(pictures, Pictures) and view != "T":
         found, notes = pictures.contexts(chunk)
         chunk = [replace(record, contexts={**found.get(record.number, {}), **record.contexts}) for record in chunk]
     good = [record for record in chunk if record.error is None]
@@ -236,13 +240,24 @@ def _tagged(
         cut("")  # fails where NLTK is missing, which is no fault of a post
     results: dict[int, Tagged] = {}
     failed: dict[int, str] = {}
+
+    def tag(records: Sequence[Record], texts: Sequence[Mapping[str, Sequence[str]]]) -> list[Tagged]:
+        posts = [record.post for record in records]
+        if not isinstance(pictures, PictureFiles):
+            return tagger.predict(posts, texts, view)
+
+        def unreadable(index: int, reason: str) -> None:
+            notes[records[index].number] = f"picture: {reason}"
+
+        return predict(tagger, posts, texts, view, [files.get(record.number) for record in records], unreadable)
+
     try:
-        tagged = tagger.predict([record.post for record in good], contexts, view)
+        tagged = tag(good, contexts)
         results = {record.number: each for record, each in zip(good, tagged, strict=True)}
     except UserError:
         for record, texts in zip(good, contexts, strict=True):  # one of them is at fault
             try:
-                results[record.number] = tagger.predict([record.post], [texts], view)[0]
+                results[record.number] = tag([record], [texts])[0]
             except UserError as error:
                 failed[record.number] = str(error).removeprefix("post 0: ")
     counts = state.counts

@@ -36,11 +36,14 @@ def test_features_are_the_models_in_half_precision(tiny_vision: str, requests: l
     vision = Vision(tiny_vision, crops=2)
     features, net = Features(vision), make_net(vision)
     rows = features.rows(requests)
-    assert rows[3] is None and list(features.failed) == ["3"]
+    assert rows[3] is None
+    assert list(features.failed) == ["3"]
     assert features.warnings() == [f"1 pictures cannot be read: 3 ({features.failed['3']})"]
-    assert features.cannot_read(requests[3]) and not features.cannot_read(requests[0])
+    assert features.cannot_read(requests[3])
+    assert not features.cannot_read(requests[0])
     whole, *crops = rows[0] or []
-    assert whole.dtype == torch.float16 and whole.shape == (features.regions, features.channels)
+    assert whole.dtype == torch.float16
+    assert whole.shape == (features.regions, features.channels)
     parts = [torch.tensor(part)[None] for _, part in Features(vision)._open(requests[0])]
     with torch.no_grad():
         grids = [net(part)[0] for part in parts]
@@ -175,7 +178,8 @@ def test_a_stream_does_not_fill_memory(tiny_vision: str) -> None:
     features = Features(Vision(tiny_vision))
     for seed in range(4):
         features.rows([Request(PictureImage(f"post {seed}", noise(seed)))])
-    assert not features._rows and len(features._recent) == 1
+    assert not features._rows
+    assert len(features._recent) == 1
 
 
 def test_threads_may_ask_at_once(tiny_vision: str, requests: list[Request]) -> None:
@@ -186,7 +190,8 @@ def test_threads_may_ask_at_once(tiny_vision: str, requests: list[Request]) -> N
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 4 and all(row is not None for rows in found for row in rows)
+    assert len(found) == 4
+    assert all(row is not None for rows in found for row in rows)
 
 
 def test_a_picture_that_changes_is_noticed(tmp_path: Path, tiny_vision: str) -> None:

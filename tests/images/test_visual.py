@@ -22,9 +22,13 @@ def visual() -> Visual:
 
 def test_absent_is_zero_and_masked() -> None:
     seen, absent = visual(), visual().absent()
-    assert not absent.present.any() and not absent.crop_mask.any() and not absent.region_mask.any()
-    assert not absent.regions.any() and not absent.crops.any()
-    assert absent.regions.shape == seen.regions.shape and seen.regions.all()
+    assert not absent.present.any()
+    assert not absent.crop_mask.any()
+    assert not absent.region_mask.any()
+    assert not absent.regions.any()
+    assert not absent.crops.any()
+    assert absent.regions.shape == seen.regions.shape
+    assert seen.regions.all()
     assert seen.region_mask.shape == (2, 4)
 
 
@@ -32,7 +36,8 @@ def test_hiding_some_leaves_the_others() -> None:
     hidden = visual().without(torch.tensor([True, False]))
     assert hidden.present.tolist() == [False, True]
     assert hidden.crop_mask.tolist() == [[False, False], [True, True]]
-    assert hidden.regions[0].sum() == 0 and hidden.regions[1].sum() == 12
+    assert hidden.regions[0].sum() == 0
+    assert hidden.regions[1].sum() == 12
 
 
 def test_moving_keeps_everything() -> None:
@@ -45,7 +50,8 @@ def test_the_grid_has_as_many_crops_as_asked_within_the_picture(crops: int) -> N
     parts = parts_of(crops, None)
     assert len(set(parts)) == crops
     assert all(0 <= p.left < p.right <= 1 and 0 <= p.top < p.bottom <= 1 and not p.pixels for p in parts)
-    assert WHOLE not in parts and len(GRID) == MOST_CROPS
+    assert WHOLE not in parts
+    assert len(GRID) == MOST_CROPS
 
 
 def test_boxes_are_taken_best_first_and_none_is_made_up() -> None:
@@ -63,7 +69,9 @@ def test_a_part_is_cut_where_it_lies() -> None:
     assert np.asarray(cut(image, Part(40, 0, 80, 20, pixels=True), 8)).mean() > 240
     assert np.asarray(cut(image, Part(0, 0, 40, 40, pixels=True), 8)).mean() < 15
     whole = np.asarray(cut(image, WHOLE, 8))
-    assert whole.shape == (8, 8, 3) and whole[0, 7].min() > 200 and whole[7, 7].max() < 50
+    assert whole.shape == (8, 8, 3)
+    assert whole[0, 7].min() > 200
+    assert whole[7, 7].max() < 50
 
 
 @pytest.mark.parametrize("box", [(90, 90, 99, 99), (-5, -5, 0, 0), (3, 3, 3, 3), (5, 5, 1, 1)])

@@ -1,0 +1,66 @@
+"""`predict` with a system that looks at pictures: files are found as the input names them, and faults are told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_ita.commands import predict
+from lightning_ita.errors import UserError
+from lightning_ita.images.vision import Vision
+from lightning_ita.models import MODELS
+from lightning_ita.models.recipes import Recipe
+from tests.images.scenes import noise
+from tests.systems.looking import Looking, LookingOptions
+
+pytest.importorskip("timm")
+
+
+@pytest.fixture
+def command(tiny_encoder: str, tiny_vision: str, tmp_path: Path) -> Iterator[list[str]]:
+    MODELS.add("looking", "tests.systems.looking:LookingOptions")
+    torch.manual_seed(0)
+    options = LookingOptions(vision=Vision(tiny_vision))
+    Looking(("PER", "LOC"), options, Recipe(), tiny_encoder).save_pretrained(tmp_path / "kept")
+    noise(1).save(tmp_path / "a.png")
+    noise(2).save(tmp_path / "b.JPG", format="JPEG")
+    (tmp_path / "c.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    posts = [{"text": ["Jordan", "!"], "image": image} for image in ("a.png", "c.png", None, "a", "gone.jpg", "b.JPG")]
+    (tmp_path / "posts.jsonl").write_text("".join(json.dumps(post) + "\n" for post in posts), encoding="utf-8")
+    yield [
+        *(f"--model={tmp_path / 'kept'}", f"--input={tmp_path / 'posts.jsonl'}", "--image-column=image"),
+        *(f"--output={tmp_path / 'out.jsonl'}", "--device=cpu"),
+    ]
+    del MODELS.entries["looking"]
+
+
+def test_each_post_is_read_with_its_picture_if_it_can_be(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict.main(command) == 0
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["view"] for line in lines] == ["I+T", "T", "T", "I+T", "T", "I+T"]
+    assert lines[0]["mentions"] == lines[3]["mentions"]
+    errors = [json.loads(line) for line in (tmp_path / "out.jsonl.errors.jsonl").read_text("utf-8").splitlines()]
+    assert [error["row"] for error in errors] == [2, 5]
+    assert errors[0]["error"].startswith("picture: not an image")
+    assert errors[1]["error"] == "picture: no such file"
+    assert "2 pictures failed" in capsys.readouterr().err
+
+
+def test_the_text_view_looks_at_none(command: list[str], tmp_path: Path) -> None:
+    assert predict.main([*command, "--view=T"]) == 0
+    assert (tmp_path / "out.jsonl.errors.jsonl").read_text(encoding="utf-8") == ""
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [("--contexts-from=ocr", "looks at pictures itself"), ("--images=nowhere", "--images nowhere: no such folder")],
+)
+def test_what_does_not_fit_is_said(command: list[str], more: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        predict.main([*command, more])

@@ -36,7 +36,7 @@ class PictureFiles:
         """Returns files, and what went wrong, both by the number of the post."""
         named = {record.number: record.image for record in chunk if record.error is None and record.image}
         found = {number: files[0] for number, image in named.items() if (files := files_of(self.folder, image))}
-        return found, {number: "picture: no such file" for number in named if number not in found}
+        return found, {number: "image: no such file" for number in named if number not in found}
 
 
 class Pictures:

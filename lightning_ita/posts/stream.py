@@ -247,7 +247,7 @@ def _tagged(
             return tagger.predict(posts, texts, view)
 
         def unreadable(index: int, reason: str) -> None:
-            notes[records[index].number] = f"picture: {reason}"
+            notes[records[index].number] = f"image: {reason}"
 
         return predict(tagger, posts, texts, view, [files.get(record.number) for record in records], unreadable)
 

@@ -8,6 +8,9 @@ MODELS = Registry(
     {
         "bert-crf": "lightning_ita.models.bert_crf:BertCRFOptions",
         "ita": "lightning_ita.models.ita:ITAOptions",
+        "ocsga": "lightning_ita.models.ocsga:OCSGAOptions",
+        "umt": "lightning_ita.models.umt:UMTOptions",
+        "umgf": "lightning_ita.models.umgf:UMGFOptions",
     },
     group="lightning_ita.models",
 )

@@ -46,7 +46,18 @@ class EncoderTagger(Tagger):
         self.encoder = module
         if self.recipe.freeze_word_embeddings:
             module.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
-        self.add_head(module.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        self.add_head(self.add_parts(module.config.hidden_size))  # type: ignore[union-attr, arg-type]
+
+    def add_parts(self, width: int) -> int:
+        """Adds what a system has between encoder and emission layer: nothing here.
+
+        Args:
+            width: Width of the encoder's states.
+
+        Returns:
+            The width of the word states that `states` returns.
+        """
+        return width
 
     def states(self, batch: TwoViewBatch, views: tuple[str, ...]) -> Tensor:
         """Encodes all views in one pass; see `Tagger.states`."""

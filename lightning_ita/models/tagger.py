@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import pytorch_lightning as pl
 import torch
@@ -62,9 +62,11 @@ class Tagger(pl.LightningModule):
 
     Attributes:
         kept: What is known of the folder that the model was loaded from (`from_pretrained`).
+        part_groups: Parts whose learning rate is not the head's, each with its group; see `parameter_groups`.
     """
 
     kept: Kept | None = None
+    part_groups: ClassVar[Mapping[str, str]] = {"encoder": "encoder", "crf": "crf"}
 
     def __init__(
         self,
@@ -380,8 +382,7 @@ class Tagger(pl.LightningModule):
         """Returns all parameters by the learning rate they have: ``encoder``, ``head``, ``crf``."""
         groups: dict[str, list[nn.Parameter]] = {"encoder": [], "head": [], "crf": []}
         for name, parameter in self.named_parameters():
-            part = name.partition(".")[0]
-            groups[part if part in groups else "head"].append(parameter)
+            groups[self.part_groups.get(name.partition(".")[0], "head")].append(parameter)
         return groups
 
     def make_optimizer(self) -> torch.optim.Optimizer:

@@ -1,0 +1,1 @@
+"""Parts that several systems are built of, one idea per file."""

@@ -1,0 +1,41 @@
+"""Options that all systems have that join word states with what is known of the picture. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Lt
+
+from lightning_ita.models.options import TwoViewOptions
+
+
+@dataclass(frozen=True)
+class FusionOptions(TwoViewOptions):
+    """Options of a system whose encoder reads the tweet alone, and that joins the picture to the word states.
+
+    Attributes:
+        image_dropout: Probability with which a tweet's picture is hidden in training, so that the model learns what to
+            do without one. 0, as in the papers: a model trained on I+T alone then never meets the text view before it
+            is tested in it.
+    """
+
+    image_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+
+    name: ClassVar[str]
+
+    @property
+    def title(self) -> str:
+        """The system's name as its paper writes it."""
+        return self.name
+
+    @property
+    def label(self) -> str:
+        """The name of its row, which says whether pictures were hidden."""
+        hidden = f", image dropout {self.image_dropout:g}" if self.image_dropout else ""
+        return super().label + hidden
+
+    @property
+    def published_name(self) -> str | None:
+        """The name under which others published its score; nobody did with hidden pictures."""
+        return None if self.image_dropout else super().published_name

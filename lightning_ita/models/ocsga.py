@@ -1,0 +1,67 @@
+"""OCSGA: words attend to the names of the objects in the picture (Wu et al., ACM MM 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from lightning_ita.contexts.kinds import check_kind
+from lightning_ita.models.fusion_options import FusionOptions
+
+
+@dataclass(frozen=True)
+class OCSGAOptions(FusionOptions):
+    """Options of OCSGA, which reads the names of objects as text and no pixels; the defaults are the paper's.
+
+    Attributes:
+        variant: What the words are read with: encoder is the encoder of the run; lstm is as in the paper, a BiLSTM over
+            word vectors and characters, where the encoder's word embeddings stand in for GloVe.
+        kind: Kind of context whose texts are the names of objects.
+        objects: Objects per picture, at most: the first ones of the context, which engines sort by confidence.
+        heads: Heads of the co-attention.
+        dropout: Dropout of the co-attention's weights and results.
+    """
+
+    variant: Literal["encoder", "lstm"] = "encoder"
+    kind: str = "tag"
+    objects: Annotated[int, Gt(0), Le(1000)] = 4
+    heads: Annotated[int, Gt(0), Le(1024)] = 2
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.6
+
+    system: ClassVar[str] = "ocsga"
+    tagger: ClassVar[str] = "lightning_ita.models.ocsga_tagger:OCSGA"
+    inputs: ClassVar[str] = "lightning_ita.models.label_inputs:LabelInputs"
+    needs: ClassVar[frozenset[str]] = frozenset({"contexts"})
+    name: ClassVar[str] = "OCSGA"
+
+    def __post_init__(self) -> None:
+        """Checks types and ranges, and the kind of context.
+
+        Raises:
+            UserError: One is wrong.
+        """
+        super().__post_init__()
+        check_kind(self.kind)
+
+    @property
+    def title(self) -> str:
+        """``OCSGA``, or ``OCSGA (LSTM)``."""
+        return self.name if self.variant == "encoder" else "OCSGA (LSTM)"
+
+    @property
+    def published_name(self) -> str | None:
+        """The paper's one name for both variants, of which the second is closer to it."""
+        name = super().published_name
+        return None if name is None else name.replace(self.title, self.name)
+
+    @property
+    def slug(self) -> str:
+        """``ocsga-off``, ``ocsga-lstm-token`` ..."""
+        return "-".join([self.name.lower(), *(["lstm"] if self.variant == "lstm" else []), self.training])
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kind of context whose texts are labels."""
+        return (self.kind,)

@@ -1,0 +1,165 @@
+"""What holds for every system that joins pictures to word states: each test would have caught a published one's fault."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lightning_ita.models.options import CROSS_MODAL, CVA, TEXT, from_values, to_values
+from lightning_ita.models.tagger import Tagger
+from lightning_ita.studies.cell import Cell
+from tests.systems.fusion_cases import CASES, POSTS, RECIPE, Case, batch_of, emissions, make, total_loss
+
+SEEING = {name: case for name, case in CASES.items() if case.sees}
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+@pytest.fixture(params=SEEING)
+def seeing(request: pytest.FixtureRequest) -> Case:
+    return SEEING[request.param]
+
+
+@pytest.mark.parametrize("cva", ["off", "joint", "token", "sequence"])
+def test_every_parameter_is_in_the_optimiser_and_gets_a_gradient(tiny_encoder: str, case: Case, cva: CVA) -> None:
+    tagger = make(case, tiny_encoder, cva=cva).train()
+    loss = total_loss(tagger, batch_of(tagger))
+    loss.backward()
+    assert loss.isfinite()
+    optimised = [id(each) for group in tagger.make_optimizer().param_groups for each in group["params"]]
+    assert sorted(optimised) == sorted(map(id, tagger.parameters()))
+    sizes = {
+        name: 0.0 if parameter.grad is None else float(parameter.grad.abs().max())
+        for name, parameter in tagger.named_parameters()
+    }
+    # The encoder's own keys have biases, which no softmax depends on.
+    useless = [name for name, size in sizes.items() if size < 1e-7 and not name.endswith("self.key.bias")]
+    assert useless == []
+
+
+def test_a_tweet_is_read_the_same_in_any_batch(tiny_encoder: str, case: Case) -> None:
+    tagger = make(case, tiny_encoder)
+    order = (2, 0, 3, 1)
+    for view in (TEXT, CROSS_MODAL):
+        together = emissions(tagger, batch_of(tagger), view)
+        permuted = emissions(tagger, batch_of(tagger, [POSTS[row] for row in order]), view)
+        for place, row in enumerate(order):
+            torch.testing.assert_close(permuted[place], together[row])
+            torch.testing.assert_close(emissions(tagger, batch_of(tagger, [POSTS[row]]), view)[0], together[row])
+
+
+def test_what_stands_at_padding_changes_nothing(tiny_encoder: str, case: Case) -> None:
+    tagger = make(case, tiny_encoder)
+    batch, garbage = batch_of(tagger), batch_of(tagger)
+    garbage.text.input_ids[garbage.text.attention_mask == 0] = 17
+    visual = garbage.visual
+    if hasattr(visual, "regions"):
+        visual.regions[~visual.present] = 7.0
+        visual.crops[~visual.crop_mask] = 7.0
+    else:
+        visual.ids[~visual.subtokens] = 7
+    for view in (TEXT, CROSS_MODAL):
+        for left, right in zip(emissions(tagger, batch, view), emissions(tagger, garbage, view), strict=True):
+            torch.testing.assert_close(left, right)
+
+
+def test_another_picture_changes_what_is_seen_and_never_the_text_view(tiny_encoder: str, seeing: Case) -> None:
+    tagger = make(seeing, tiny_encoder)
+    before = batch_of(tagger)
+    after = batch_of(tagger, [replace(post, picture=number) for post, number in zip(POSTS, (3, 1, 2, None), strict=True)])
+    for left, right in zip(emissions(tagger, before, CROSS_MODAL), emissions(tagger, after, CROSS_MODAL), strict=True):
+        assert (left - right).abs().max() > 1e-4
+    for left, right in zip(emissions(tagger, before, TEXT), emissions(tagger, after, TEXT), strict=True):
+        assert torch.equal(left, right)
+
+
+def test_without_picture_both_views_are_one(tiny_encoder: str, case: Case) -> None:
+    tagger = make(case, tiny_encoder)
+    batch = batch_of(tagger)
+    text, seen = emissions(tagger, batch, TEXT), emissions(tagger, batch, CROSS_MODAL)
+    for post, left, right in zip(POSTS, text, seen, strict=True):
+        assert torch.equal(left, right) is (post.picture is None or not case.sees)
+
+
+def test_the_order_of_what_is_seen_changes_nothing(tiny_encoder: str, seeing: Case) -> None:
+    tagger = make(seeing, tiny_encoder)
+    batch, permuted = batch_of(tagger), batch_of(tagger)
+    for name in seeing.unordered:
+        setattr(permuted.visual, name, getattr(permuted.visual, name).roll(1, 1))
+    for left, right in zip(
+        emissions(tagger, batch, CROSS_MODAL), emissions(tagger, permuted, CROSS_MODAL), strict=True
+    ):
+        torch.testing.assert_close(left, right)
+
+
+def test_hidden_pictures_are_absent_ones(tiny_encoder: str, seeing: Case) -> None:
+    tagger = make(seeing, tiny_encoder, image_dropout=0.5)
+    assert torch.equal(tagger.states(batch_of(tagger), (CROSS_MODAL,)), tagger.states(batch_of(tagger), (CROSS_MODAL,)))
+    posts = [replace(POSTS[0], picture=1)] * 64
+    batch = batch_of(tagger, posts)
+    text, seen = emissions(tagger, batch, TEXT)[0], emissions(tagger, batch, CROSS_MODAL)[0]
+    tagger.training = True  # its parts stay in evaluation mode
+    hidden = [bool(torch.allclose(row, text, atol=1e-5)) for row in emissions(tagger, batch, CROSS_MODAL)]
+    shown = [bool(torch.allclose(row, seen, atol=1e-5)) for row in emissions(tagger, batch, CROSS_MODAL)]
+    assert 16 < sum(hidden) < 48
+    assert 16 < sum(shown) < 48
+
+
+def test_a_kept_model_says_the_same(tiny_encoder: str, case: Case, tmp_path: Path) -> None:
+    tagger = make(case, tiny_encoder)
+    tagger.save_pretrained(tmp_path / "model")
+    loaded = Tagger.from_pretrained(tmp_path / "model")
+    assert loaded.options == tagger.options
+    batch = batch_of(tagger)
+    for view in (TEXT, CROSS_MODAL):
+        for left, right in zip(emissions(tagger, batch, view), emissions(loaded, batch, view), strict=True):
+            assert torch.equal(left, right)
+
+
+def test_every_option_is_part_of_the_identity(case: Case) -> None:
+    first = Cell(options=case.options, recipe=RECIPE)
+    known = {first.identity}
+    options = case.options
+    for field in fields(options):
+        value = getattr(options, field.name)
+        for other in others(field.name, value):
+            known.add(Cell(options=replace(options, **{field.name: other}), recipe=RECIPE).identity)
+    assert len(known) == 1 + len(fields(options))
+    assert from_values(to_values(options)) == options
+
+
+def others(name: str, value: Any) -> list[Any]:
+    """Returns another value of an option."""
+    named = {"cva": "joint", "variant": {"encoder": "lstm", "lstm": "encoder"}.get(value), "kind": "cap"}
+    if name in named:
+        return [named[name]]
+    if name == "vision":
+        return [replace(value, crops=value.crops + 1)]
+    if value is None:
+        return [1]
+    return [not value] if isinstance(value, bool) else [value * 2 if isinstance(value, int) else value + 0.25]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rows_are_named_by_what_they_are(name: str) -> None:
+    options = CASES[name].options
+    modes = [replace(options, cva=cva) for cva in ("off", "joint", "token", "sequence")]
+    title = options.title
+    assert [row.label for row in modes] == [
+        title,
+        f"{title}, joint",
+        f"{title}+CVA (token)",
+        f"{title}+CVA (sequence)",
+    ]
+    assert len({row.slug for row in modes}) == 4
+    assert all(letter.isalnum() or letter in "-.+" for row in modes for letter in row.slug)
+    hidden = replace(options, image_dropout=0.25)
+    assert hidden.label == f"{title}, image dropout 0.25"
+    assert hidden.published_name is None

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from lightning_ita.images.nets import net_shape
 from lightning_ita.images.tower import VisionTower
-from lightning_ita.images.visual import Pixels, Visual
+from lightning_ita.images.visual import Visual
 from lightning_ita.models.fusion import FusionTagger
 from lightning_ita.models.options import Options
 from lightning_ita.models.recipes import Recipe
@@ -32,19 +33,14 @@ class VisualTagger(FusionTagger):
         pretrained: bool = True,
     ):
         super().__init__(types, options, recipe, encoder, pretrained)
-        vision = self.options.vision  # type: ignore[attr-defined]
-        self.vision = VisionTower(vision, pretrained) if vision.finetune else None
+        self.vision = VisionTower(self.options.vision, pretrained)  # type: ignore[attr-defined]
 
     @property
     def channels(self) -> int:
-        """Channels of the vision model's features."""
-        raise NotImplementedError
+        """Width of the vision model's features; known before `vision` is made."""
+        return net_shape(self.options.vision)[2]  # type: ignore[attr-defined]
 
     def see(self, batch: Any) -> Visual:
-        """Returns features of the batch's pictures: those it has, or those of its pixels by the trained model."""
-        visual: Visual | Pixels = batch.visual
-        if isinstance(visual, Pixels):
-            assert self.vision is not None
-            seen: Visual = self.vision(visual)
-            return seen
-        return visual
+        """Returns features of the batch's pictures: those it comes with, or those of its pixels by the trained model."""
+        seen: Visual = self.vision(batch.visual)
+        return seen

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from lightning_ita.models.encoders.locating import MINILM, encoder_shape
 from lightning_ita.models.recipes import Recipe
+
+# What the recipes of the other systems share: one learning rate for all, BIO tags, no dropout of words.
+AS_IN_OTHER_PAPERS: dict[str, Any] = {"head_lr_factor": 1.0, "crf_lr_factor": 1.0, "word_dropout": 0.0, "tag_scheme": "BIO"}
+# A norm that no gradient reaches.
+NO_CLIPPING = 1e9
 
 RECIPES = {
     # For encoders of MiniLM's size on corpora of a few thousand tweets.
@@ -38,6 +44,37 @@ RECIPES = {
         batch_size=4,
         epochs=10,
         gradient_clip=5.0,
+    ),
+    # OCSGA's official code: SGD with 0.005 on the sum of ten tweets' losses, which is 0.05 on their mean.
+    "ocsga": Recipe(
+        optimizer="sgd",
+        schedule="inverse",
+        learning_rate=0.05,
+        weight_decay=1e-8,
+        batch_size=10,
+        epochs=200,
+        **AS_IN_OTHER_PAPERS,
+        gradient_clip=NO_CLIPPING,
+    ),
+    # UMT's, with AdamW in the place of its BertAdam. 24 epochs are its number for Twitter-15; 22 for Twitter-17.
+    "umt": Recipe(
+        learning_rate=5e-5,
+        batch_size=32,
+        epochs=24,
+        warmup=0.1,
+        max_length=128,
+        **AS_IN_OTHER_PAPERS,
+    ),
+    # UMGF's. Its losses are summed over a batch, which Adam does not notice.
+    "umgf": Recipe(
+        schedule="step",
+        learning_rate=1e-4,
+        weight_decay=0.0,
+        batch_size=16,
+        epochs=30,
+        max_length=128,
+        **AS_IN_OTHER_PAPERS,
+        gradient_clip=NO_CLIPPING,
     ),
 }
 # Encoders whose layers have at most so many weights start from `small`, or from `base`; larger ones from `paper`.

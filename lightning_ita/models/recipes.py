@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
 from pydantic import AllowInfNan
@@ -16,6 +16,8 @@ Positive = Annotated[float, Gt(0), AllowInfNan(False)]
 NotNegative = Annotated[float, Ge(0), AllowInfNan(False)]
 Share = Annotated[float, Ge(0), Lt(1)]
 Count = Annotated[int, Gt(0), Lt(2**31)]
+Optimizer = Literal["adamw", "sgd"]
+Schedule = Literal["linear", "constant", "step", "inverse"]
 
 
 @dataclass(frozen=True)
@@ -23,15 +25,15 @@ class Recipe:
     """Hyper-parameters that all systems share; each system adds options of its own.
 
     Attributes:
-        learning_rate: AdamW's learning rate for the encoder.
+        learning_rate: The learning rate of the encoder.
         head_lr_factor: Factor on the learning rate of the emission layer, and of what a system adds to the encoder.
         crf_lr_factor: Factor on the learning rate of the CRF's transitions.
-        weight_decay: AdamW's weight decay for encoder and emission layer.
+        weight_decay: Weight decay of encoder and emission layer.
         batch_size: Tweets per batch.
         token_budget: Sub-tokens per batch, all views and padding included, in place of `batch_size`.
         accumulate: Batches per optimiser step.
         epochs: Passes over the training split.
-        warmup: Share of the steps in which the learning rate rises; it falls linearly to 0 after them.
+        warmup: Share of the steps in which the learning rate rises; after them it follows `schedule`.
         gradient_clip: Largest norm of the gradient; larger gradients are scaled down to it.
         word_dropout: Probability with which a word's encoder output is zeroed in training.
         freeze_word_embeddings: Whether the encoder's word embeddings are not trained. They are half of MiniLM's
@@ -48,6 +50,9 @@ class Recipe:
         compile: Whether the encoder is compiled by torch.compile: slow to start, faster on some GPUs.
         precision: Arithmetic of the encoder: float32, bfloat16, or auto (bfloat16 if the processor multiplies matrices
             in it); the CRF always computes in float32 or better.
+        optimizer: adamw, or plain stochastic gradient descent (sgd).
+        schedule: What the learning rate does after the warm-up: linear falls to 0 at the last step; constant stays;
+            step falls to 4/5 after every second epoch, as in UMGF; inverse is divided by 1 + epoch/20, as in OCSGA.
 
     Raises:
         UserError: A value has a wrong type or is out of its range.
@@ -75,10 +80,24 @@ class Recipe:
     gradient_checkpointing: bool = False
     compile: bool = False
     precision: Precision = "float32"
+    optimizer: Optimizer = "adamw"
+    schedule: Schedule = "linear"
 
     def __post_init__(self) -> None:
         """Checks types and ranges."""
         check_fields(self)
+
+    def recorded(self) -> dict[str, Any]:
+        """Returns the values by which studies and identities know a recipe.
+
+        Hyper-parameters that came after the first published results are left out where they have their default, so that
+        what was measured before is still known.
+        """
+        return {name: value for name, value in asdict(self).items() if LATER.get(name, ...) != value}
+
+
+# Hyper-parameters that came later, with their defaults.
+LATER = {"optimizer": "adamw", "schedule": "linear"}
 
 
 # τ of token CVA, as published for ITA (Wang et al., NAACL 2022, arXiv 2112.06482); 4 for any other data set.

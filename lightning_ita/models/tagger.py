@@ -386,7 +386,7 @@ class Tagger(pl.LightningModule):
         return groups
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """Returns AdamW with three learning rates: of the encoder, of the CRF, and of all between them."""
+        """Returns the optimiser with three learning rates: of the encoder, of the CRF, and of all between them."""
         recipe = self.recipe
         factors = {"encoder": 1.0, "head": recipe.head_lr_factor, "crf": recipe.crf_lr_factor}
         groups = [
@@ -399,11 +399,37 @@ class Tagger(pl.LightningModule):
             if parameters
         ]
         # One fused kernel: the default implementation takes a third of a MiniLM step on CPU.
-        return torch.optim.AdamW(groups, fused=True)
+        kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.SGD
+        return kind(groups, fused=True)
 
     def configure_optimizers(self) -> Any:
-        """Returns the optimiser, and a linear schedule by step."""
+        """Returns the optimiser, and the recipe's schedule by step."""
         optimizer = self.make_optimizer()
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = get_linear_schedule_with_warmup(optimizer, round(self.recipe.warmup * steps), steps)
+        schedule = make_schedule(optimizer, self.recipe, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Returns a recipe's schedule of the learning rate.
+
+    Args:
+        optimizer: Whose learning rates follow it.
+        recipe: Hyper-parameters.
+        steps: Steps of the whole training.
+    """
+    warmup = round(recipe.warmup * steps)
+    if recipe.schedule == "linear":
+        linear: torch.optim.lr_scheduler.LambdaLR = get_linear_schedule_with_warmup(optimizer, warmup, steps)
+        return linear
+    after = {
+        "constant": lambda epoch: 1.0,
+        "step": lambda epoch: 0.8 ** (epoch // 2),
+        "inverse": lambda epoch: 1 / (1 + 0.05 * epoch),
+    }[recipe.schedule]
+    steps_per_epoch = max(1, steps // recipe.epochs)
+
+    def factor(step: int) -> float:
+        return step / warmup if step < warmup else after(step // steps_per_epoch)
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -108,7 +108,7 @@ class Cell:
         A hyper-parameter that plays no part (the temperature without token CVA ...) does not change it; neither does
         the path of an encoder's folder, whose content does.
         """
-        recipe, data = asdict(self.recipe), dict(self.data)
+        recipe, data = self.recipe.recorded(), dict(self.data)
         if self.cva != "token":
             recipe.pop("temperature")
         if self.cva not in ("token", "sequence"):

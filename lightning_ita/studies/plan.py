@@ -18,7 +18,7 @@ from lightning_ita.errors import DataError, UserError
 from lightning_ita.files import read_text, write_text
 from lightning_ita.models import MODELS
 from lightning_ita.models.options import Options
-from lightning_ita.models.recipes import Recipe
+from lightning_ita.models.recipes import LATER, Recipe
 from lightning_ita.studies import schema
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.records import VERSION, Config, PlanLine, Settings, StudyFile
@@ -142,7 +142,7 @@ def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus], cells: S
     Raises:
         UserError: The folder holds another study, or something that is not a study, or cannot be written.
     """
-    settings = {"encoder": study.encoder, **asdict(study.recipe)}
+    settings = {"encoder": study.encoder, **study.recipe.recorded()}
     data = {name: dict(corpus.digests) for name, corpus in corpora.items()}
     path = out / STUDY
     before: StudyFile | None = None
@@ -155,8 +155,11 @@ def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus], cells: S
             for part, digest in digests.items()
             if known.get(name, {}).get(part, digest) != digest
         ]
+        wanted, known_settings = {**LATER, **settings}, {**LATER, **there}
         changed += [
-            f"{key} ({there.get(key)} there, {value} now)" for key, value in settings.items() if there.get(key) != value
+            f"{key} ({known_settings.get(key)} there, {value} now)"
+            for key, value in wanted.items()
+            if known_settings.get(key) != value
         ]
         if changed:
             raise UserError(f"{out} holds another study: it differs in {'; '.join(changed)}. Choose another --out.")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_ita.contexts.jsonl import Contexts
-from lightning_ita.data.batching import Collate, EncodedTweet, VisualBatch
+from lightning_ita.data.batching import Collate, EncodedTweet
 from lightning_ita.data.conll import Tweet
 from lightning_ita.data.corpus import Corpus
 from lightning_ita.data.views import ViewBuilder
@@ -23,6 +23,7 @@ from lightning_ita.models.recipes import Recipe
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.models.umgf import UMGFOptions
 from lightning_ita.models.umt import UMTOptions
+from lightning_ita.models.visual_inputs import VisualBatch
 from lightning_ita.models.visual_options import VisualOptions
 
 TYPES = ("PER", "LOC")

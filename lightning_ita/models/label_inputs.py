@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lightning_ita.data.batching import Collate, EncodedTweet, ViewBatch
+from lightning_ita.data.batching import Collate, ViewBatch
 from lightning_ita.data.conll import Tweet
 from lightning_ita.data.corpus import Corpus
 from lightning_ita.data.inputs import Batch
 from lightning_ita.data.views import View
 from lightning_ita.models.inputs import TwoViewInputs
+from lightning_ita.models.ocsga import OCSGAOptions
+from lightning_ita.models.recipes import Recipe
 
 # Characters that have an embedding of their own: printable ASCII. 0 is padding, 1 any other character.
 FIRST_CHARACTER, LAST_CHARACTER = 0x21, 0x7E
@@ -65,7 +67,8 @@ class LabelBatch(Batch):
     Attributes:
         text: The tweets.
         visual: The labels.
-        characters: int64 (batch, words, characters), the characters of each word; 0 at padding.
+        characters: int64 (batch, words, characters), the characters of each word, 0 at padding; (batch, 1, 1) where the
+            system does not read them.
     """
 
     text: ViewBatch
@@ -81,7 +84,7 @@ class LabelledTweet:
         text: The tweet.
         tags: Tag ids of the words that have an emission.
         labels: Sub-tokens of each label.
-        characters: Characters of each of these words, as ids.
+        characters: Characters of each of these words, as ids; none where the system does not read them.
         left_out: Labels beyond the number that is read.
     """
 
@@ -98,10 +101,22 @@ class LabelledTweet:
 
 
 class LabelInputs(TwoViewInputs):
-    """Makes tweets sub-tokens, and the texts of one kind of context labels; arguments as for `TwoViewInputs`.
+    """Makes tweets sub-tokens, and the texts of one kind of context labels; see `lightning_ita.data.inputs.Inputs`.
 
-    The options say how many labels are read (``objects``) and of which kind they are (``kinds``).
+    Args:
+        types: Entity types.
+        options: The system's options: of which kind labels are, and how many are read at most.
+        recipe: Hyper-parameters: the tag scheme, the longest view, whether URLs are read as one sub-token.
+        encoder: The encoder whose tokenizer is used: ``minilm``, a folder, or a Hub id.
+        cache_dir: Folder that keeps the sub-tokens of words from run to run.
     """
+
+    def __init__(
+        self, types: Sequence[str], options: OCSGAOptions, recipe: Recipe, encoder: str, cache_dir: str | None = None
+    ):
+        super().__init__(types, options, recipe, encoder, cache_dir)
+        self.objects = options.objects
+        self.spelled = options.variant == "lstm"
 
     def read(self, tweets: Sequence[Tweet], corpus: Corpus) -> list[LabelledTweet]:  # type: ignore[override]
         """Cuts tweets and labels into sub-tokens; a tweet whose picture has no label has none."""
@@ -118,17 +133,11 @@ class LabelInputs(TwoViewInputs):
                     view,
                     tuple(self.tag_set.encode(tweet.tags)[:words]),
                     tuple(tuple(chain.from_iterable(map(builder.subtokens, label))) for label in kept),
-                    tuple(map(character_ids, tweet.words[:words])),
+                    tuple(map(character_ids, tweet.words[:words])) if self.spelled else (),
                     len(named) - len(kept),
                 )
             )
         return reads
-
-    @property
-    def objects(self) -> int:
-        """Labels per tweet, at most."""
-        objects: int = self.options.objects  # type: ignore[attr-defined]
-        return objects
 
     def lengths(self, read: LabelledTweet) -> tuple[int, ...]:  # type: ignore[override]
         """Returns the sub-tokens of the tweet, which are the same in both views."""
@@ -136,18 +145,15 @@ class LabelInputs(TwoViewInputs):
 
     def collate(self, reads: Sequence[LabelledTweet]) -> LabelBatch:  # type: ignore[override]
         """Pads tweets, labels and characters to a batch."""
-        texts = Collate(self.tokenizer.pad_token_id)([EncodedTweet(read.text, read.text, read.tags) for read in reads])
-        most = max(1, *(len(read.labels) for read in reads))
-        rows = [label for read in reads for label in [*read.labels, *[()] * (most - len(read.labels))]]
-        words = texts.mask.shape[1]
-        letters = [word for read in reads for word in [*read.characters, *[()] * (words - len(read.characters))]]
+        lengths = torch.tensor([len(read.tags) for read in reads])
+        ids = _padded([read.labels for read in reads], padding=-1)
         return LabelBatch(
-            ids=texts.ids,
-            tags=texts.tags,
-            mask=texts.mask,
-            text=texts.text,
-            visual=Labels(_padded(rows, most), _padded([(1,) * len(row) for row in rows], most) > 0),
-            characters=_padded(letters, words),
+            ids=[read.id for read in reads],
+            tags=pad_sequence([torch.tensor(read.tags) for read in reads], batch_first=True),
+            mask=torch.arange(int(lengths.max())) < lengths[:, None],
+            text=Collate(self.tokenizer.pad_token_id).view([read.text for read in reads]),
+            visual=Labels(ids.clamp_min(0), ids >= 0),
+            characters=_padded([read.characters for read in reads], padding=0),
         )
 
     def counts(self, reads: Sequence[LabelledTweet]) -> dict[str, int]:  # type: ignore[override]
@@ -168,7 +174,14 @@ def character_ids(word: str) -> tuple[int, ...]:
     )
 
 
-def _padded(rows: Sequence[Sequence[int]], per_tweet: int) -> Tensor:
-    """Pads rows of numbers with 0, and puts those of each tweet together: (batch, per tweet, longest)."""
-    padded = pad_sequence([torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True)
-    return padded.unflatten(0, (-1, per_tweet))
+def _padded(rows: Sequence[Sequence[Sequence[int]]], padding: int) -> Tensor:
+    """Pads numbers of parts of tweets: (batch, most parts, longest part), at least one of each."""
+    most = max([1, *(len(parts) for parts in rows)])
+    longest = max([1, *(len(part) for parts in rows for part in parts)])
+    nothing = [padding] * longest
+    return torch.tensor(
+        [
+            [*([*part, *nothing[len(part) :]] for part in parts), *[nothing] * (most - len(parts))]
+            for parts in rows
+        ]
+    )

@@ -143,10 +143,8 @@ class CrossLayer(nn.Module):
         super().__init__()
         self.attention = Attention(width, heads, dropout, project_values)
         self.attended = Sublayer(width, dropout, residual, eps)
-        self.feed_forward = self.fed: nn.Module | None = None
-        if feed_forward:
-            self.feed_forward = FeedForward(width, feed_forward, activation, inner_dropout)
-            self.fed = Sublayer(width, dropout, residual, eps)
+        self.feed_forward = FeedForward(width, feed_forward, activation, inner_dropout) if feed_forward else None
+        self.fed = Sublayer(width, dropout, residual, eps) if feed_forward else None
 
     def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         """Returns the queries after they have read the keys; arguments as for `Attention.forward`."""

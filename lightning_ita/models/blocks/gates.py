@@ -58,7 +58,7 @@ class PairGate(nn.Module):
         """
         # (batch, receivers, givers, width)
         gates = torch.sigmoid(self.receiver(receivers)[:, :, None] + self.giver(givers)[:, None])
-        return torch.einsum("bijd,bjd->bid", gates, (givers * mask[..., None]).to(gates.dtype))
+        return (gates * (givers * mask[..., None])[:, None]).sum(2)
 
 
 class ScalarGate(nn.Module):

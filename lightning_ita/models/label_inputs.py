@@ -41,7 +41,7 @@ class Labels:
 
     @property
     def mask(self) -> Tensor:
-        """bool (batch, labels), True where there is a label."""
+        """Where there is a label: bool (batch, labels)."""
         return self.subtokens.any(2)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Labels:
@@ -180,8 +180,5 @@ def _padded(rows: Sequence[Sequence[Sequence[int]]], padding: int) -> Tensor:
     longest = max([1, *(len(part) for parts in rows for part in parts)])
     nothing = [padding] * longest
     return torch.tensor(
-        [
-            [*([*part, *nothing[len(part) :]] for part in parts), *[nothing] * (most - len(parts))]
-            for parts in rows
-        ]
+        [[*([*part, *nothing[len(part) :]] for part in parts), *[nothing] * (most - len(parts))] for parts in rows]
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lightning_ita.data.batching import ViewBatch
 from lightning_ita.models.blocks.bilstm import BiLSTM
@@ -61,6 +62,8 @@ class OCSGA(FusionTagger):
         """Adds to each word what it read in the labels; see `FusionTagger.fuse`."""
         # Frozen, as the paper's: the gradient of the whole table, for a few labels, would take longer than all else.
         vectors = mean_over(self.embeddings(visual.ids.flatten(0, 1)).detach(), visual.subtokens.flatten(0, 1))
+        # Embeddings of BERT are small, and differ less than biases do; GloVe's vectors are larger.
+        vectors = F.layer_norm(vectors, vectors.shape[1:])
         labels = self.labels_in(vectors.unflatten(0, visual.mask.shape))
         labels = self.labels_attend(labels, labels, visual.mask)
         read = self.words_read_labels(self.words_attend(words, words, mask), labels, visual.mask)

@@ -9,7 +9,12 @@ from lightning_ita.models.encoders.locating import MINILM, encoder_shape
 from lightning_ita.models.recipes import Recipe
 
 # What the recipes of the other systems share: one learning rate for all, BIO tags, no dropout of words.
-AS_IN_OTHER_PAPERS: dict[str, Any] = {"head_lr_factor": 1.0, "crf_lr_factor": 1.0, "word_dropout": 0.0, "tag_scheme": "BIO"}
+AS_IN_OTHER_PAPERS: dict[str, Any] = {
+    "head_lr_factor": 1.0,
+    "crf_lr_factor": 1.0,
+    "word_dropout": 0.0,
+    "tag_scheme": "BIO",
+}
 # A norm that no gradient reaches.
 NO_CLIPPING = 1e9
 

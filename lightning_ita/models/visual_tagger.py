@@ -41,6 +41,6 @@ class VisualTagger(FusionTagger):
         return net_shape(self.options.vision)[2]  # type: ignore[attr-defined]
 
     def see(self, batch: Any) -> Visual:
-        """Returns features of the batch's pictures: those it comes with, or those of its pixels by the trained model."""
+        """Returns features of the batch's pictures: those it comes with, or those that `vision` makes of its pixels."""
         seen: Visual = self.vision(batch.visual)
         return seen

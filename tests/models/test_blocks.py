@@ -47,7 +47,9 @@ def test_no_gradient_of_an_empty_row_is_nan() -> None:
     attention = Attention(8, 2)
     queries, keys = (each.requires_grad_() for each in tensors(4, 3))
     attention(queries, keys, MASK).square().sum().backward()
-    assert all(each.grad is not None and each.grad.isfinite().all() for each in (queries, keys, *attention.parameters()))
+    assert all(
+        each.grad is not None and each.grad.isfinite().all() for each in (queries, keys, *attention.parameters())
+    )
     assert queries.grad is not None
     assert queries.grad[2].eq(0).all()
 

@@ -67,7 +67,13 @@ def test_what_came_later_is_in_no_identity_that_does_without() -> None:
 
 def test_a_study_of_another_optimiser_is_another_study(corpus: Path, tiny_encoder: str, tmp_path: Path) -> None:
     for first, then in (("adamw", "sgd"), ("sgd", "adamw")):
-        command = [f"--data-dir={corpus}", f"--encoder={tiny_encoder}", "--preset=small", "--systems=bert-crf", "--plan"]
+        command = [
+            f"--data-dir={corpus}",
+            f"--encoder={tiny_encoder}",
+            "--preset=small",
+            "--systems=bert-crf",
+            "--plan",
+        ]
         command += [f"--out={tmp_path / first}", "--seeds=1"]
         assert ablate.main([*command, f"--recipe.optimizer={first}"]) == 0
         assert ablate.main([*command, f"--recipe.optimizer={first}"]) == 0

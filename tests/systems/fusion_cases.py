@@ -1,4 +1,4 @@
-"""Small systems that join pictures to word states, and batches for them with made-up pictures; shared by their tests."""
+"""Small systems that join pictures to word states, and batches with made-up pictures for their tests."""
 
 from __future__ import annotations
 
@@ -77,9 +77,11 @@ def make(case: Case, encoder: str, recipe: Recipe = RECIPE, **options: Any) -> T
     """Makes a system with random weights, in evaluation mode."""
     torch.manual_seed(0)
     tagger = replace(case.options, **options).make_tagger(TYPES, recipe, encoder)
-    for parameter in tagger.parameters():
+    for parameter in tagger.parameters():  # larger than at the start of training, so that everything has an effect
         if parameter.dim() == 1:
-            torch.nn.init.normal_(parameter, 0.5, 0.2)  # biases too, which would hide what depends on them
+            torch.nn.init.normal_(parameter, 0.5, 0.2)
+        else:
+            torch.nn.init.xavier_normal_(parameter, 1.5)
     return tagger.eval()
 
 
@@ -111,7 +113,9 @@ def pictures(posts: Sequence[Post], channels: int) -> Visual:
             return torch.zeros(rows, channels)
         return torch.randn(rows, channels, generator=torch.Generator().manual_seed(number))
 
-    crop_mask = torch.tensor([[p.picture is not None and (p.picture, crop) != (2, 2) for crop in range(CROPS)] for p in posts])
+    crop_mask = torch.tensor(
+        [[p.picture is not None and (p.picture, crop) != (2, 2) for crop in range(CROPS)] for p in posts]
+    )
     return Visual(
         regions=torch.stack([features(post.picture, REGIONS) for post in posts]),
         crops=torch.stack([features(post.picture, REGIONS)[:CROPS] for post in posts]) * crop_mask[..., None],

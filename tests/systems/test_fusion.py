@@ -1,4 +1,4 @@
-"""What holds for every system that joins pictures to word states: each test would have caught a published one's fault."""
+"""What holds for every system that joins pictures to word states; each test is of a fault in published code."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def test_what_stands_at_padding_changes_nothing(tiny_encoder: str, case: Case) -
 def test_another_picture_changes_what_is_seen_and_never_the_text_view(tiny_encoder: str, seeing: Case) -> None:
     tagger = make(seeing, tiny_encoder)
     before = batch_of(tagger)
-    after = batch_of(tagger, [replace(post, picture=number) for post, number in zip(POSTS, (3, 1, 2, None), strict=True)])
+    after = batch_of(
+        tagger, [replace(post, picture=number) for post, number in zip(POSTS, (3, 1, 2, None), strict=True)]
+    )
     for left, right in zip(emissions(tagger, before, CROSS_MODAL), emissions(tagger, after, CROSS_MODAL), strict=True):
         assert (left - right).abs().max() > 1e-4
     for left, right in zip(emissions(tagger, before, TEXT), emissions(tagger, after, TEXT), strict=True):

@@ -69,7 +69,8 @@ def pairs(weights: Weights, receivers: Tensor, givers: Tensor) -> Tensor:
 
 
 def ocsga(weights: Weights, t: Tensor, labels: Tensor) -> Tensor:
-    y = weights.linear("labels_in", labels)
+    centred = labels - labels.mean(1, keepdim=True)
+    y = weights.linear("labels_in", centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt())
     y1 = weights.at("labels_attend").layer(y, y, HEADS, relu, 1e-6, feed=False) if len(labels) else y
     t1 = weights.at("words_attend").layer(t, t, HEADS, relu, 1e-6)
     v = weights.at("words_read_labels").layer(t1, y1, HEADS, relu, 1e-6, residual=False)
@@ -91,7 +92,10 @@ def lstm_states(tagger: Any, weights: Weights, batch: Any) -> list[Tensor]:
     table = tagger.embeddings.weight.detach().double()
     for row, post in enumerate(POSTS):
         ids = batch.text.input_ids[row]
-        starts = [*batch.text.first_subtokens[row][batch.mask[row]].tolist(), int(batch.text.attention_mask[row].sum()) - 1]
+        starts = [
+            *batch.text.first_subtokens[row][batch.mask[row]].tolist(),
+            int(batch.text.attention_mask[row].sum()) - 1,
+        ]
         words = []
         for index, word in enumerate(post.words.split()):
             vector = table[ids[starts[index] : starts[index + 1]]].mean(0)
@@ -115,7 +119,9 @@ def reference(name: str, tagger: Tagger, batch: Any, view: str) -> list[Tensor]:
         visual = batch.visual
         shown = view == CROSS_MODAL and bool(visual.present[row])
         if name == "umt":
-            found.append(umt(weights, h, visual.regions[row].double() if shown else visual.regions[row, :0].double())[0])
+            found.append(
+                umt(weights, h, visual.regions[row].double() if shown else visual.regions[row, :0].double())[0]
+            )
         else:
             found.append(umgf(weights, h, visual.crops[row][visual.crop_mask[row] & shown].double()))
     return found

@@ -82,9 +82,7 @@ class FeedForward(nn.Sequential):
     """
 
     def __init__(self, width: int, inner: int, activation: Activation = "gelu", dropout: float = 0.0):
-        super().__init__(
-            nn.Linear(width, inner), _ACTIVATIONS[activation](), Dropout(dropout), nn.Linear(inner, width)
-        )
+        super().__init__(nn.Linear(width, inner), _ACTIVATIONS[activation](), Dropout(dropout), nn.Linear(inner, width))
 
 
 class Sublayer(nn.Module):

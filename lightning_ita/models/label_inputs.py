@@ -140,8 +140,8 @@ class LabelInputs(TwoViewInputs):
         return reads
 
     def lengths(self, read: LabelledTweet) -> tuple[int, ...]:  # type: ignore[override]
-        """Returns the sub-tokens of the tweet, which are the same in both views."""
-        return (len(read.text.input_ids),) * 2
+        """Returns the sub-tokens of the tweet, which both views share."""
+        return (len(read.text.input_ids),)
 
     def collate(self, reads: Sequence[LabelledTweet]) -> LabelBatch:  # type: ignore[override]
         """Pads tweets, labels and characters to a batch."""

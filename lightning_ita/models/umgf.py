@@ -26,7 +26,7 @@ class UMGFOptions(VisualOptions, FusionOptions):
         dropout: Dropout in them, and in the projection of crops.
     """
 
-    vision: Vision = Vision(crops=4)
+    vision: Vision = Vision(crops=4)  # noqa: RUF009, it is immutable
     layers: Annotated[int, Gt(0), Le(100)] = 6
     width: Annotated[int, Gt(0), Le(65536)] = 512
     heads: Annotated[int, Gt(0), Le(1024)] = 8

@@ -30,7 +30,8 @@ class UMT(VisualTagger):
     def add_parts(self, width: int) -> int:
         """Adds two layers over the words, three between words and regions, and the gate."""
         options: Any = self.options
-        heads = options.heads or self.encoder.config.num_attention_heads  # type: ignore[union-attr]
+        encoder: Any = self.encoder
+        heads = options.heads or encoder.config.num_attention_heads
         layer = partial(CrossLayer, width, heads, 4 * width, dropout=options.dropout, eps=1e-12)
         self.dropout = Dropout(options.dropout)
         # U and S: both read the tweet alone; U is for the span head.
@@ -50,7 +51,7 @@ class UMT(VisualTagger):
         super().add_head(width)
         options: Any = self.options
         self.emission: nn.Module = SpanEmission(self.emission, width // 2, self.tag_set, options.span_share)  # type: ignore[assignment, arg-type]
-        self.span_crf = LinearChainCRF(len(self.emission.span_tags))  # type: ignore[arg-type]
+        self.span_crf = LinearChainCRF(len(self.emission.span_tags))
 
     def words(self, batch: Any) -> Tensor:
         """Returns U and S side by side, (batch, words, 2 · width)."""

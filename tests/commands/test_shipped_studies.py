@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from lightning_ita.commands import ablate
 from lightning_ita.studies.plan import read_plan
@@ -33,17 +34,25 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path.parent.mkdir(exist_ok=True)
             lines = [json.dumps({"image": image, "texts": [kind]}) for image in ("train0", "valid1", "test2")]
             path.write_text("\n".join(lines), encoding="utf-8")
+    pictures = folder / "demo" / "images"
+    pictures.mkdir()
+    for number, image in enumerate(("train0", "valid1", "test2")):
+        Image.new("RGB", (32, 32), (80 * number, 90, 200)).save(pictures / f"{image}.png")
     return folder
 
 
 def test_there_are_studies() -> None:
-    assert {path.stem for path in STUDIES} == {"demo", "paper", "twitter", "control"}
+    assert {path.stem for path in STUDIES} == {"demo", "paper", "twitter", "control", "systems"}
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_a_study_runs(path: Path, data: Path, tiny_encoder: str, tmp_path: Path) -> None:
+def test_a_study_runs(
+    path: Path, data: Path, tiny_encoder: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     dataset = yaml.safe_load(path.read_text(encoding="utf-8"))["dataset"].split(",")[0]
     small = [f"--data-dir={data}", f"--encoder={tiny_encoder}", "--recipe.epochs=1", "--recipe.precision=float32"]
+    if path.stem == "systems":
+        small += [f"--vision.model={request.getfixturevalue('tiny_vision')}", "--umgf.width=16", "--umgf.layers=2"]
     out = tmp_path / "out"
     command = [f"--config={path}", *small, f"--dataset={dataset}", "--seeds=1", "--jobs=1", f"--out={out}"]
     assert ablate.main(command) == 0

@@ -8,6 +8,11 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Lt
 
 from lightning_ita.models.options import TwoViewOptions
+from lightning_ita.models.recipes import Positive, Recipe
+
+# On a demo corpus of 600 tweets (preset demo, one seed) UMT reaches an F1 of 82.9 in I+T with a factor of 1, 84.2 with
+# 3, and 36.6 with the emission layer's 30.
+LARGEST_LAYER_FACTOR = 3.0
 
 
 @dataclass(frozen=True)
@@ -18,9 +23,12 @@ class FusionOptions(TwoViewOptions):
         image_dropout: Probability with which a tweet's picture is hidden in training, so that the model learns what to
             do without one. 0, as in the papers: a model trained on I+T alone then never meets the text view before it
             is tested in it.
+        layer_lr_factor: Factor on the learning rate of the layers that read the picture; by default the recipe's for
+            the emission layer, but at most 3: these are Transformer layers, which larger rates destroy.
     """
 
     image_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    layer_lr_factor: Positive | None = None
 
     name: ClassVar[str]
 
@@ -39,3 +47,7 @@ class FusionOptions(TwoViewOptions):
     def published_name(self) -> str | None:
         """The name under which others published its score; nobody did with hidden pictures."""
         return None if self.image_dropout else super().published_name
+
+    def layer_factor(self, recipe: Recipe) -> float:
+        """Returns `layer_lr_factor`, or what stands for it."""
+        return self.layer_lr_factor or min(recipe.head_lr_factor, LARGEST_LAYER_FACTOR)

@@ -103,6 +103,10 @@ class Options(ABC):
         """What it reads of pictures: ``images``, and ``boxes`` where objects are cut out; digests in the identity."""
         return ("images",) if "images" in self.needs else ()
 
+    def layer_factor(self, recipe: Recipe) -> float:
+        """Returns the factor on the learning rate of what a system adds between encoder and emission layer."""
+        return recipe.head_lr_factor
+
     def deciding(self) -> dict[str, Any]:
         """Returns what the result depends on, as JSON values: every option that plays a part."""
         return {"system": self.system, "options": asdict(self)}

@@ -62,11 +62,16 @@ class Tagger(pl.LightningModule):
 
     Attributes:
         kept: What is known of the folder that the model was loaded from (`from_pretrained`).
-        part_groups: Parts whose learning rate is not the head's, each with its group; see `parameter_groups`.
+        part_groups: Groups of parts by name, see `parameter_groups`; all other parts are ``layers``.
     """
 
     kept: Kept | None = None
-    part_groups: ClassVar[Mapping[str, str]] = {"encoder": "encoder", "crf": "crf"}
+    part_groups: ClassVar[Mapping[str, str]] = {
+        "encoder": "encoder",
+        "vision": "encoder",  # pretrained, too
+        "emission": "head",
+        "crf": "crf",
+    }
 
     def __init__(
         self,
@@ -379,16 +384,21 @@ class Tagger(pl.LightningModule):
             nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Returns all parameters by the learning rate they have: ``encoder``, ``head``, ``crf``."""
-        groups: dict[str, list[nn.Parameter]] = {"encoder": [], "head": [], "crf": []}
+        """Returns all parameters by the learning rate they have: ``encoder``, ``layers``, ``head``, ``crf``."""
+        groups: dict[str, list[nn.Parameter]] = {"encoder": [], "layers": [], "head": [], "crf": []}
         for name, parameter in self.named_parameters():
-            groups[self.part_groups.get(name.partition(".")[0], "head")].append(parameter)
+            groups[self.part_groups.get(name.partition(".")[0], "layers")].append(parameter)
         return groups
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """Returns the optimiser with three learning rates: of the encoder, of the CRF, and of all between them."""
+        """Returns the optimiser, with a learning rate for each group of parameters."""
         recipe = self.recipe
-        factors = {"encoder": 1.0, "head": recipe.head_lr_factor, "crf": recipe.crf_lr_factor}
+        factors = {
+            "encoder": 1.0,
+            "layers": self.options.layer_factor(recipe),
+            "head": recipe.head_lr_factor,
+            "crf": recipe.crf_lr_factor,
+        }
         groups = [
             {
                 "params": parameters,

@@ -44,6 +44,21 @@ def test_every_parameter_is_in_the_optimiser_and_gets_a_gradient(tiny_encoder: s
     assert useless == []
 
 
+def test_layers_learn_more_slowly_than_the_emission_layer(tiny_encoder: str, case: Case) -> None:
+    def rates(tagger: Tagger) -> set[tuple[str, float]]:
+        group = {id(each): group["lr"] for group in tagger.make_optimizer().param_groups for each in group["params"]}
+        parts = {name.partition(".")[0]: group[id(parameter)] for name, parameter in tagger.named_parameters()}
+        return {
+            (tagger.part_groups.get(part, "layers"), rate / tagger.recipe.learning_rate) for part, rate in parts.items()
+        }
+
+    rest = {("encoder", 1.0), ("head", 30.0), ("crf", 500.0)}
+    assert rates(make(case, tiny_encoder)) == {*rest, ("layers", 3.0)}
+    assert rates(make(case, tiny_encoder, layer_lr_factor=7.0)) == {*rest, ("layers", 7.0)}
+    one = replace(RECIPE, head_lr_factor=1.0, crf_lr_factor=1.0)
+    assert rates(make(case, tiny_encoder, one)) == {(group, 1.0) for group in ("encoder", "layers", "head", "crf")}
+
+
 def test_a_tweet_is_read_the_same_in_any_batch(tiny_encoder: str, case: Case) -> None:
     tagger = make(case, tiny_encoder)
     order = (2, 0, 3, 1)

@@ -13,7 +13,9 @@ from lightning_ita.models.fusion_options import FusionOptions
 
 @dataclass(frozen=True)
 class OCSGAOptions(FusionOptions):
-    """Options of OCSGA, which reads the names of objects as text and no pixels; the defaults are the paper's but for the dropout.
+    """Options of OCSGA, which reads the names of objects as text, and no pixels.
+
+    The defaults are the paper's but for the dropout.
 
     Attributes:
         variant: What the words are read with: encoder is the encoder of the run; lstm is as in the paper, a BiLSTM over

@@ -46,8 +46,9 @@ def groups() -> dict[str, type]:
     """Returns the groups of options that systems have, by name: ``vision``."""
     found: dict[str, type] = {}
     for name in MODELS:
-        hints: dict[str, Any] = get_type_hints(MODELS[name])
-        found |= {option: hint for option, hint in hints.items() if is_dataclass(hint)}
+        for option, hint in get_type_hints(MODELS[name]).items():
+            if isinstance(hint, type) and is_dataclass(hint):
+                found[option] = hint
     return found
 
 

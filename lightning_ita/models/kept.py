@@ -26,10 +26,9 @@ from typing_extensions import TypedDict
 import lightning_ita
 from lightning_ita.errors import DataError, UserError
 from lightning_ita.files import parse_json, read_bytes, user_path, write_text
-from lightning_ita.images.locating import copy_model, model_digest
-from lightning_ita.images.vision import PREPROCESSING, Vision
 from lightning_ita.models.encoders.loading import load_tokenizer
 from lightning_ita.models.encoders.locating import MINILM, MINILM_HUB_ID, read_config
+from lightning_ita.models.kept_vision import VISION, KeptVision, find_vision, save_vision
 from lightning_ita.models.options import from_values, to_values
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.text import quoted
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 VERSION = 1
 CONFIG, WEIGHTS, ENCODER, CARD = "config.json", "model.safetensors", "encoder", "README.md"
 TOKENIZER_CONFIG = "tokenizer_config.json"
-# The folder of a vision model that was itself in a folder; others are found again by their name.
-VISION = "vision"
 # Files that other programs keep pickled weights in.
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 # What is fetched from the Hub, and no other file.
@@ -56,20 +53,6 @@ PACKAGES = ("torch", "transformers", "tokenizers", "safetensors")
 Handles = Literal["whole", "split"]
 
 Name = Annotated[str, Field(min_length=1, max_length=300)]
-
-
-class KeptVision(TypedDict):
-    """``vision`` in ``config.json``: what pictures are looked at with.
-
-    Attributes:
-        model: The vision model's name, as in ``options``.
-        sha256: Digest of its weights, where they are known before they are loaded.
-        preprocessing: Version of how pictures are prepared.
-    """
-
-    model: Name
-    sha256: Name | None
-    preprocessing: int
 
 
 class KeptConfig(TypedDict):
@@ -203,38 +186,6 @@ def _save_encoder(tagger: Tagger, folder: Path) -> str:
     load_tokenizer(name).save_pretrained(folder)
     write_text(folder / CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     return public_name(name)
-
-
-def save_vision(vision: Vision, folder: Path) -> KeptVision:
-    """Copies a vision model that is a folder or a file, and returns what tells which it is."""
-    place, model = vision.folder, vision.model
-    digest = model_digest(vision)
-    if place is not None:
-        copy_model(place, folder)
-        model = f"{vision.library}:{VISION}"
-        digest = model_digest(Vision(f"{vision.library}:{folder}"))
-    return {"model": model, "sha256": digest, "preprocessing": PREPROCESSING}
-
-
-def find_vision(given: Any, kept: KeptVision, folder: Path) -> dict[str, Any]:
-    """Returns the options of a kept model's vision, whose model is the one that it was trained with.
-
-    Raises:
-        UserError: That model is not there, or is another by now.
-    """
-    values = dict(given) if isinstance(given, Mapping) else {}
-    library, _, which = kept["model"].partition(":")
-    if which == VISION:
-        values["model"] = f"{library}:{folder / VISION}"
-    if kept["preprocessing"] != PREPROCESSING:
-        raise DataError(f"its pictures were prepared otherwise (version {kept['preprocessing']})", folder / CONFIG)
-    vision = Vision(**values)
-    if not vision.finetune and kept["sha256"] != (digest := model_digest(vision)):
-        raise UserError(
-            f"{folder} looks at pictures with the vision model {quoted(kept['model'])} of SHA-256 "
-            f"{kept['sha256']}; the one here has {digest}"
-        )
-    return values
 
 
 def public_name(encoder: str) -> str:

@@ -21,6 +21,7 @@ from lightning_ita.models.options import from_values, to_values
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies.cell import Cell
+from tests.conftest import SHARED
 from tests.images.scenes import noise
 from tests.systems.looking import Looking, LookingOptions
 
@@ -246,3 +247,16 @@ def test_crops_are_searched(command: list[str], tmp_path: Path) -> None:
     options = ["--system=looking", f"--space={space}", "--trials=2", "--top=0", "--jobs=1"]
     assert sweep.main([*command, *options, f"--out={tmp_path / 'sweep'}"]) == 0
     assert "looking.vision.crops" in (tmp_path / "sweep" / "sweep.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not (SHARED / "tweets-with-images").is_dir(), reason="needs the tweets with images")
+def test_real_tweets_with_their_images(tiny_encoder: str, tiny_vision: str, tmp_path: Path) -> None:
+    options = [f"--encoder={tiny_encoder}", f"--vision.model={tiny_vision}", "--preset=small", "--recipe.epochs=1"]
+    place = ["--dataset=custom", f"--data-dir={SHARED / 'tweets-with-images'}", f"--out={tmp_path}"]
+    assert train.main([*place, *options, "--system=looking"]) == 0
+    metrics = json.loads(next(tmp_path.glob("*/metrics.json")).read_text(encoding="utf-8"))
+    assert {split: counts["without_picture"] for split, counts in metrics["splits"].items()} == {
+        "train": 0,
+        "valid": 0,
+        "test": 0,
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import docstring_parser
 import jsonargparse
@@ -48,7 +48,7 @@ def groups() -> dict[str, type]:
     for name in MODELS:
         for option, hint in get_type_hints(MODELS[name]).items():
             if isinstance(hint, type) and is_dataclass(hint):
-                found[option] = hint
+                found[option] = cast(type, hint)
     return found
 
 

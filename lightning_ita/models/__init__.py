@@ -11,6 +11,9 @@ MODELS = Registry(
         "ocsga": "lightning_ita.models.ocsga:OCSGAOptions",
         "umt": "lightning_ita.models.umt:UMTOptions",
         "umgf": "lightning_ita.models.umgf:UMGFOptions",
+        "riva": "lightning_ita.models.riva:RIVAOptions",
+        "rpbert": "lightning_ita.models.rpbert:RpBERTOptions",
+        "bga-mner": "lightning_ita.models.bga_mner:BGAMNEROptions",
     },
     group="lightning_ita.models",
 )

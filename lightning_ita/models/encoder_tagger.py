@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -26,7 +26,13 @@ class EncoderTagger(Tagger):
         recipe: Hyper-parameters, or their values.
         encoder: ``minilm``, a folder, or a Hub id; or a Hugging Face encoder, with which `inputs` cannot be made.
         pretrained: Whether the encoder's weights are read; if not, they are random, for a state dict to fill.
+
+    Attributes:
+        packed: Whether the encoder is called with packed views, where its family allows that; see
+            `lightning_ita.models.packing`.
     """
+
+    packed: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -42,7 +48,8 @@ class EncoderTagger(Tagger):
             checkpoint_activations(module)
         if self.recipe.compile:
             module.compile(dynamic=True)
-        use_packed_attention(module)
+        if self.packed:
+            use_packed_attention(module)
         self.encoder = module
         if self.recipe.freeze_word_embeddings:
             module.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]

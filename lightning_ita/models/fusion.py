@@ -64,7 +64,15 @@ class FusionTagger(EncoderTagger):
     def _in_view(self, view: str, visual: Any, words: Tensor) -> Any:
         if view == TEXT:
             return visual.absent()
-        rate = self.options.image_dropout  # type: ignore[attr-defined]
-        if self.training and rate > 0:
-            return visual.without(torch.rand(len(words), device=words.device) < rate)
-        return visual
+        return hide_some(visual, words, self.options.image_dropout if self.training else 0.0)  # type: ignore[attr-defined]
+
+
+def hide_some(visual: Any, tweets: Tensor, rate: float) -> Any:
+    """Returns what is seen without some of the pictures.
+
+    Args:
+        visual: A `Seen`.
+        tweets: (batch, ...), anything of the same tweets, on their device.
+        rate: Probability with which the picture of a tweet is hidden.
+    """
+    return visual.without(torch.rand(len(tweets), device=tweets.device) < rate) if rate > 0 else visual

@@ -81,6 +81,16 @@ RECIPES = {
         **AS_IN_OTHER_PAPERS,
         gradient_clip=NO_CLIPPING,
     ),
+    # RpBERT's, with AdamW without decay, which is Adam: 1e-5 for encoder and vision model, 1e-3 for all else.
+    "rpbert": Recipe(
+        schedule="constant",
+        learning_rate=1e-5,
+        weight_decay=0.0,
+        batch_size=16,
+        epochs=10,
+        **{**AS_IN_OTHER_PAPERS, "head_lr_factor": 100.0, "crf_lr_factor": 100.0},
+        gradient_clip=NO_CLIPPING,
+    ),
 }
 # Encoders whose layers have at most so many weights start from `small`, or from `base`; larger ones from `paper`.
 # MiniLM's have 10.6 million, BERT-base's 85, XLM-R-large's 302.

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lightning_ita.images.vision import Vision
-from lightning_ita.models.options import OF_PICTURES, TwoViewOptions
+from lightning_ita.models.options import OF_PICTURES, Options, TwoViewOptions
 
 
 @dataclass(frozen=True)
-class VisualOptions(TwoViewOptions):
-    """Options of a system that looks at the tweet's picture: T is the tweet alone, I+T the tweet and its picture.
+class PictureOptions(Options):
+    """Options of a system that looks at pictures, in training at least.
 
     Attributes:
         vision: How pictures are seen.
@@ -40,3 +40,8 @@ class VisualOptions(TwoViewOptions):
 
         digest = model_digest(self.vision)
         return {} if digest is None else {"vision": digest}
+
+
+@dataclass(frozen=True)
+class VisualOptions(PictureOptions, TwoViewOptions):
+    """Options of a system that looks at the tweet's picture: T is the tweet alone, I+T the tweet and its picture."""

@@ -10,19 +10,20 @@ from torch import nn
 from lightning_ita.images.nets import net_shape
 from lightning_ita.images.tower import VisionTower
 from lightning_ita.images.visual import Visual
+from lightning_ita.models.encoder_tagger import EncoderTagger
 from lightning_ita.models.fusion import FusionTagger
 from lightning_ita.models.options import Options
 from lightning_ita.models.recipes import Recipe
 
 
-class VisualTagger(FusionTagger):
-    """A `FusionTagger` that sees pictures as `lightning_ita.images.visual.Visual`.
+class SeeingTagger(EncoderTagger):
+    """A system that sees pictures as `lightning_ita.images.visual.Visual`.
 
     Args: see `lightning_ita.models.encoder_tagger.EncoderTagger`.
     """
 
     # A vision model that is trained learns at the encoder's rate: it is pretrained, too.
-    part_groups: ClassVar[Mapping[str, str]] = {**FusionTagger.part_groups, "vision": "encoder"}
+    part_groups: ClassVar[Mapping[str, str]] = {**EncoderTagger.part_groups, "vision": "encoder"}
 
     def __init__(
         self,
@@ -40,7 +41,16 @@ class VisualTagger(FusionTagger):
         """Width of the vision model's features; known before `vision` is made."""
         return net_shape(self.options.vision)[2]  # type: ignore[attr-defined]
 
+    @property
+    def regions(self) -> int:
+        """Regions of the whole picture; known before `vision` is made."""
+        return net_shape(self.options.vision)[1]  # type: ignore[attr-defined]
+
     def see(self, batch: Any) -> Visual:
         """Returns features of the batch's pictures: those it comes with, or those that `vision` makes of its pixels."""
         seen: Visual = self.vision(batch.visual)
         return seen
+
+
+class VisualTagger(SeeingTagger, FusionTagger):
+    """A `FusionTagger` that sees pictures."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_ita.models.options import CROSS_MODAL, CVA, TEXT, from_values, to_values
+from lightning_ita.models.options import CROSS_MODAL, TEXT, from_values, to_values
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies.cell import Cell
 from tests.systems.fusion_cases import CASES, POSTS, RECIPE, Case, batch_of, emissions, make, total_loss
@@ -27,9 +27,10 @@ def seeing(request: pytest.FixtureRequest) -> Case:
     return SEEING[request.param]
 
 
-@pytest.mark.parametrize("cva", ["off", "joint", "token", "sequence"])
-def test_every_parameter_is_in_the_optimiser_and_gets_a_gradient(tiny_encoder: str, case: Case, cva: CVA) -> None:
-    tagger = make(case, tiny_encoder, cva=cva).train()
+@pytest.mark.parametrize(("name", "cva"), [(name, mode) for name, case in CASES.items() for mode in case.modes])
+def test_every_parameter_is_in_the_optimiser_and_gets_a_gradient(tiny_encoder: str, name: str, cva: str) -> None:
+    case = CASES[name]
+    tagger = make(case, tiny_encoder, **({} if case.modes == ("off",) else {"cva": cva})).train()
     loss = total_loss(tagger, batch_of(tagger))
     loss.backward()
     assert loss.isfinite()
@@ -102,7 +103,8 @@ def test_without_picture_both_views_are_one(tiny_encoder: str, case: Case) -> No
     batch = batch_of(tagger)
     text, seen = emissions(tagger, batch, TEXT), emissions(tagger, batch, CROSS_MODAL)
     for post, left, right in zip(POSTS, text, seen, strict=True):
-        assert torch.equal(left, right) is (post.picture is None or not case.sees)
+        same = torch.allclose(left, right, atol=1e-5)  # not bit by bit: RpBERT adds zeros in another order
+        assert same is (post.picture is None or not case.sees)
 
 
 def test_the_order_of_what_is_seen_changes_nothing(tiny_encoder: str, seeing: Case) -> None:
@@ -155,6 +157,7 @@ def test_every_option_is_part_of_the_identity(case: Case) -> None:
 def others(name: str, value: Any) -> list[Any]:
     """Returns another value of an option."""
     named = {"cva": "joint", "variant": {"encoder": "lstm", "lstm": "encoder"}.get(value), "kind": "cap"}
+    named |= {"gate": "input", "relations": "textimage-data.csv"}
     if name in named:
         return [named[name]]
     if name == "vision":
@@ -164,7 +167,7 @@ def others(name: str, value: Any) -> list[Any]:
     return [not value] if isinstance(value, bool) else [value * 2 if isinstance(value, int) else value + 0.25]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if len(case.modes) > 1])
 def test_rows_are_named_by_what_they_are(name: str) -> None:
     options = CASES[name].options
     modes = [replace(options, cva=cva) for cva in ("off", "joint", "token", "sequence")]

@@ -1,0 +1,34 @@
+"""RIVA without its pre-training: a relation gate, attention to regions and a BiLSTM (after Sun et al., COLING 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lightning_ita.models.options import MODE_PUBLISHED
+from lightning_ita.models.recipes import Count
+from lightning_ita.models.relation_options import RelationOptions
+
+
+@dataclass(frozen=True)
+class RIVAOptions(RelationOptions):
+    """Options of RIVA (no pre-training).
+
+    Attributes:
+        gate_width: Width in which the tweet's vector and the picture's meet.
+        lstm_width: Hidden units of the BiLSTM, per direction.
+    """
+
+    gate_width: Count = 200
+    lstm_width: Count = 200
+
+    system: ClassVar[str] = "riva"
+    tagger: ClassVar[str] = "lightning_ita.models.riva_tagger:RIVA"
+    name: ClassVar[str] = "RIVA"
+    reduction: ClassVar[str] = "no pre-training"
+
+    @property
+    def published_name(self) -> str | None:
+        """``RIVA``, the whole system, which this row is a reduction of; ``None`` where pictures are hidden."""
+        mode = MODE_PUBLISHED[self.training]
+        return None if mode is None or self.image_dropout else "RIVA" + mode

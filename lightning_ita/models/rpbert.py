@@ -1,0 +1,40 @@
+"""RpBERT: one encoder for sub-tokens and regions, and a gate for pictures that add nothing (Sun et al., AAAI 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Le
+
+from lightning_ita.models.options import MODE_PUBLISHED
+from lightning_ita.models.recipes import Count
+from lightning_ita.models.relation_options import RelationOptions
+
+
+@dataclass(frozen=True)
+class RpBERTOptions(RelationOptions):
+    """Options of RpBERT.
+
+    Attributes:
+        gate: Where the gate r is: attention (each region counts r times as much as a sub-token in every layer, and not
+            at all for r = 0) or input (regions are multiplied by r before positions are added and normalised, as in the
+            official code; for r = 0 they are still there).
+        lstm_layers: Layers of the BiLSTM between encoder and CRF; 0 for none.
+        lstm_width: Its hidden units, per direction.
+    """
+
+    gate: Literal["attention", "input"] = "attention"
+    lstm_layers: Annotated[int, Ge(0), Le(8)] = 2
+    lstm_width: Count = 256
+
+    system: ClassVar[str] = "rpbert"
+    tagger: ClassVar[str] = "lightning_ita.models.rpbert_tagger:RpBERT"
+    inputs: ClassVar[str] = "lightning_ita.models.relation_inputs:RpBERTInputs"
+    name: ClassVar[str] = "RpBERT"
+
+    @property
+    def published_name(self) -> str | None:
+        """``RpBERT-base``; ``None`` where pictures are hidden."""
+        mode = MODE_PUBLISHED[self.training]
+        return None if mode is None or self.image_dropout else "RpBERT-base" + mode

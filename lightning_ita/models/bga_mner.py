@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from lightning_ita.models.fusion_options import LARGEST_LAYER_FACTOR
 from lightning_ita.models.options import CROSS_MODAL, VIEWS
-from lightning_ita.models.recipes import Count, NotNegative
+from lightning_ita.models.recipes import Count, NotNegative, Positive, Recipe
 from lightning_ita.models.visual_options import PictureOptions
 
 
@@ -21,11 +22,14 @@ class BGAMNEROptions(PictureOptions):
         generation_weight: Weight of the loss that makes generated states like the real ones.
         cycle_weight: Weight of the loss that makes states that were generated from generated ones like the real ones.
         feed_forward: Width of the feed-forward part of the generators; twice the encoder's if not given.
+        layer_lr_factor: Factor on the learning rate of picture tower, generators and samplers; by default the recipe's
+            for the emission layer, but at most 3.
     """
 
     generation_weight: NotNegative = 0.001
     cycle_weight: NotNegative = 0.001
     feed_forward: Count | None = None
+    layer_lr_factor: Positive | None = None
 
     system: ClassVar[str] = "bga-mner"
     tagger: ClassVar[str] = "lightning_ita.models.bga_mner_tagger:BGAMNER"
@@ -54,3 +58,7 @@ class BGAMNEROptions(PictureOptions):
     def tested_views(self) -> tuple[str, ...]:
         """Both, which are the same: no picture is looked at."""
         return VIEWS
+
+    def layer_factor(self, recipe: Recipe) -> float:
+        """Returns `layer_lr_factor`, or what stands for it."""
+        return self.layer_lr_factor or min(recipe.head_lr_factor, LARGEST_LAYER_FACTOR)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import nn
 
@@ -21,9 +21,6 @@ class SeeingTagger(EncoderTagger):
 
     Args: see `lightning_ita.models.encoder_tagger.EncoderTagger`.
     """
-
-    # A vision model that is trained learns at the encoder's rate: it is pretrained, too.
-    part_groups: ClassVar[Mapping[str, str]] = {**EncoderTagger.part_groups, "vision": "encoder"}
 
     def __init__(
         self,

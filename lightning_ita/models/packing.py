@@ -22,6 +22,8 @@ from transformers import AttentionInterface
 from lightning_ita.data.batching import ViewBatch
 from lightning_ita.models.dropout import dropout
 
+# Where views are cut into runs, without gradients: rows of a run, and padding that is left alone.
+SMALLEST_RUN, MOST_PADDING = 8, 0.1
 # The name under which this module's attention is registered with transformers.
 PACKED_ATTENTION = "packed_views"
 # Families whose attention is not restricted to a window, and which get positions from position ids alone.
@@ -194,10 +196,36 @@ def word_states(encoder: nn.Module, views: Sequence[ViewBatch]) -> Tensor:
             hidden = encoder(input_ids=view.input_ids, attention_mask=view.attention_mask).last_hidden_state
             states.append(hidden.gather(1, view.first_subtokens[..., None].expand(-1, -1, hidden.shape[-1])))
         return torch.cat(states)
-    packed = pack(views, position_offset(encoder), padding=views[0].input_ids.device.type == "cpu")
+    padding = views[0].input_ids.device.type == "cpu"
+    if padding and not torch.is_grad_enabled():
+        views = [run for view in views for run in _runs(view)]
+    packed = pack(views, position_offset(encoder), padding)
     # (views · batch · words, hidden)
     hidden = encoder(attention_mask=None, **packed._asdict()).last_hidden_state[0]
     return hidden.unflatten(0, (-1, views[0].first_subtokens.shape[1]))
+
+
+def _runs(view: ViewBatch) -> list[ViewBatch]:
+    """Cuts a view of tweets that are in the order of their lengths into runs, each padded to its own longest.
+
+    A run is halved as long as it has at least `SMALLEST_RUN` rows and more padding than `MOST_PADDING`: each run costs
+    some operations in each layer.
+    """
+    runs, waiting = [], [(view, view.attention_mask.sum(1))]
+    while waiting:
+        run, lengths = waiting.pop()
+        rows, longest = len(lengths), int(lengths.max())
+        if rows < SMALLEST_RUN or int(lengths.sum()) >= (1 - MOST_PADDING) * rows * longest:
+            runs.append(
+                ViewBatch(
+                    run.input_ids[:, :longest], run.attention_mask[:, :longest], run.first_subtokens, run.subtokens
+                )
+            )
+            continue
+        for part in (slice(rows // 2, None), slice(None, rows // 2)):  # the first is taken first
+            halved = ViewBatch(run.input_ids[part], run.attention_mask[part], run.first_subtokens[part], run.subtokens)
+            waiting.append((halved, lengths[part]))
+    return runs
 
 
 def use_packed_attention(encoder: nn.Module) -> None:

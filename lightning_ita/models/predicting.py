@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -26,7 +27,7 @@ from lightning_ita.files import user_path
 from lightning_ita.images.files import ImageError, decode
 from lightning_ita.images.pictures import Picture, PictureImage, read_picture
 from lightning_ita.metrics.entity_f1 import find_mentions
-from lightning_ita.models.options import CROSS_MODAL, TEXT
+from lightning_ita.models.options import CROSS_MODAL, TEXT, VIEWS
 from lightning_ita.models.tagging import forbidden_transitions, to_bio
 from lightning_ita.text import quoted
 
@@ -243,10 +244,11 @@ def _tag(
         inputs = tagger.inputs
         reads = _read(tagger, posts)
         lengths = np.array([inputs.lengths(read) for read in reads])
-    if (lengths == lengths[:, :1]).all():
-        lengths = lengths[:, :1]  # one view is computed
+    if lengths.shape[1] == len(VIEWS):
+        lengths = lengths[:, [VIEWS.index(view)]]  # one view is computed
     for batch in batches_of_like_length(lengths, None, inputs.evaluation_budget):
-        members = [reads[row] for row in batch]
+        # In the order of their lengths, where the encoder can do without most of the padding.
+        members = [reads[row] for row in batch[lengths[batch].sum(1).argsort(kind="stable")]]
         failed = _unreadable(tagger, members)
         for index, reason in failed.items():
             if unreadable is None:
@@ -308,17 +310,22 @@ def probabilities(tagger: Tagger, tagged: Tagged, spans: Sequence[tuple[int, int
 def _chain(tagger: Tagger, view: str, reads: Sequence[Input]) -> ChainDistribution:
     """Returns the distribution over the tag sequences of a batch; to be called in inference mode."""
     batch = tagger.inputs.collate(reads).to(tagger.device)
-    fast = tagger.recipe.precision == "bfloat16" and available_precision("auto") == "bfloat16"
+    fast = tagger.recipe.precision == "bfloat16" and _fast_precision() == "bfloat16"
     with torch.autocast(tagger.device.type, torch.bfloat16, enabled=fast):
         chain: ChainDistribution = tagger(batch, (view,))[view]
     return chain
+
+
+# Asking again and again whether there is a GPU takes longer than tagging a word.
+_fast_precision = cache(partial(available_precision, "auto"))
+_forbidden = cache(forbidden_transitions)
 
 
 def _mentions(tagger: Tagger, view: str, reads: Sequence[Input]) -> list[list[tuple[int, int, str, float]]]:
     """Returns the mentions of a batch: first word, end, type and probability of each, by post."""
     with torch.inference_mode():
         chain = _chain(tagger, view, reads)
-        forbidden = forbidden_transitions(tagger.tag_set, tagger.device)
+        forbidden = _forbidden(tagger.tag_set, tagger.device)
         try:
             bio = to_bio(tagger.tag_set, chain.argmax(ForbiddenTransitions(*forbidden)))
         except NonFiniteScoresError as error:

@@ -126,3 +126,25 @@ def test_gradient_checkpointing_changes_nothing(batch: TwoViewBatch) -> None:
         state.sum().backward()
         states.append((state, model.encoder.layer[0].intermediate.dense.weight.grad))
     torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+def test_tweets_in_the_order_of_their_lengths_lose_most_of_their_padding(family: str) -> None:
+    model = encoder(family)
+    tweets = [tweet(str(words), words, words) for words in range(1, 18)]
+    batch = Collate(pad_token_id=1)(tweets)
+    views = [batch.text, batch.cross_modal]
+    expected = one_by_one(model, views)
+    use_packed_attention(model)
+    read = []
+    model.register_forward_pre_hook(lambda _, __, given: read.append(given["input_ids"]), with_kwargs=True)
+    with torch.no_grad():
+        cut = word_states(model, views)
+    whole = word_states(model, views)
+    (short, long), padded = (ids.numel() for ids in read), sum(view.input_ids.numel() for view in views)
+    assert long == padded
+    assert sum(len(view.subtokens) for view in views) < short < 0.8 * padded
+    words = [row for view in views for row in view.first_subtokens]
+    for states in (cut, whole):
+        for row, first, wanted in zip(states, words, expected, strict=True):
+            torch.testing.assert_close(row[first > 0], wanted)

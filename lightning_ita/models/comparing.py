@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lightning_ita.models.predicting import GivenContexts, Tagged, ViewChoice, probabilities
+from lightning_ita.models.mentions import Tagged
+from lightning_ita.models.predicting import GivenContexts, ViewChoice, probabilities
 
 if TYPE_CHECKING:
     from lightning_ita.models.tagger import Tagger

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from lightning_ita.files import user_path
 from lightning_ita.images.files import ImageError, decode
 from lightning_ita.images.pictures import Picture, PictureImage, read_picture
 from lightning_ita.metrics.entity_f1 import find_mentions
+from lightning_ita.models.mentions import Mention, Tagged
 from lightning_ita.models.options import CROSS_MODAL, TEXT, VIEWS
 from lightning_ita.models.tagging import forbidden_transitions, to_bio
 from lightning_ita.text import quoted
@@ -41,74 +42,6 @@ GivenContexts = Mapping[str, Sequence[str] | str] | None
 GivenImage = str | os.PathLike[str] | bytes | Image.Image | Picture | None
 # A fast tokenizer fails where two threads use it at once; tagging itself runs side by side.
 _READING = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class Mention:
-    """A mention of an entity in a post.
-
-    Attributes:
-        text: What the post says, from `start` to `end`.
-        type: Its entity type.
-        start: Where it begins in the post, in characters.
-        end: Where it ends.
-        first_word: Index of its first word.
-        end_word: Index of the word behind its last one.
-        probability: That exactly this span with this type is in the tag sequence, by the model's distribution over all
-            tag sequences (not only over the well-formed ones, among which the best one is chosen).
-    """
-
-    text: str
-    type: str
-    start: int
-    end: int
-    first_word: int
-    end_word: int
-    probability: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tagged:
-    """A post with its mentions.
-
-    Attributes:
-        text: The post; words joined by blanks where it was given as words.
-        words: Its words, with their places in the text.
-        mentions: Its mentions, in the order of the text.
-        view: The view it was read in: ``T`` or ``I+T``.
-        contexts: The contexts that were read with it, by kind.
-        words_cut: Words at the end that did not fit into the model's longest input and were not tagged.
-    """
-
-    text: str
-    words: tuple[Word, ...]
-    mentions: tuple[Mention, ...]
-    view: str
-    contexts: Mapping[str, tuple[str, ...]]
-    words_cut: int = 0
-
-    @property
-    def tags(self) -> list[str]:
-        """One BIO tag per word."""
-        tags = ["O"] * len(self.words)
-        for mention in self.mentions:
-            tags[mention.first_word] = f"B-{mention.type}"
-            for index in range(mention.first_word + 1, mention.end_word):
-                tags[index] = f"I-{mention.type}"
-        return tags
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns it as plain values: text, view, mentions; contexts and cut words where there are any."""
-        values: dict[str, Any] = {
-            "text": self.text,
-            "view": self.view,
-            "mentions": [asdict(mention) for mention in self.mentions],
-        }
-        if self.contexts:
-            values["contexts"] = {kind: list(texts) for kind, texts in self.contexts.items()}
-        if self.words_cut:
-            values["words_cut"] = self.words_cut
-        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,18 +217,21 @@ def _read(tagger: Tagger, posts: Mapping[int, _Post]) -> list[Input]:
     return tagger.inputs.read(tweets, Corpus("posts", types, {}, contexts, {}, pictures=pictures))
 
 
-def probabilities(tagger: Tagger, tagged: Tagged, spans: Sequence[tuple[int, int, str]]) -> list[float]:
+def probabilities(
+    tagger: Tagger, tagged: Tagged, spans: Sequence[tuple[int, int, str]], image: GivenImage = None
+) -> list[float]:
     """Returns the probability of mentions of any kind in a post, whether or not they were found in it.
 
     Args:
         tagger: The model.
         tagged: The post as the model tagged it: it is read again in the same view, with the same contexts.
         spans: First word, word behind the last one, and type of each mention.
+        image: Its picture, where it was given one.
 
     Returns:
         Exactly, by the model's distribution over tag sequences; 0 for a mention in words that were cut.
     """
-    post = _Post(tagged.text, list(tagged.words), dict(tagged.contexts), tagged.view)
+    post = _Post(tagged.text, list(tagged.words), dict(tagged.contexts), tagged.view, _picture(0, image))
     read_words = len(tagged.words) - tagged.words_cut
     asked = [(0, first, end, tagger.tag_set.types.index(type_)) for first, end, type_ in spans if end <= read_words]
     if not asked:

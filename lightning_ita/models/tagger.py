@@ -29,7 +29,8 @@ from lightning_ita.text import quoted
 
 if TYPE_CHECKING:
     from lightning_ita.models.kept import Kept
-    from lightning_ita.models.predicting import GivenContexts, GivenImage, Tagged, ViewChoice
+    from lightning_ita.models.mentions import Tagged
+    from lightning_ita.models.predicting import GivenContexts, GivenImage, ViewChoice
 
 
 class Losses(NamedTuple):

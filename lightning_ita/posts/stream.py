@@ -26,7 +26,8 @@ from lightning_ita.errors import DataError, UserError
 from lightning_ita.files import parse_json, read_bytes, sha256_of, write_text
 from lightning_ita.metrics import EntityF1
 from lightning_ita.models.kept import CONFIG, WEIGHTS
-from lightning_ita.models.predicting import Tagged, ViewChoice, predict
+from lightning_ita.models.mentions import Tagged
+from lightning_ita.models.predicting import ViewChoice, predict
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.posts.pictures import PictureFiles, Pictures
 from lightning_ita.posts.records import Record

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_ita.errors import UserError, unknown
-from lightning_ita.models.predicting import Tagged
+from lightning_ita.models.mentions import Tagged
 from lightning_ita.posts.records import Record
 
 OUTPUTS = {".jsonl": "jsonl", ".csv": "csv", ".conll": "conll", ".ann": "brat", ".txt": "inline"}

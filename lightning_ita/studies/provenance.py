@@ -23,6 +23,7 @@ DECIDING_NOTHING = (
     "lightning_ita.demo",  # makes data, whose digests are in the identity; so do ...
     "lightning_ita.contexts.engines",
     "lightning_ita.models.kept",  # keeps a model when its result is there, and loads it again
+    "lightning_ita.models.mentions",
     "lightning_ita.models.predicting",
     "lightning_ita.studies.keeping",
     "lightning_ita.models.presets",  # hyper-parameters, whose values are in the identity

@@ -13,8 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from lightning_ita.contexts.kinds import kind_title
 from lightning_ita.errors import UserError
 from lightning_ita.models.comparing import Comparison, compare
+from lightning_ita.models.mentions import Tagged
 from lightning_ita.models.options import CROSS_MODAL, TEXT
-from lightning_ita.models.predicting import GivenContexts, Tagged, ViewChoice
+from lightning_ita.models.predicting import GivenContexts, ViewChoice
 from lightning_ita.posts.web.reading import PictureReading
 
 if TYPE_CHECKING:

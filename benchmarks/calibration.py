@@ -25,6 +25,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -43,6 +44,7 @@ from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies.cell import Cell
 from lightning_ita.tags import LabelConvention, bio_tags
 
+ViewName = Literal["T", "I+T"]
 BINS = 10
 LONGEST, LEAST = 8, 0.05  # of a possible mention: words, probability
 DRAWS = 1000
@@ -102,33 +104,35 @@ def gold_spans(tags: Sequence[str], types: Sequence[str], convention: LabelConve
     """Returns first word, word behind the last one, and type of each mention that BIO tags name."""
     names = bio_tags(types)
     starts, ends, kinds = find_mentions(torch.tensor([[names.index(tag) for tag in tags]]), convention)
-    return {(first, int(ends[0, first]), types[kinds[0, first]]) for first in starts[0].nonzero()[:, 0].tolist()}
+    return {(first, int(ends[0, first]), types[int(kinds[0, first])]) for first in starts[0].nonzero()[:, 0].tolist()}
 
 
 def judge(tagger: Tagger, source: Source, split: str) -> dict[tuple[str, str], Judged]:
     """Tags a split of the data set that a kept model was trained on, and judges its mentions by view and set.
 
     Raises:
-        UserError: The model does not say what it was trained on, looks at pictures, or the data cannot be read.
+        UserError: The model does not say what it was trained on, or the data cannot be read.
     """
     training = tagger.kept.config.get("training") if tagger.kept else None
     if training is None:
         raise UserError("the model does not say what it was trained on: it was not kept by a study")
     cell = Cell.from_config({**training["config"], "encoder": "minilm", "data": {}})
-    if "images" in cell.options.needs:
-        raise UserError(f"{cell.label} looks at pictures, which this script does not read")
     corpus = cell.read(source)
     tweets = corpus.splits[split]
     gold = [gold_spans(tweet.tags, corpus.types, cell.recipe.labels) for tweet in tweets]
     contexts = [{k: texts for k, texts in corpus.texts(tweet).items() if k in cell.contexts} for tweet in tweets]
+    images = [corpus.pictures.get(tweet.image or "") for tweet in tweets] if "images" in cell.options.needs else None
     judged = {}
-    for view in tagger.tested_views:
-        posts = tagger.predict([tweet.words for tweet in tweets], contexts, view if view == "T" else "auto")
+    for view in get_args(ViewName):
+        if view not in tagger.tested_views:
+            continue
+        posts = tagger.predict([tweet.words for tweet in tweets], contexts, view, images)
         rows: dict[str, list[tuple[int, float, bool]]] = {name: [] for name in SETS}
         for index, post in enumerate(track(posts, f"{cell.name} {view}", console=Console(stderr=True))):
             for mention in post.mentions:
                 span = (mention.first_word, mention.end_word, mention.type)
                 rows["found"].append((index, mention.probability, span in gold[index]))
+            image = images[index] if images and view != "T" else None
             words = range(len(post.words))
             spans = [
                 (first, end, type_)
@@ -136,7 +140,7 @@ def judge(tagger: Tagger, source: Source, split: str) -> dict[tuple[str, str], J
                 for end in range(first + 1, min(first + LONGEST, len(words)) + 1)
                 for type_ in tagger.tag_set.types
             ]
-            for span, probability in zip(spans, probabilities(tagger, post, spans), strict=True):
+            for span, probability in zip(spans, probabilities(tagger, post, spans, image), strict=True):
                 if probability >= LEAST:
                     rows["possible"].append((index, probability, span in gold[index]))
         for name, each in rows.items():
@@ -178,6 +182,7 @@ def main(arguments: list[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument("models", nargs="+", metavar="MODEL", help="folder of a kept model")
     parser.add_argument("--data-dir", help="folder with the data sets; the demo corpus needs none")
+    parser.add_argument("--images", help="folder of the tweets' pictures, for systems that look at them")
     parser.add_argument("--split", default="test", choices=("valid", "test"))
     parser.add_argument("--output", type=Path, help="write the table to this file, and the diagram beside it (.png)")
     options = parser.parse_args(arguments)
@@ -185,7 +190,7 @@ def main(arguments: list[str] | None = None) -> None:
     lines = ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
     for name in options.models:
         tagger = Tagger.from_pretrained(name)
-        judged = judge(tagger, Source(options.data_dir), options.split)
+        judged = judge(tagger, Source(options.data_dir, image_dir=options.images), options.split)
         assert tagger.kept is not None
         dataset = tagger.kept.config["training"]["config"]["dataset"]
         for view in tagger.tested_views:

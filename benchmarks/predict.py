@@ -107,7 +107,7 @@ def prepare(folder: Path, data_dir: str | None, model: str | None, encoder: str)
     check(tagger, folder, [tuple(post["words"]) for post in posts[:48]])
 
 
-def write_plain(tagger: Tagger, folder: Path) -> None:
+def write_plain(tagger: Any, folder: Path) -> None:
     """Writes a model as the plain loop reads it: a folder of transformers, and the weights of all."""
     encoder = AutoModel.from_config(AutoConfig.from_pretrained(locate_encoder(tagger.encoder_name)))
     missing, unexpected = encoder.load_state_dict(tagger.encoder.state_dict(), strict=False)
@@ -146,13 +146,14 @@ def run(name: str, folder: Path, python: str, threads: int) -> dict[str, Any] | 
     )  # fmt: skip
     if done.returncode != 0:
         return (done.stderr.strip().splitlines() or ["ended without a word"])[-1]
-    return json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
-def table(rounds: Sequence[dict[str, dict[str, Any] | str]], loading: Sequence[float]) -> list[str]:
+def table(rounds: Sequence[dict[str, Any]], loading: Sequence[float]) -> list[str]:
     """Returns the lines of the table: medians over rounds."""
-    rates = " | ".join(f"posts/s, {size}" for size in SIZES)
-    lines = [f"| | ready, s | p50, ms | p95, ms | {rates} | × plain, 32 and 512 |", "|" + "---|" * 8]
+    columns = " | ".join(f"posts/s, {size}" for size in SIZES)
+    lines = [f"| | ready, s | p50, ms | p95, ms | {columns} | × plain, 32 and 512 |", "|" + "---|" * 8]
     ratios: dict[int, float] = {}
     for name, title in NAMES.items():
         turns = [each[name] for each in rounds if name in each]
@@ -177,7 +178,7 @@ def table(rounds: Sequence[dict[str, dict[str, Any] | str]], loading: Sequence[f
         for size in map(str, SIZES[1:]):
             pairs = [(each[name], each["plain"]) for each in rounds]
             if all(isinstance(side, dict) and size in side["rate"] for pair in pairs for side in pair):
-                ratio.append(statistics.median(mine["rate"][size] / other["rate"][size] for mine, other in pairs))  # type: ignore[index]
+                ratio.append(statistics.median(mine["rate"][size] / other["rate"][size] for mine, other in pairs))
         if name == "text":
             ratios = dict(zip(SIZES[1:], ratio, strict=True))
             latency = median("p50")
@@ -211,7 +212,7 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         prepare(folder, options.data_dir, options.model, options.encoder)
-        rounds: list[dict[str, dict[str, Any] | str]] = []
+        rounds: list[dict[str, Any]] = []
         loading = []
         draw = random.Random(0)
         for _ in track(range(options.rounds), "rounds", console=Console(stderr=True)):
@@ -226,7 +227,7 @@ def main(arguments: list[str] | None = None) -> None:
     dataset = "twitter17" if options.data_dir else "demo"
     lines = [
         f"ITA-All, {options.encoder}, {available_precision('auto')}, {dataset}, {options.threads} threads, "
-        f" medians of {options.rounds} rounds. OCR reads drawn pictures, in lists of {PICTURES}, not 32.",
+        f"medians of {options.rounds} rounds. OCR reads drawn pictures, in lists of {PICTURES}, not 32.",
         "",
         *table(rounds, loading),
     ]

@@ -1,29 +1,19 @@
-"""Tagging posts: views, offsets, exact probabilities, threads, and models that come back in another process."""
+"""Tagging posts: views, offsets, exact probabilities, threads."""
 
 from __future__ import annotations
 
 import itertools
-import json
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 
-from lightning_ita.data.source import Source
 from lightning_ita.errors import UserError
 from lightning_ita.metrics.entity_f1 import find_mentions
-from lightning_ita.models import MODELS
-from lightning_ita.models.options import from_values
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.models.tagging import to_bio
-from lightning_ita.studies.cell import Cell
-from lightning_ita.studies.run import run_cell
 
 ROOT = Path(__file__).parents[2]
 TYPES = ("PER", "LOC")
@@ -168,67 +158,3 @@ def test_raw_text_is_cut_as_the_corpus_is(ita: Tagger, tmp_path: Path) -> None:
     tagged = Tagger.from_pretrained(tmp_path / "model").predict([post])[0]
     assert [word.text for word in tagged.words][:3] == ["RT", "@", "kobe"]
     assert all(post[mention.start : mention.end] == mention.text for mention in tagged.mentions)
-
-
-@pytest.fixture
-def _registered() -> Iterator[None]:
-    MODELS.add("bilstm", "tests.systems.outside:BiLSTMOptions")
-    MODELS.add("captioned", "tests.systems.outside:CaptionOptions")
-    yield
-    for name in ("bilstm", "captioned"):
-        del MODELS.entries[name]
-
-
-ELSEWHERE = """
-import json, sys
-from lightning_ita import Tagger
-from lightning_ita.models import MODELS
-MODELS.add("bilstm", "tests.systems.outside:BiLSTMOptions")
-MODELS.add("captioned", "tests.systems.outside:CaptionOptions")
-posts, contexts = json.load(open(sys.argv[1]))
-for folder in sys.argv[2:]:
-    tagger = Tagger.from_pretrained(folder)
-    for view in tagger.tested_views:
-        print(json.dumps([post.to_dict() for post in tagger.predict(posts, contexts, view)]))
-"""
-
-
-@pytest.mark.usefixtures("_registered")
-def test_models_come_back_in_another_process_elsewhere(corpus: Path, tiny_encoder: str, tmp_path: Path) -> None:
-    """Trained, kept, moved, loaded without the encoder: the same as the run itself predicted, to the last digit."""
-    recipe = Recipe(learning_rate=5e-3, epochs=2)
-    encoder = shutil.copytree(tiny_encoder, tmp_path / "encoder")
-    systems = [{"system": "bert-crf"}, {"system": "ita", "contexts": ("cap",), "cva": "token"}]
-    systems += [{"system": "bilstm"}, {"system": "captioned"}]
-    said, folders, posts, contexts = [], [], [], []
-    for values in systems:
-        cell = Cell("demo", from_values(values), str(encoder), recipe=recipe)
-        folder = tmp_path / "cells" / str(values["system"])
-        run_cell(cell, folder, Source(str(corpus)), keep_model=True)
-        lines = [json.loads(line) for line in (folder / "predictions.test.jsonl").read_text("utf-8").splitlines()]
-        posts = [line["words"] for line in lines]
-        if values["system"] == "ita":
-            contexts = [line["contexts"] for line in lines]
-        folders.append(shutil.move(folder / "model", tmp_path / f"moved-{values['system']}"))
-        tagger = Tagger.from_pretrained(folders[-1])
-        given = contexts if tagger.inputs.kinds else None
-        for view in tagger.tested_views:
-            tagged = tagger.predict(posts, given, view)  # type: ignore[arg-type]
-            assert [post.tags for post in tagged] == [line[view] for line in lines]
-            said.append(json.dumps([post.to_dict() for post in tagged]))
-    assert any(json.loads(line)[0]["mentions"] or '"PER"' in line for line in said)
-    shutil.rmtree(encoder)
-    (tmp_path / "posts.json").write_text(json.dumps([posts, contexts]), encoding="utf-8")
-    script = ELSEWHERE.replace(
-        "predict(posts, contexts, view)", "predict(posts, contexts if tagger.inputs.kinds else None, view)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "posts.json"), *map(str, folders)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "HOME": str(tmp_path)},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == said

@@ -15,11 +15,17 @@ from lightning_ita.posts.records import Record
 def files_of(folder: Path, image: str) -> list[Path]:
     """Returns the file that an input names, or that of this name with an ending of a picture; none where none is."""
     path = folder / image
-    candidates = [path, *(path.with_name(path.name + suffix) for suffix in sorted(IMAGE_SUFFIXES))]
     try:
+        candidates = [path, *(path.with_name(path.name + suffix) for suffix in sorted(IMAGE_SUFFIXES))]
         return [each for each in candidates if each.is_file()][:1]
-    except OSError:  # a name that is too long
+    except (OSError, ValueError):  # a name that is too long, empty, or of characters that no name has
         return []
+
+
+def _id_of(image: str) -> str:
+    """Returns the id of the image that an input names; empty where it can be no file's name."""
+    name = image_id(Path(image).name)
+    return name if "\0" not in name and name == name.encode(errors="replace").decode() else ""
 
 
 class PictureFiles:
@@ -61,10 +67,12 @@ class Pictures:
         Raises:
             UserError: The store cannot be read or written, or an engine fails on each of its first images.
         """
-        wanted = {record.number: record.image for record in chunk if record.error is None and record.image}
+        named = {record.number: record.image for record in chunk if record.error is None and record.image}
+        wanted = {number: _id_of(image) for number, image in named.items()}
         files: dict[str, set[Path]] = {}
-        for image in wanted.values():
-            files.setdefault(image_id(Path(image).name), set()).update(files_of(self.folder, image))
+        for number, name in wanted.items():
+            if name:
+                files.setdefault(name, set()).update(files_of(self.folder, named[number]))
         paths = {image: sorted(found) for image, found in files.items()}
         texts: dict[str, dict[str, tuple[str, ...]]] = {}
         failed: dict[str, str] = {}
@@ -79,9 +87,8 @@ class Pictures:
             for image, reason in read.failed.items():
                 failed[image] = f"image: {reason}"
         found: dict[int, dict[str, tuple[str, ...]]] = {}
-        notes: dict[int, str] = {}
-        for number, image in wanted.items():
-            name = image_id(Path(image).name)
+        notes = {number: "image: no such file" for number, name in wanted.items() if not name}
+        for number, name in wanted.items():
             found[number] = {kind: said for kind, said in texts.get(name, {}).items() if said}
             if name in failed:
                 notes[number] = failed[name]

@@ -88,8 +88,8 @@ def read_posts(name: str, format_: str, columns: Columns, encoding: str = "utf-8
     """
     try:
         "".encode(encoding)
-    except LookupError:
-        raise UserError(f"--encoding {encoding}: no such encoding; utf-8, cp1252, utf-16 ... are known") from None
+    except (LookupError, ValueError):
+        raise UserError(f"--encoding {quoted(encoding)}: no such encoding; utf-8, cp1252, utf-16 ... are known") from None
     if format_ == "parquet":
         if name == STDIN:
             raise UserError("Parquet cannot be read from standard input; give a file")
@@ -101,11 +101,14 @@ def read_posts(name: str, format_: str, columns: Columns, encoding: str = "utf-8
     except OSError as error:
         raise DataError(error.strerror or str(error), path) from None
     with stream:
-        if format_ in ("csv", "tsv"):
-            yield from _table(stream, path, format_, columns, encoding)
-        else:
-            readers: dict[str, Callable[..., Iterator[Record]]] = {"jsonl": _jsonl, "lines": _lines, "conll": _conll}
-            yield from readers[format_](_decoded(stream, encoding), path, columns)
+        try:
+            if format_ in ("csv", "tsv"):
+                yield from _table(stream, path, format_, columns, encoding)
+            else:
+                readers: dict[str, Callable[..., Iterator[Record]]] = {"jsonl": _jsonl, "lines": _lines, "conll": _conll}
+                yield from readers[format_](_decoded(stream, encoding), path, columns)
+        except UnicodeError as error:  # of the whole file; of a line it is recorded
+            raise DataError(f"not {encoding}: {error}; name its encoding with --encoding", path) from None
 
 
 def _decoded(stream: BinaryIO, encoding: str) -> Iterator[tuple[int, str, str | None]]:
@@ -262,8 +265,6 @@ def _rows(rows: Any, path: Path, columns: Columns, encoding: str) -> Iterator[Re
             f"after row {count}: not {encoding} (byte 0x{byte:02x}); name its encoding, for example --encoding cp1252",
             path,
         ) from None
-    except UnicodeError as error:
-        raise DataError(f"not {encoding}: {error}; name its encoding with --encoding", path) from None
     except csv.Error as error:
         raise DataError(f"not CSV: {error}", path, rows.line_num) from None
 

@@ -226,6 +226,45 @@ def test_raw_posts_of_every_sort(kept: str, tmp_path: Path) -> None:  # noqa: F8
     assert [line.get("text") for line in lines[:3]] == posts[:3]
 
 
+@pytest.mark.parametrize("format_", ["jsonl", "csv", "tsv", "lines", "conll", "parquet"])
+def test_bad_posts_are_recorded_whatever_the_format(kept: str, format_: str, tmp_path: Path) -> None:  # noqa: F811
+    """What is wrong with one post is recorded; the posts before and behind it are tagged as ever."""
+    good, long, nul = "Jordan", "word " * 10_000, "nul\0nul"
+    path = tmp_path / "posts"
+    if format_ == "parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.table({"text": [[good], [], None, long.split(), [nul], [""], [good]]}), path)
+        bad = [6]
+    elif format_ == "jsonl":
+        lines = [json.dumps({"text": words}) for words in ([good], [], None, long.split(), [nul])]
+        lines += [
+            '{"text": ["\\ud800"]}',
+            '{"text": ["\\udc00 b"]}',
+            '{"text": {}}',
+            "\0",
+            json.dumps({"text": [good]}),
+        ]
+        path.write_text("\n".join(lines), encoding="utf-8")
+        bad = [6, 7, 8, 9]
+    elif format_ == "conll":
+        blocks = [good, "\n".join(long.split()), nul, "b\tX-PER", "", "IMGID:7\n", "\ta", good]
+        path.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+        bad = [4, 5, 6]
+    else:
+        pytest.importorskip("nltk")
+        rows = [good, "", " ", long, nul, "c" * 200_001, good]
+        path.write_text("\n".join((["text"] if format_ != "lines" else []) + rows) + "\n", encoding="utf-8")
+        bad = [5] if format_ != "lines" else [6]
+    assert run(kept, path, tmp_path / "o.jsonl", f"--format={format_}") == 0
+    lines = lines_of(tmp_path / "o.jsonl")
+    assert [line["row"] for line in lines] == list(range(1, len(lines) + 1))
+    assert [line["row"] for line in lines if "error" in line] == bad
+    assert lines[0]["mentions"] == lines[-1]["mentions"]
+    assert lines[0]["text"] == lines[-1]["text"] == good
+
+
 def test_pictures_are_read_through_the_store(tiny_encoder: str, tmp_path: Path) -> None:
     """OCR of real pictures; one is missing and one is damaged, and both posts are tagged by their text."""
     pytest.importorskip("rapidocr")

@@ -51,7 +51,7 @@ def test_tsv_quotes_nothing(tmp_path: Path) -> None:
         ("text,text,id,picture\n", "utf-8", "two columns are called 'text'"),
         ("text,id,picture\ncaf\u00e9,1,\n".encode("cp1252"), "utf-8", r"not utf-8 \(byte 0xe9\).*--encoding cp1252"),
         ("text,id,picture\n".encode("utf-16"), "utf-8", "not utf-8"),
-        ("text,id,picture\n", "utf-9", "--encoding utf-9: no such encoding"),
+        ("text,id,picture\n", "utf-9", "--encoding .utf-9.: no such encoding"),
         ('text,id,picture\n"a"b,1,\n', "utf-8", "not CSV"),
     ],
 )
@@ -66,6 +66,24 @@ def test_other_encodings_are_read_when_named(tmp_path: Path, encoding: str) -> N
     assert [record.post for record in read(path, "csv", encoding=encoding)] == ["caf\u00e9"]
     path = write(tmp_path / "a.txt", "caf\u00e9\nthe\u010a \n".replace("\u010a", "\u00e9").encode(encoding))
     assert [record.post for record in read(path, "lines", encoding=encoding)] == ["caf\u00e9", "the\u00e9 "]
+
+
+@pytest.mark.parametrize("format_", ["csv", "tsv", "jsonl", "lines", "conll"])
+@pytest.mark.parametrize(
+    "encoding",
+    ["utf-8", "utf-16", "utf-32", "utf-7", "cp1252", "shift_jis", "idna", "undefined", "zlib", "", "\0", "x" * 999],
+)
+def test_any_bytes_in_any_encoding_are_records_or_an_error(tmp_path: Path, format_: str, encoding: str) -> None:
+    contents = ["text,id,picture\nKobe \u00e9,1,\n".encode(), "text\nKobe \u00e9\n".encode("utf-16"), b"", b"\0" * 50]
+    contents += [b"text\n" + bytes(range(256)), b"\xed\xa0\x80text\n\xed\xa0\x80\n", b"\xff\xfe\x00\xd8\n"]
+    for content in contents:
+        try:
+            records = read(write(tmp_path / "a", content), format_, Columns(), encoding)
+        except UserError:
+            continue
+        for record in records:
+            words = [record.post] if isinstance(record.post, str) else record.post
+            assert record.error or all(word == word.encode(errors="replace").decode() for word in words)
 
 
 def test_jsonl(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ from lightning_ita.models.tagger import Tagger
 KINDS = ("cap", "tag", "ocr")
 SIZES = (1, 32, 512)
 # Pictures that OCR reads.
-PICTURES = 24
+PICTURES = 22
 NAMES = {
     "text": "this project, T",
     "raw_text": "this project, T, raw text",
@@ -135,9 +136,26 @@ def check(tagger: Tagger, folder: Path, posts: Sequence[tuple[str, ...]]) -> Non
         raise AssertionError("both sides must find the same tags from the same weights")
 
 
-def run(name: str, folder: Path, python: str, threads: int) -> dict[str, Any] | str:
+@dataclass(frozen=True)
+class Turn:
+    """What was measured of a tagger in one round; see `benchmarks.taggers.measure`.
+
+    Attributes:
+        ready: Seconds from the start of its process to the first tagged post.
+        p50: Milliseconds per post given alone, median.
+        p95: Likewise, 95th percentile.
+        rate: Posts per second by the length of the list.
+    """
+
+    ready: float
+    p50: float
+    p95: float
+    rate: dict[int, float]
+
+
+def run(name: str, folder: Path, python: str, threads: int) -> Turn | str:
     """Measures one tagger in a new process; returns what went wrong where it cannot be run."""
-    sizes = (1, PICTURES) if name == "pictures" else SIZES
+    sizes = SIZES[:1] if name == "pictures" else SIZES
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
     command = [python, "-m", "benchmarks.taggers", name, str(folder), "--started", str(time.time())]
     done = subprocess.run(
@@ -145,53 +163,54 @@ def run(name: str, folder: Path, python: str, threads: int) -> dict[str, Any] | 
         cwd=Path(__file__).parents[1],
     )  # fmt: skip
     if done.returncode != 0:
-        return (done.stderr.strip().splitlines() or ["ended without a word"])[-1]
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+        return (done.stderr.strip().splitlines() or ["it ended without an error message"])[-1]
+    values = json.loads(done.stdout.splitlines()[-1])
+    return Turn(**{**values, "rate": {int(size): rate for size, rate in values["rate"].items()}})
 
 
-def table(rounds: Sequence[dict[str, Any]], loading: Sequence[float]) -> list[str]:
-    """Returns the lines of the table: medians over rounds."""
+def table(rounds: Sequence[Mapping[str, Turn | str]], loading: Sequence[float]) -> list[str]:
+    """Returns the lines of two tables: what was measured, and the goals; medians over rounds."""
     columns = " | ".join(f"posts/s, {size}" for size in SIZES)
-    lines = [f"| | ready, s | p50, ms | p95, ms | {columns} | × plain, 32 and 512 |", "|" + "---|" * 8]
-    ratios: dict[int, float] = {}
+    lines = [f"| | ready, s | p50, ms | p95, ms | {columns} | × plain, {SIZES[-2]} and {SIZES[-1]} |"]
+    lines.append("|" + "---|" * (5 + len(SIZES)))
+    turns = {name: [each[name] for each in rounds if name in each] for name in NAMES}
+    good = {name: [turn for turn in each if isinstance(turn, Turn)] for name, each in turns.items()}
     for name, title in NAMES.items():
-        turns = [each[name] for each in rounds if name in each]
-        if not turns or isinstance(turns[0], str):
-            lines.append(f"| {title} | not measured: {turns[0] if turns else 'left out'} |" + " |" * 6)
+        mine = good[name]
+        if not mine:
+            reason = turns[name][0] if turns[name] else "left out"
+            lines.append(f"| {title} | not measured: {reason} |" + " |" * (3 + len(SIZES)))
             continue
-
-        def median(*keys: str, turns: Sequence[Any] = turns) -> float | None:
-            values = []
-            for turn in turns:
-                for key in keys:
-                    turn = turn.get(key, {})
-                values.append(turn)
-            return None if {} in values else statistics.median(values)
-
-        cells = [f"{median(key):.1f}" for key in ("ready", "p50", "p95")]
-        rates = [median("rate", str(size)) for size in SIZES]
-        if name == "pictures":
-            rates[1] = median("rate", str(PICTURES))
-        cells += ["" if rate is None else f"{rate:.1f}" for rate in rates]
-        ratio = []
-        for size in map(str, SIZES[1:]):
-            pairs = [(each[name], each["plain"]) for each in rounds]
-            if all(isinstance(side, dict) and size in side["rate"] for pair in pairs for side in pair):
-                ratio.append(statistics.median(mine["rate"][size] / other["rate"][size] for mine, other in pairs))
-        if name == "text":
-            ratios = dict(zip(SIZES[1:], ratio, strict=True))
-            latency = median("p50")
-        cells.append(" and ".join(f"{each:.2f}" for each in ratio))
+        cells = [
+            f"{statistics.median(values):.1f}" for values in zip(*((t.ready, t.p50, t.p95) for t in mine), strict=True)
+        ]
+        for size in SIZES:
+            rates = [turn.rate[size] for turn in mine if size in turn.rate]
+            cells.append(f"{statistics.median(rates):.1f}" if rates else "")
+        cells.append(
+            " and ".join(f"{_ratio(mine, good['plain'], size):.2f}" for size in SIZES[1:] if size in mine[0].rate)
+        )
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    seconds = statistics.median(loading)
+    text, plain = good["text"], good["plain"]
     goals = [
-        *((f"T × plain at {size} ≥ {RATE_GOAL}", f"{ratio:.2f}", ratio >= RATE_GOAL) for size, ratio in ratios.items()),
-        (f"single post, T: p50 ≤ {LATENCY_GOAL} ms", f"{latency:.1f}", (latency or 0) <= LATENCY_GOAL),
-        (f"loading ≤ {LOADING_GOAL} s", f"{seconds:.2f}", seconds <= LOADING_GOAL),
+        (f"T × plain loop, lists of {size} ≥ {RATE_GOAL}", _ratio(text, plain, size), RATE_GOAL, 1)
+        for size in SIZES[1:]
+    ]
+    best = [max(mine.rate.values()) / max(other.rate.values()) for mine, other in zip(text, plain, strict=True)]
+    goals += [
+        (f"T × plain loop, each at its best ≥ {RATE_GOAL}", statistics.median(best), RATE_GOAL, 1),
+        (f"T, single post: p50 ≤ {LATENCY_GOAL} ms", statistics.median(turn.p50 for turn in text), LATENCY_GOAL, -1),
+        (f"loading ≤ {LOADING_GOAL} s", statistics.median(loading), LOADING_GOAL, -1),
     ]
     lines += ["", "| goal | measured | |", "|---|---|---|"]
-    return lines + [f"| {what} | {value} | {'met' if met else '**missed**'} |" for what, value, met in goals]
+    return lines + [
+        f"| {what} | {value:.2f} | {'met' if (value - goal) * sign >= 0 else '**missed**'} |"
+        for what, value, goal, sign in goals
+    ]
+
+
+def _ratio(mine: Sequence[Turn], plain: Sequence[Turn], size: int) -> float:
+    return statistics.median(one.rate[size] / other.rate[size] for one, other in zip(mine, plain, strict=True))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -212,7 +231,7 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         prepare(folder, options.data_dir, options.model, options.encoder)
-        rounds: list[dict[str, Any]] = []
+        rounds: list[dict[str, Turn | str]] = []
         loading = []
         draw = random.Random(0)
         for _ in track(range(options.rounds), "rounds", console=Console(stderr=True)):
@@ -227,7 +246,7 @@ def main(arguments: list[str] | None = None) -> None:
     dataset = "twitter17" if options.data_dir else "demo"
     lines = [
         f"ITA-All, {options.encoder}, {available_precision('auto')}, {dataset}, {options.threads} threads, "
-        f"medians of {options.rounds} rounds. OCR reads drawn pictures, in lists of {PICTURES}, not 32.",
+        f"medians of {options.rounds} rounds. OCR reads drawn pictures.",
         "",
         *table(rounds, loading),
     ]

@@ -89,7 +89,7 @@ def read_posts(name: str, format_: str, columns: Columns, encoding: str = "utf-8
     try:
         "".encode(encoding)
     except (LookupError, ValueError):
-        raise UserError(f"--encoding {quoted(encoding)}: no such encoding; utf-8, cp1252, utf-16 ... are known") from None
+        raise UserError(f"--encoding {quoted(encoding)}: not one that is known, as utf-8, cp1252, utf-16 are") from None
     if format_ == "parquet":
         if name == STDIN:
             raise UserError("Parquet cannot be read from standard input; give a file")
@@ -100,12 +100,12 @@ def read_posts(name: str, format_: str, columns: Columns, encoding: str = "utf-8
         stream = sys.stdin.buffer if name == STDIN else open_regular(path)
     except OSError as error:
         raise DataError(error.strerror or str(error), path) from None
+    readers: dict[str, Callable[..., Iterator[Record]]] = {"jsonl": _jsonl, "lines": _lines, "conll": _conll}
     with stream:
         try:
             if format_ in ("csv", "tsv"):
                 yield from _table(stream, path, format_, columns, encoding)
             else:
-                readers: dict[str, Callable[..., Iterator[Record]]] = {"jsonl": _jsonl, "lines": _lines, "conll": _conll}
                 yield from readers[format_](_decoded(stream, encoding), path, columns)
         except UnicodeError as error:  # of the whole file; of a line it is recorded
             raise DataError(f"not {encoding}: {error}; name its encoding with --encoding", path) from None

@@ -51,7 +51,7 @@ def test_tsv_quotes_nothing(tmp_path: Path) -> None:
         ("text,text,id,picture\n", "utf-8", "two columns are called 'text'"),
         ("text,id,picture\ncaf\u00e9,1,\n".encode("cp1252"), "utf-8", r"not utf-8 \(byte 0xe9\).*--encoding cp1252"),
         ("text,id,picture\n".encode("utf-16"), "utf-8", "not utf-8"),
-        ("text,id,picture\n", "utf-9", "--encoding .utf-9.: no such encoding"),
+        ("text,id,picture\n", "utf-9", "--encoding 'utf-9': not one that is known"),
         ('text,id,picture\n"a"b,1,\n', "utf-8", "not CSV"),
     ],
 )

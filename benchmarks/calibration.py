@@ -17,11 +17,16 @@ torchmetrics) is the mean distance between probability and share over bins, weig
 above zero for a perfect model too, since bins are small: the column “if calibrated” is the 95th percentile of the ECE
 when each mention is right with exactly the probability that the model gives. “Probability − share” is the mean
 probability less the share of right mentions; its 95 % interval is by bootstrap over tweets.
+
+The last row of each view is what one number could repair: all scores divided by a temperature, which makes the gold
+tags of the valid split most probable. The mentions that are found stay the same.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +38,12 @@ import torch
 from matplotlib.axes import Axes
 from rich.console import Console
 from rich.progress import track
+from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest, bootstrap
 from torchmetrics.functional.classification import binary_calibration_error
 
+from lightning_ita.crf import ChainDistribution
+from lightning_ita.data.corpus import Corpus
 from lightning_ita.data.source import Source
 from lightning_ita.errors import UserError
 from lightning_ita.metrics.entity_f1 import find_mentions
@@ -107,8 +115,8 @@ def gold_spans(tags: Sequence[str], types: Sequence[str], convention: LabelConve
     return {(first, int(ends[0, first]), types[int(kinds[0, first])]) for first in starts[0].nonzero()[:, 0].tolist()}
 
 
-def judge(tagger: Tagger, source: Source, split: str) -> dict[tuple[str, str], Judged]:
-    """Tags a split of the data set that a kept model was trained on, and judges its mentions by view and set.
+def read(tagger: Tagger, source: Source) -> tuple[Cell, Corpus]:
+    """Reads the data set that a kept model was trained on, and returns it with the model's cell.
 
     Raises:
         UserError: The model does not say what it was trained on, or the data cannot be read.
@@ -116,36 +124,68 @@ def judge(tagger: Tagger, source: Source, split: str) -> dict[tuple[str, str], J
     training = tagger.kept.config.get("training") if tagger.kept else None
     if training is None:
         raise UserError("the model does not say what it was trained on: it was not kept by a study")
+    # Its encoder is in the model's folder; data of other digests are read, too, as a model may be of another release.
     cell = Cell.from_config({**training["config"], "encoder": "minilm", "data": {}})
-    corpus = cell.read(source)
+    return cell, cell.read(source)
+
+
+def judge(tagger: Tagger, cell: Cell, corpus: Corpus, split: str, view: ViewName) -> dict[str, Judged]:
+    """Tags a split in one view and judges its mentions: those of each set by its name."""
     tweets = corpus.splits[split]
     gold = [gold_spans(tweet.tags, corpus.types, cell.recipe.labels) for tweet in tweets]
     contexts = [{k: texts for k, texts in corpus.texts(tweet).items() if k in cell.contexts} for tweet in tweets]
     images = [corpus.pictures.get(tweet.image or "") for tweet in tweets] if "images" in cell.options.needs else None
-    judged = {}
-    for view in get_args(ViewName):
-        if view not in tagger.tested_views:
-            continue
-        posts = tagger.predict([tweet.words for tweet in tweets], contexts, view, images)
-        rows: dict[str, list[tuple[int, float, bool]]] = {name: [] for name in SETS}
-        for index, post in enumerate(track(posts, f"{cell.name} {view}", console=Console(stderr=True))):
-            for mention in post.mentions:
-                span = (mention.first_word, mention.end_word, mention.type)
-                rows["found"].append((index, mention.probability, span in gold[index]))
-            image = images[index] if images and view != "T" else None
-            words = range(len(post.words))
-            spans = [
-                (first, end, type_)
-                for first in words
-                for end in range(first + 1, min(first + LONGEST, len(words)) + 1)
-                for type_ in tagger.tag_set.types
+    posts = tagger.predict([tweet.words for tweet in tweets], contexts, view, images)
+    rows: dict[str, list[tuple[int, float, bool]]] = {name: [] for name in SETS}
+    for index, post in enumerate(track(posts, f"{cell.name} {view}", console=Console(stderr=True))):
+        for mention in post.mentions:
+            span = (mention.first_word, mention.end_word, mention.type)
+            rows["found"].append((index, mention.probability, span in gold[index]))
+        image = images[index] if images and view != "T" else None
+        words = range(len(post.words))
+        spans = [
+            (first, end, type_)
+            for first in words
+            for end in range(first + 1, min(first + LONGEST, len(words)) + 1)
+            for type_ in tagger.tag_set.types
+        ]
+        for span, probability in zip(spans, probabilities(tagger, post, spans, image), strict=True):
+            if probability >= LEAST:
+                rows["possible"].append((index, probability, span in gold[index]))
+    return {name: Judged(*(np.array(column) for column in zip(*each, strict=True))) for name, each in rows.items()}
+
+
+def fit_temperature(tagger: Tagger, corpus: Corpus, view: ViewName) -> float:
+    """Returns the temperature at which the gold tags of the valid split are most probable: 1 changes nothing."""
+    reads = tagger.inputs.read(corpus.splits["valid"], corpus)
+    with torch.inference_mode():
+        batches = [tagger.inputs.collate(reads[at : at + 32]) for at in range(0, len(reads), 32)]
+        chains = [tagger(batch, (view,))[view] for batch in batches]
+
+        def loss(logarithm: float) -> float:
+            scale = math.exp(-logarithm)
+            scaled = [
+                ChainDistribution(
+                    chain.emissions * scale,
+                    chain.mask,
+                    chain.start_transitions * scale,
+                    chain.transitions * scale,
+                    chain.end_transitions * scale,
+                )
+                for chain in chains
             ]
-            for span, probability in zip(spans, probabilities(tagger, post, spans, image), strict=True):
-                if probability >= LEAST:
-                    rows["possible"].append((index, probability, span in gold[index]))
-        for name, each in rows.items():
-            judged[view, name] = Judged(*(np.array(column) for column in zip(*each, strict=True)))
-    return judged
+            return -sum(float(each.log_prob(batch.tags).sum()) for each, batch in zip(scaled, batches, strict=True))
+
+        return math.exp(minimize_scalar(loss, bounds=(-2, 2), method="bounded").x)
+
+
+def at_temperature(tagger: Tagger, temperature: float) -> Tagger:
+    """Returns a model that scores every tag sequence with the same scores divided by a temperature."""
+    scaled = copy.deepcopy(tagger)
+    with torch.no_grad():
+        for scores in (*scaled.emission.parameters(), *scaled.crf.parameters()):
+            scores /= temperature
+    return scaled
 
 
 def draw(panel: Axes, counts: Axes, judged: dict[str, Judged], title: str) -> None:
@@ -190,12 +230,16 @@ def main(arguments: list[str] | None = None) -> None:
     lines = ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
     for name in options.models:
         tagger = Tagger.from_pretrained(name)
-        judged = judge(tagger, Source(options.data_dir, image_dir=options.images), options.split)
-        assert tagger.kept is not None
-        dataset = tagger.kept.config["training"]["config"]["dataset"]
-        for view in tagger.tested_views:
-            columns.append((f"{tagger.options.label}\n{dataset}, view {view}", {s: judged[view, s] for s in SETS}))
-            lines += [_line(tagger.options.label, dataset, view, s, judged[view, s]) for s in SETS]
+        cell, corpus = read(tagger, Source(options.data_dir, image_dir=options.images))
+        for view in get_args(ViewName):
+            if view not in tagger.tested_views:
+                continue
+            judged = judge(tagger, cell, corpus, options.split, view)
+            columns.append((f"{cell.label}\n{cell.dataset}, view {view}", judged))
+            lines += [_line(cell, view, each, judged[each]) for each in SETS]
+            temperature = fit_temperature(tagger, corpus, view)
+            cooled = judge(at_temperature(tagger, temperature), cell, corpus, options.split, view)
+            lines.append(_line(cell, view, f"found, temperature {temperature:.2f}", cooled["found"]))
     table = "\n".join(lines)
     print(table)
     if options.output:
@@ -203,10 +247,10 @@ def main(arguments: list[str] | None = None) -> None:
         diagram(columns).savefig(options.output.with_suffix(".png"), dpi=120)
 
 
-def _line(label: str, dataset: str, view: str, name: str, judged: Judged) -> str:
+def _line(cell: Cell, view: str, name: str, judged: Judged) -> str:
     above, low, high = judged.excess()
     cells = (
-        label, dataset, view, name, str(len(judged.right)),
+        cell.label, cell.dataset, view, name, str(len(judged.right)),
         *(f"{100 * value:.1f}" for value in (judged.right.mean(), judged.probabilities.mean(), judged.ece)),
         f"{100 * judged.ece_if_calibrated():.1f}", f"{100 * above:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})",
     )  # fmt: skip

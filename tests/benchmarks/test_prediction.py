@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers.processors import BertProcessing
+from transformers import AutoTokenizer
 
 from benchmarks import predict, taggers
 from benchmarks.calibration import Judged, diagram, gold_spans
@@ -43,7 +46,12 @@ def test_every_side_of_the_comparison_runs(tiny_encoder: str, tmp_path: Path, mo
     monkeypatch.setattr(taggers, "WARM_UP", 4)
     monkeypatch.setattr(taggers, "SINGLE", 3)
     monkeypatch.setattr(predict, "PICTURES", 3)
-    predict.prepare(tmp_path, None, None, tiny_encoder)  # checks that both sides find the same tags
+    encoder = shutil.copytree(tiny_encoder, tmp_path / "encoder")
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    ends = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("[SEP]", "[CLS]")]
+    tokenizer.backend_tokenizer.post_processor = BertProcessing(*ends)  # the plain loop relies on it
+    tokenizer.save_pretrained(encoder)
+    predict.prepare(tmp_path, None, None, str(encoder))  # checks that both sides find the same tags
     content = json.loads((tmp_path / "posts.json").read_text(encoding="utf-8"))
     content["posts"] = content["posts"][:40]
     (tmp_path / "posts.json").write_text(json.dumps(content), encoding="utf-8")

@@ -43,14 +43,15 @@ from lightning_ita.commands.align_steps import default_workers
 from lightning_ita.contexts.alignment import Progress, align
 from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.engines import make_engine
-from lightning_ita.contexts.engines.loading import package_versions, require
+from lightning_ita.contexts.engines.loading import package_versions
 from lightning_ita.contexts.store import ContextStore
 from lightning_ita.demo import DemoConfig, generate
 from lightning_ita.demo.painting import render
 from lightning_ita.images.files import find_images
+from lightning_ita.registry import require
 from lightning_ita.studies.run import processor
 
-open_clip = require("open_clip")
+open_clip = require("open_clip", extra="align")
 PACKAGES = ("torch", "open_clip_torch", "rapidocr", "onnxruntime", "pillow")
 # Enough for a top ten; embedding them is no part of an image's time.
 NOUNS = ("person", "dog", "cat", "car", "bus", "tree", "house", "street", "flag", "ball", "phone", "book")

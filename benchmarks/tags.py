@@ -30,11 +30,11 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.engines import make_engine
-from lightning_ita.contexts.engines.loading import require
 from lightning_ita.contexts.engines.zero_shot import TEMPLATES
 from lightning_ita.demo import Scene
 from lightning_ita.demo.painting import render
 from lightning_ita.demo.scenes import COLOURS, HAIR, SKIES
+from lightning_ita.registry import require
 
 # What each kind of scene shows that no other shows, and whether in the scene's colour.
 OBJECTS = {
@@ -138,7 +138,7 @@ def train(folder: Path, pictures: list[Picture], steps: int, batch: int = 96, se
     Returns:
         The number of parameters.
     """
-    open_clip = require("open_clip")
+    open_clip = require("open_clip", extra="align")
     folder.mkdir(parents=True, exist_ok=True)
     mean_and_deviation = {"mean": [0.5] * 3, "std": [0.25] * 3}
     config = {"model_cfg": model_config(), "preprocess_cfg": mean_and_deviation}

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Literal
 
+from lightning_ita.errors import UserError
+
 if TYPE_CHECKING:
     import torch
 
@@ -28,6 +30,26 @@ def available_precision(precision: Precision) -> Precision:
         supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
         fast = supported is not None and supported()
     return "bfloat16" if fast else "float32"
+
+
+def choose_device(name: str | None) -> torch.device:
+    """Returns the device of a name such as ``cpu``, ``cuda:1``, ``mps``; without one, the accelerator if there is one.
+
+    Raises:
+        UserError: There is no such device here.
+    """
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if name is None:
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device {name!r} is unknown; known are cpu, cuda, cuda:1 and the like, mps, xpu") from None
+    if device.type != "cpu" and (accelerator is None or device.type != accelerator.type):
+        raise UserError(f"device {name!r} is not available here; there is {accelerator or 'only the cpu'}")
+    return device
 
 
 def has_float64(device: torch.device) -> bool:

@@ -9,6 +9,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -242,14 +243,31 @@ def write_text(path: Path, text: str) -> None:
     """
     check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def written_whole(path: Path, prefix: str | None = None) -> Iterator[Path]:
+    """Gives the path of an empty file to write, which then takes the place of `path`, and on errors vanishes.
+
+    Args:
+        path: The file, in a folder that is there.
+        prefix: Start of the temporary file's name in that folder; a dot and the file's name if not given.
+
+    Raises:
+        OSError: The folder cannot be written; what stood at `path` is untouched.
+    """
+    prefix = f".{path.name}." if prefix is None else prefix
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=prefix)
+    os.close(descriptor)
+    temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
+        yield temporary
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp keeps others out; these are files to share
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

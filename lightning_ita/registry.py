@@ -81,6 +81,20 @@ class Registry:
             ) from error
 
 
+def require(package: str, extra: str) -> Any:
+    """Imports a package, or a module of one, that only an extra of this project brings.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != package.partition(".")[0]:
+            raise
+        raise UserError(f"the package {package!r} is not installed: pip install lightning-ita[{extra}]") from None
+
+
 def resolve(path: str) -> Any:
     """Imports what an import path ``module:attribute`` names."""
     module, _, attribute = path.partition(":")

@@ -195,13 +195,11 @@ def to_device(tagger: Tagger, name: str) -> None:
     Raises:
         UserError: There is no such device.
     """
-    import torch
+    from lightning_ita.devices import choose_device
 
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        tagger.to(torch.device(name))
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        tagger.to(choose_device(None if name == "auto" else name))
+    except (RuntimeError, UserError) as error:
         raise UserError(f"--device {name}: {str(error).splitlines()[0]}") from None
 
 

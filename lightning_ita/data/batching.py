@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,8 +13,17 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
-from lightning_ita.data.inputs import Batch
+from lightning_ita.data.inputs import Batch, Input
 from lightning_ita.data.views import View
+
+
+class TextInput(Input, Protocol):
+    """A tweet as systems read it whose text is a view."""
+
+    @property
+    def text(self) -> View:
+        """Its text view."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +120,17 @@ class Collate:
 
     def __call__(self, tweets: Sequence[EncodedTweet]) -> TwoViewBatch:
         """Builds the batch of `tweets`, in their order."""
+        return TwoViewBatch(**self.shared(tweets), cross_modal=self.view([tweet.cross_modal for tweet in tweets]))
+
+    def shared(self, tweets: Sequence[TextInput]) -> dict[str, Any]:
+        """Returns what a batch of every system that reads tweets has: ``ids``, ``tags``, ``mask``, ``text``."""
         lengths = torch.tensor([len(tweet.tags) for tweet in tweets])
-        return TwoViewBatch(
-            ids=[tweet.id for tweet in tweets],
-            text=self.view([tweet.text for tweet in tweets]),
-            cross_modal=self.view([tweet.cross_modal for tweet in tweets]),
-            tags=pad_sequence([torch.tensor(tweet.tags) for tweet in tweets], batch_first=True),
-            mask=torch.arange(int(lengths.max())) < lengths[:, None],
-        )
+        return {
+            "ids": [tweet.id for tweet in tweets],
+            "tags": pad_sequence([torch.tensor(tweet.tags) for tweet in tweets], batch_first=True),
+            "mask": torch.arange(int(lengths.max())) < lengths[:, None],
+            "text": self.view([tweet.text for tweet in tweets]),
+        }
 
     def view(self, views: Sequence[View]) -> ViewBatch:
         """Pads one view of each tweet."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lightning_ita.devices import choose_device
+from lightning_ita.files import written_whole
 from lightning_ita.images.crops import WHOLE, Part, cut
 from lightning_ita.images.files import ImageError
 from lightning_ita.images.locating import model_digest
@@ -142,7 +143,7 @@ class Features:
         What was not prepared is made now; without a folder it is not kept for long: a stream of posts has no end.
         """
         found: Mapping[str, Tensor] = {**self._recent, **self._rows} if self._recent else self._rows
-        if not all(request.parts.keys() <= found.keys() for request in requests):
+        if not all(request.parts.keys() <= found.keys() or self.cannot_read(request) for request in requests):
             with self._lock:
                 made = self._make(requests)
             if self.folder is None:
@@ -222,16 +223,16 @@ class Features:
             return {key: torch.from_numpy(pixels.copy()) for key, pixels in opened}
         if self._net is None and opened:
             # Convolutions on CPUs take a third less time in this layout.
-            self._net = make_net(self.vision).requires_grad_(False).to(_device())
+            self._net = make_net(self.vision).requires_grad_(False).to(choose_device(None))
             self._net.to(memory_format=torch.channels_last)
-        found = {}
+        found, device = {}, choose_device(None)
         for start in range(0, len(opened), BATCH):
             chunk = opened[start : start + BATCH]
             pixels = torch.zeros(BATCH, 3, self.size, self.size, dtype=torch.uint8)
             pixels[: len(chunk)] = torch.from_numpy(np.stack([each for _, each in chunk]))
             assert self._net is not None
             with torch.inference_mode():
-                features = self._net(pixels.to(_device(), memory_format=torch.channels_last)).float()
+                features = self._net(pixels.to(device, memory_format=torch.channels_last)).float()
             for (key, _), grid in zip(chunk, features, strict=False):
                 found[key] = _half(grid if key.startswith("whole") else grid.mean(0))
         return found
@@ -239,18 +240,8 @@ class Features:
     def _write(self, rows: dict[str, Tensor]) -> None:
         if self.folder is None or not rows:
             return
-        descriptor, part = tempfile.mkstemp(dir=self.folder, prefix=".part-")
-        os.close(descriptor)
-        try:
+        with written_whole(self.folder / f"{_digest(sorted(rows))[:32]}.safetensors", prefix=".part-") as part:
             save_file(rows, part)
-            with open(part, "rb") as file:
-                os.fsync(file.fileno())
-            os.chmod(part, 0o644)  # mkstemp keeps others out; machines that share a study read it
-            name = f"{_digest(sorted(rows))[:32]}.safetensors"
-            os.replace(part, self.folder / name)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
 
 
 def _digest(value: object) -> str:
@@ -261,7 +252,3 @@ def _half(features: Tensor) -> Tensor:
     """Returns features in float16, of which none is infinite."""
     most = torch.finfo(torch.float16).max
     return features.clamp(-most, most).half().cpu().clone()
-
-
-def _device() -> torch.device:
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")

@@ -7,9 +7,9 @@ restricted unpickler; no code that comes with a model is run.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,14 @@ from lightning_ita.errors import UserError, unknown
 from lightning_ita.files import user_path
 from lightning_ita.images.locating import lite0_file
 from lightning_ita.images.vision import DEFAULT, VISION_MODELS, Vision
+from lightning_ita.registry import require
 from lightning_ita.text import printable, quoted
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RESNETS = {6: "resnet50", 23: "resnet101", 36: "resnet152"}  # by the blocks of their third stage
 
 
-class VisionNet(nn.Module):
+class VisionNet(nn.Module, ABC):
     """A vision model: pixels in, a grid of features out.
 
     Args:
@@ -46,9 +47,9 @@ class VisionNet(nn.Module):
         self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(tuple(std)).view(1, 3, 1, 1), persistent=False)
 
+    @abstractmethod
     def features(self, pixels: Tensor) -> Tensor:
         """Returns the features of normalised pixels: (n, channels, h, w), or (n, r, channels)."""
-        raise NotImplementedError
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Returns a grid of features, row by row.
@@ -75,7 +76,7 @@ class TimmNet(VisionNet):
 
 def timm_net(which: str, pretrained: bool) -> VisionNet:
     """Makes a model of timm by its name, its folder (config.json and model.safetensors) or its id on the Hub."""
-    timm = require("timm")
+    timm = require("timm", extra="vision")
     folder = user_path(which)
     name = f"local-dir:{folder}" if folder.is_dir() else f"hf-hub:{which}" if "/" in which else which
     if ":" not in name and not timm.is_model(name):
@@ -88,7 +89,7 @@ def efficientnet_lite0(which: str, pretrained: bool) -> VisionNet:
 
     Their names are another library's; their order is that of timm's ``tf_efficientnet_lite0``.
     """
-    net = require("timm").create_model("tf_efficientnet_lite0", pretrained=False)
+    net = require("timm", extra="vision").create_model("tf_efficientnet_lite0", pretrained=False)
     if pretrained:
         given = torch.load(lite0_file(), map_location="cpu", weights_only=True)
         values = [value for name, value in given.items() if not name.endswith("num_batches_tracked")]
@@ -122,7 +123,7 @@ def torchvision_net(which: str, pretrained: bool) -> VisionNet:
         which: ``resnet152``, whose weights torch's Hub has; or a file of them, or the folder it lies in.
         pretrained: Whether the weights are read.
     """
-    models = require("torchvision.models")
+    models = require("torchvision.models", extra="vision")
     path = user_path(which)
     if path.exists():
         state = _read_state(path)
@@ -164,7 +165,7 @@ class OpenClipNet(VisionNet):
 
 def open_clip_net(which: str, pretrained: bool) -> VisionNet:
     """Makes the image side of a model of open_clip: ``ARCHITECTURE/WEIGHTS``, a folder, or an id on the Hub."""
-    open_clip = require("open_clip")
+    open_clip = require("open_clip", extra="align")
     folder = user_path(which)
     name, _, weights = which.partition("/")
     if folder.is_dir():
@@ -198,7 +199,7 @@ class TransformersNet(VisionNet):
 
 def transformers_net(which: str, pretrained: bool) -> VisionNet:
     """Makes a vision model of transformers by its folder or its id on the Hub: a ViT, CLIP, a ResNet ..."""
-    transformers = require("transformers")
+    transformers = require("transformers", extra="vision")
     place = str(user_path(which))
     processor = transformers.AutoImageProcessor.from_pretrained(place, trust_remote_code=False)
     if pretrained:
@@ -255,21 +256,6 @@ def _shape(model: str) -> tuple[int, int, int, float]:
                 _, regions, channels = net(torch.zeros(1, 3, net.size, net.size, dtype=torch.uint8)).shape
         _SHAPES[model] = net.size, regions, channels, float(counter.get_total_flops())
     return _SHAPES[model]
-
-
-def require(package: str) -> Any:
-    """Imports a package that only vision models need.
-
-    Raises:
-        UserError: It is not installed.
-    """
-    try:
-        return import_module(package)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != package.partition(".")[0]:
-            raise
-        extra = "align" if package == "open_clip" else "vision"
-        raise UserError(f"the package {package!r} is not installed: pip install lightning-ita[{extra}]") from None
 
 
 @contextmanager

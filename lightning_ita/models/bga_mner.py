@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lightning_ita.models.fusion_options import LARGEST_LAYER_FACTOR
+from lightning_ita.models.fusion_options import layer_factor
 from lightning_ita.models.options import CROSS_MODAL, VIEWS
 from lightning_ita.models.recipes import Count, NotNegative, Positive, Recipe
 from lightning_ita.models.visual_options import PictureOptions
@@ -61,4 +61,4 @@ class BGAMNEROptions(PictureOptions):
 
     def layer_factor(self, recipe: Recipe) -> float:
         """Returns `layer_lr_factor`, or what stands for it."""
-        return self.layer_lr_factor or min(recipe.head_lr_factor, LARGEST_LAYER_FACTOR)
+        return layer_factor(self.layer_lr_factor, recipe)

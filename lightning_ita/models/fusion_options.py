@@ -7,12 +7,22 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Lt
 
-from lightning_ita.models.options import TwoViewOptions
+from lightning_ita.models.options import MODE_PUBLISHED, TwoViewOptions
 from lightning_ita.models.recipes import Positive, Recipe
 
 # On a demo corpus of 600 tweets (preset demo, one seed) UMT reaches an F1 of 82.9 in I+T with a factor of 1, 84.2 with
 # 3, and 36.6 with the emission layer's 30.
 LARGEST_LAYER_FACTOR = 3.0
+
+
+def layer_factor(given: float | None, recipe: Recipe) -> float:
+    """Returns the factor on the learning rate of Transformer layers that are new: the recipe's for heads, but bounded.
+
+    Args:
+        given: The one that is asked for, if any.
+        recipe: Hyper-parameters.
+    """
+    return given or min(recipe.head_lr_factor, LARGEST_LAYER_FACTOR)
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,9 @@ class FusionOptions(TwoViewOptions):
     image_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     layer_lr_factor: Positive | None = None
 
+    # The system's name, and that of its published score where it is another.
     name: ClassVar[str]
+    published: ClassVar[str] = ""
 
     @property
     def title(self) -> str:
@@ -46,8 +58,9 @@ class FusionOptions(TwoViewOptions):
     @property
     def published_name(self) -> str | None:
         """The name under which others published its score; nobody did with hidden pictures."""
-        return None if self.image_dropout else super().published_name
+        mode = MODE_PUBLISHED[self.training]
+        return None if mode is None or self.image_dropout else (self.published or self.name) + mode
 
     def layer_factor(self, recipe: Recipe) -> float:
         """Returns `layer_lr_factor`, or what stands for it."""
-        return self.layer_lr_factor or min(recipe.head_lr_factor, LARGEST_LAYER_FACTOR)
+        return layer_factor(self.layer_lr_factor, recipe)

@@ -11,7 +11,7 @@ from typing import Any
 from lightning_ita.data.batching import Collate, EncodedTweet, TwoViewBatch, pair_views
 from lightning_ita.data.conll import Tweet
 from lightning_ita.data.corpus import Corpus
-from lightning_ita.data.views import ViewBuilder, context_words
+from lightning_ita.data.views import View, ViewBuilder, context_words
 from lightning_ita.errors import UserError
 from lightning_ita.models.encoders.loading import evaluation_budget, load_tokenizer
 from lightning_ita.models.encoders.locating import encoder_shape
@@ -74,11 +74,12 @@ class TwoViewInputs:
         builder.learn(chain.from_iterable([*(tweet.words for tweet in tweets), *contexts]))
         text = [builder.text_view(tweet.id, tweet.words) for tweet in tweets]
         cross_modal = [builder.cross_modal_view(*pair) for pair in zip(text, contexts, strict=True)]
-        tags = [
-            tuple(self.tag_set.encode(tweet.tags)[: len(view.first_subtokens)])
-            for tweet, view in zip(tweets, text, strict=True)
-        ]
+        tags = [self.tags_of(tweet, view) for tweet, view in zip(tweets, text, strict=True)]
         return pair_views(text, cross_modal, tags)
+
+    def tags_of(self, tweet: Tweet, view: View) -> tuple[int, ...]:
+        """Returns the tag ids of a tweet's words, as far as its view has them."""
+        return tuple(self.tag_set.encode(tweet.tags)[: len(view.first_subtokens)])
 
     def _context(self, texts: Mapping[str, Sequence[str]]) -> list[str]:
         return context_words({kind: texts[kind] for kind in self.kinds if kind in texts})

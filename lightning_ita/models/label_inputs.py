@@ -9,7 +9,6 @@ from itertools import chain
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from lightning_ita.data.batching import Collate, ViewBatch
 from lightning_ita.data.conll import Tweet
@@ -131,7 +130,7 @@ class LabelInputs(TwoViewInputs):
             reads.append(
                 LabelledTweet(
                     view,
-                    tuple(self.tag_set.encode(tweet.tags)[:words]),
+                    self.tags_of(tweet, view),
                     tuple(tuple(chain.from_iterable(map(builder.subtokens, label))) for label in kept),
                     tuple(map(character_ids, tweet.words[:words])) if self.spelled else (),
                     len(named) - len(kept),
@@ -145,13 +144,9 @@ class LabelInputs(TwoViewInputs):
 
     def collate(self, reads: Sequence[LabelledTweet]) -> LabelBatch:  # type: ignore[override]
         """Pads tweets, labels and characters to a batch."""
-        lengths = torch.tensor([len(read.tags) for read in reads])
         ids = _padded([read.labels for read in reads], padding=-1)
         return LabelBatch(
-            ids=[read.id for read in reads],
-            tags=pad_sequence([torch.tensor(read.tags) for read in reads], batch_first=True),
-            mask=torch.arange(int(lengths.max())) < lengths[:, None],
-            text=Collate(self.tokenizer.pad_token_id).view([read.text for read in reads]),
+            **Collate(self.tokenizer.pad_token_id).shared(reads),
             visual=Labels(ids.clamp_min(0), ids >= 0),
             characters=_padded([read.characters for read in reads], padding=0),
         )

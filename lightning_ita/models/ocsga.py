@@ -54,12 +54,6 @@ class OCSGAOptions(FusionOptions):
         return self.name if self.variant == "encoder" else "OCSGA (LSTM)"
 
     @property
-    def published_name(self) -> str | None:
-        """The paper's one name for both variants, of which the second is closer to it."""
-        name = super().published_name
-        return None if name is None else name.replace(self.title, self.name)
-
-    @property
     def slug(self) -> str:
         """``ocsga-off``, ``ocsga-lstm-token`` ..."""
         return "-".join([self.name.lower(), *(["lstm"] if self.variant == "lstm" else []), self.training])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lightning_ita.models.options import MODE_PUBLISHED
 from lightning_ita.models.recipes import Count
 from lightning_ita.models.relation_options import RelationOptions
 
@@ -26,9 +25,3 @@ class RIVAOptions(RelationOptions):
     tagger: ClassVar[str] = "lightning_ita.models.riva_tagger:RIVA"
     name: ClassVar[str] = "RIVA"
     reduction: ClassVar[str] = "no pre-training"
-
-    @property
-    def published_name(self) -> str | None:
-        """``RIVA``, the whole system, which this row is a reduction of; ``None`` where pictures are hidden."""
-        mode = MODE_PUBLISHED[self.training]
-        return None if mode is None or self.image_dropout else "RIVA" + mode

@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
-from lightning_ita.models.options import MODE_PUBLISHED
 from lightning_ita.models.recipes import Count
 from lightning_ita.models.relation_options import RelationOptions
 
@@ -32,9 +31,4 @@ class RpBERTOptions(RelationOptions):
     tagger: ClassVar[str] = "lightning_ita.models.rpbert_tagger:RpBERT"
     inputs: ClassVar[str] = "lightning_ita.models.relation_inputs:RpBERTInputs"
     name: ClassVar[str] = "RpBERT"
-
-    @property
-    def published_name(self) -> str | None:
-        """``RpBERT-base``; ``None`` where pictures are hidden."""
-        mode = MODE_PUBLISHED[self.training]
-        return None if mode is None or self.image_dropout else "RpBERT-base" + mode
+    published: ClassVar[str] = "RpBERT-base"

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from transformers import get_linear_schedule_with_warmup
 
 from lightning_ita.crf import ChainDistribution, ForbiddenTransitions, LinearChainCRF
 from lightning_ita.crf.validation import NonFiniteScoresError
 from lightning_ita.data.inputs import Batch, Inputs
 from lightning_ita.errors import NonFiniteLossError, UserError
 from lightning_ita.metrics import EntityF1
+from lightning_ita.models.optimization import make_optimizer, make_schedule
 from lightning_ita.models.options import CROSS_MODAL, TEXT, Options, from_values, to_values
 from lightning_ita.models.recipes import DEFAULT_TEMPERATURE, Recipe
 from lightning_ita.models.tagging import forbidden_transitions, to_bio
@@ -393,25 +393,13 @@ class Tagger(pl.LightningModule):
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """Returns the optimiser, with a learning rate for each group of parameters."""
-        recipe = self.recipe
         factors = {
             "encoder": 1.0,
-            "layers": self.options.layer_factor(recipe),
-            "head": recipe.head_lr_factor,
-            "crf": recipe.crf_lr_factor,
+            "layers": self.options.layer_factor(self.recipe),
+            "head": self.recipe.head_lr_factor,
+            "crf": self.recipe.crf_lr_factor,
         }
-        groups = [
-            {
-                "params": parameters,
-                "lr": recipe.learning_rate * factors[name],
-                "weight_decay": 0.0 if name == "crf" else recipe.weight_decay,
-            }
-            for name, parameters in self.parameter_groups().items()
-            if parameters
-        ]
-        # One fused kernel: the default implementation takes a third of a MiniLM step on CPU.
-        kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.SGD
-        return kind(groups, fused=True)
+        return make_optimizer(self.parameter_groups(), factors, self.recipe)
 
     def configure_optimizers(self) -> Any:
         """Returns the optimiser, and the recipe's schedule by step."""
@@ -419,28 +407,3 @@ class Tagger(pl.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = make_schedule(optimizer, self.recipe, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Returns a recipe's schedule of the learning rate.
-
-    Args:
-        optimizer: Whose learning rates follow it.
-        recipe: Hyper-parameters.
-        steps: Steps of the whole training.
-    """
-    warmup = round(recipe.warmup * steps)
-    if recipe.schedule == "linear":
-        linear: torch.optim.lr_scheduler.LambdaLR = get_linear_schedule_with_warmup(optimizer, warmup, steps)
-        return linear
-    after = {
-        "constant": lambda epoch: 1.0,
-        "step": lambda epoch: 0.8 ** (epoch // 2),
-        "inverse": lambda epoch: 1 / (1 + 0.05 * epoch),
-    }[recipe.schedule]
-    steps_per_epoch = max(1, steps // recipe.epochs)
-
-    def factor(step: int) -> float:
-        return step / warmup if step < warmup else after(step // steps_per_epoch)
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

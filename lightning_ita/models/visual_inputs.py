@@ -9,7 +9,6 @@ from itertools import chain
 from pathlib import Path
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from lightning_ita.data.batching import Collate, ViewBatch
 from lightning_ita.data.conll import Tweet
@@ -89,9 +88,7 @@ class VisualInputs(TwoViewInputs):
         self.builder.learn(chain.from_iterable(tweet.words for tweet in tweets))
         views = [self.builder.text_view(tweet.id, tweet.words) for tweet in tweets]
         return [
-            SeenTweet(
-                view, tuple(self.tag_set.encode(tweet.tags)[: len(view.first_subtokens)]), self._request(tweet, corpus)
-            )
+            SeenTweet(view, self.tags_of(tweet, view), self._request(tweet, corpus))
             for tweet, view in zip(tweets, views, strict=True)
         ]
 
@@ -121,14 +118,7 @@ class VisualInputs(TwoViewInputs):
 
     def collate(self, reads: Sequence[SeenTweet]) -> VisualBatch:  # type: ignore[override]
         """Pads tweets to a batch, and collects what is seen of their pictures."""
-        lengths = torch.tensor([len(read.tags) for read in reads])
-        return VisualBatch(
-            ids=[read.id for read in reads],
-            tags=pad_sequence([torch.tensor(read.tags) for read in reads], batch_first=True),
-            mask=torch.arange(int(lengths.max())) < lengths[:, None],
-            text=Collate(self.tokenizer.pad_token_id).view([read.text for read in reads]),
-            visual=self.seen(reads),
-        )
+        return VisualBatch(**Collate(self.tokenizer.pad_token_id).shared(reads), visual=self.seen(reads))
 
     def seen(self, reads: Sequence[SeenTweet]) -> Visual | Pixels:
         """Returns features (or pixels, where the vision model is trained) of the pictures of tweets."""

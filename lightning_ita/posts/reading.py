@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from lightning_ita.data.conll import DOCUMENT, MAX_WORDS, image_of
 from lightning_ita.errors import DataError, UserError, unknown
 from lightning_ita.files import MAX_LINE_BYTES, open_regular, parse_json, user_path
-from lightning_ita.posts.records import Record, texts_of
+from lightning_ita.posts.records import Record, format_by_ending, texts_of
 from lightning_ita.tags import AS_BIO, as_bio, repair
 from lightning_ita.text import quoted
 
@@ -65,19 +65,9 @@ def format_of(name: str, given: str | None) -> str:
     Raises:
         UserError: The format is unknown, or the extension stands for none.
     """
-    if given is not None:
-        if given not in FORMATS:
-            raise unknown("format", given, FORMATS)
-        return given
-    if name == STDIN:
+    if given is None and name == STDIN:
         return "lines"
-    suffix = Path(name).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UserError(
-            f"--input {name}: its ending {quoted(suffix)} does not tell the format; give --format, one of "
-            f"{', '.join(FORMATS)}"
-        )
-    return SUFFIXES[suffix]
+    return format_by_ending("--input", name, "--format", given, FORMATS, SUFFIXES)
 
 
 def read_posts(name: str, format_: str, columns: Columns, encoding: str = "utf-8") -> Iterator[Record]:

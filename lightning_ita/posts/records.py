@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from lightning_ita.errors import UserError, unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +59,31 @@ def texts_of(value: Any) -> dict[str, tuple[str, ...]]:
             raise ValueError(f"contexts of the kind {kind!r} are not texts")
         found[str(kind)] = tuple(texts)
     return found
+
+
+def format_by_ending(
+    option: str, name: str, flag: str, given: str | None, formats: Collection[str], endings: Mapping[str, str]
+) -> str:
+    """Returns the format of a file: the one given, or the one that the file's ending stands for.
+
+    Args:
+        option: The option that names the file, for errors.
+        name: The file.
+        flag: The option that gives its format.
+        given: What it gives, if anything.
+        formats: The formats there are.
+        endings: Format by ending, in small letters, with the dot.
+
+    Raises:
+        UserError: The format is unknown, or the ending stands for none.
+    """
+    if given is not None:
+        if given not in formats:
+            raise unknown(flag.removeprefix("--").replace("-", " "), given, formats)
+        return given
+    suffix = Path(name).suffix.lower()
+    if suffix not in endings:
+        raise UserError(
+            f"{option} {name}: its ending does not tell the format; give {flag}, one of {', '.join(formats)}"
+        )
+    return endings[suffix]

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightning_ita.errors import UserError, unknown
 from lightning_ita.models.mentions import Tagged
-from lightning_ita.posts.records import Record
+from lightning_ita.posts.records import Record, format_by_ending
 
 OUTPUTS = {".jsonl": "jsonl", ".csv": "csv", ".conll": "conll", ".ann": "brat", ".txt": "inline"}
 CSV_COLUMNS = ("row", "id", "mention", "type", "start", "end", "first_word", "end_word", "probability", "view", "error")
@@ -28,19 +27,9 @@ def output_of(name: str, given: str | None) -> str:
     Raises:
         UserError: The format is unknown, or the extension stands for none.
     """
-    if given is not None:
-        if given not in OUTPUTS.values():
-            raise unknown("output format", given, OUTPUTS.values())
-        return given
-    if name == "-":
+    if given is None and name == "-":
         return "jsonl"
-    suffix = Path(name).suffix.lower()
-    if suffix not in OUTPUTS:
-        raise UserError(
-            f"--output {name}: its ending does not tell the format; give --output-format, one of "
-            f"{', '.join(OUTPUTS.values())}"
-        )
-    return OUTPUTS[suffix]
+    return format_by_ending("--output", name, "--output-format", given, OUTPUTS.values(), OUTPUTS)
 
 
 def one_line(text: str) -> str:

@@ -15,9 +15,10 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from lightning_ita.contexts.engines import ENGINES, make_engine
-from lightning_ita.contexts.engines.loading import choose_device, choose_precision
+from lightning_ita.contexts.engines.loading import choose_precision
 from lightning_ita.contexts.engines.vocabulary import SHIPPED, read_vocabulary
 from lightning_ita.contexts.kinds import KINDS
+from lightning_ita.devices import choose_device
 from lightning_ita.errors import UserError
 from tests.contexts.tiny_models import PICTURES, random_blip, random_clip, random_detector
 

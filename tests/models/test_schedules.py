@@ -10,9 +10,10 @@ import torch
 
 from lightning_ita.commands import ablate
 from lightning_ita.errors import UserError
+from lightning_ita.models.optimization import make_schedule
 from lightning_ita.models.presets import RECIPES
 from lightning_ita.models.recipes import LATER, Recipe
-from lightning_ita.models.tagger import Tagger, make_schedule
+from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies.cell import Cell
 
 

@@ -14,19 +14,18 @@ from torch import Tensor
 
 from lightning_ita.contexts.engines.loading import (
     autocast,
-    choose_device,
     choose_precision,
     digest,
     existing_path,
     hub_revision,
     load,
     package_versions,
-    require,
 )
 from lightning_ita.contexts.engines.regions import not_too_long
-from lightning_ita.devices import Precision
+from lightning_ita.devices import Precision, choose_device
 from lightning_ita.errors import UserError, unknown
 from lightning_ita.files import user_path
+from lightning_ita.registry import require
 from lightning_ita.text import quoted
 
 # Prompts are short; a text encoder that reads 32 instead of 77 sub-tokens is more than twice as fast.
@@ -88,7 +87,7 @@ def locate(model: str) -> Checkpoint:
     Raises:
         UserError: It is none of these; the nearest is suggested.
     """
-    open_clip = require("open_clip")
+    open_clip = require("open_clip", extra="align")
     if (folder := existing_path(model)) is not None:
         return Checkpoint(f"local-dir:{folder}", None, folder)
     architecture, _, weights = model.partition("/")
@@ -156,7 +155,7 @@ class OpenClip:
     def __init__(
         self, what: str, model: str, may_download: bool, device: str | None = None, precision: Precision = "auto"
     ):
-        self._open_clip = require("open_clip")
+        self._open_clip = require("open_clip", extra="align")
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.what = what

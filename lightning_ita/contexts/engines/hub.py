@@ -12,7 +12,6 @@ import transformers
 from PIL import Image
 
 from lightning_ita.contexts.engines.loading import (
-    choose_device,
     choose_precision,
     digest,
     existing_path,
@@ -21,7 +20,7 @@ from lightning_ita.contexts.engines.loading import (
     package_versions,
 )
 from lightning_ita.contexts.engines.regions import not_too_long
-from lightning_ita.devices import Precision
+from lightning_ita.devices import Precision, choose_device
 from lightning_ita.errors import UserError
 
 NEEDS = "config.json, preprocessor_config.json, model.safetensors (pickled weights are not read) and any tokenizer"

@@ -7,10 +7,9 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
@@ -25,40 +24,6 @@ T = TypeVar("T")
 # Files of a model's folder that its results depend on.
 MODEL_FILES = {".json", ".txt", ".model", ".safetensors", ".bin", ".pt", ".pth", ".npz", ".onnx"}
 WEIGHT_FILES = {".safetensors", ".bin", ".pt", ".pth"}
-
-
-def require(package: str) -> Any:
-    """Imports a package that only some engines need.
-
-    Raises:
-        UserError: It is not installed.
-    """
-    try:
-        return import_module(package)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != package.partition(".")[0]:
-            raise
-        raise UserError(
-            f"the package {package!r} is not installed; the engines need pip install lightning-ita[align]"
-        ) from None
-
-
-def choose_device(name: str | None) -> torch.device:
-    """Returns the device of a name such as ``cpu``, ``cuda:1``, ``mps``; without one, the accelerator if there is one.
-
-    Raises:
-        UserError: There is no such device here.
-    """
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if name is None:
-        return accelerator or torch.device("cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"device {name!r} is unknown; known are cpu, cuda, cuda:1 and the like, mps, xpu") from None
-    if device.type != "cpu" and (accelerator is None or device.type != accelerator.type):
-        raise UserError(f"device {name!r} is not available here; there is {accelerator or 'only the cpu'}")
-    return device
 
 
 def choose_precision(precision: Precision, device: torch.device) -> Precision:

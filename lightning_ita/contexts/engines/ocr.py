@@ -12,11 +12,13 @@ import torch
 from PIL import Image
 
 from lightning_ita.contexts.engine import Reading
-from lightning_ita.contexts.engines.loading import as_json, choose_device, digest, load, package_versions, require
+from lightning_ita.contexts.engines.loading import as_json, digest, load, package_versions
 from lightning_ita.contexts.engines.options import check_count, check_share
 from lightning_ita.contexts.engines.regions import Box
+from lightning_ita.devices import choose_device
 from lightning_ita.errors import UserError
 from lightning_ita.files import user_path
+from lightning_ita.registry import require
 from lightning_ita.text import printable
 
 # Boxes that overlap vertically by this share of the smaller height belong to one line of the page.
@@ -165,7 +167,7 @@ class RapidOcr:
         batch_size: int = 16,
         device: str | None = None,
     ):
-        rapidocr, runtime = require("rapidocr"), require("onnxruntime")
+        rapidocr, runtime = require("rapidocr", extra="align"), require("onnxruntime", extra="align")
         self.model = model or "bundled"
         self.threshold = check_share("threshold", threshold)
         self.batch_size = check_count("batch_size", batch_size)

@@ -13,11 +13,12 @@ import torch
 from PIL import Image
 
 from lightning_ita.contexts.engine import Reading
-from lightning_ita.contexts.engines.loading import as_json, package_versions, require
+from lightning_ita.contexts.engines.loading import as_json, package_versions
 from lightning_ita.contexts.engines.ocr import Page, PageMaker, in_reading_order, text_lines
 from lightning_ita.contexts.engines.options import check_count, check_share
 from lightning_ita.contexts.engines.regions import Box
 from lightning_ita.errors import UserError, unknown
+from lightning_ita.registry import require
 
 # Each image is read twice: as a page, which finds lines of text on signs and paper, and as sparse text with an adaptive
 # threshold, which finds words on coloured backgrounds. Each misses much of what the other finds.
@@ -54,7 +55,7 @@ class Tesseract:
     default_model = "eng"
 
     def __init__(self, model: str | None = None, *, threshold: float = 0.5, batch_size: int = 16):
-        self._tesseract = require("pytesseract")
+        self._tesseract = require("pytesseract", extra="align")
         self.model = model or self.default_model
         self.threshold = check_share("threshold", threshold)
         self.batch_size = check_count("batch_size", batch_size)

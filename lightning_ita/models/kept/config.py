@@ -83,10 +83,7 @@ def read_kept_config(folder: Path) -> KeptConfig:
     if not path.is_file():
         check_weights_are_there(folder)
         raise UserError(f"{folder} holds no kept model: {CONFIG} is missing. `train --keep-models best` makes one")
-    try:
-        values = parse_json(read_bytes(path, MOST_CONFIG).decode())
-    except ValueError as error:
-        raise DataError(f"damaged: {error}", path) from None
+    values = read_json(path)
     if isinstance(values, dict):
         refuse_code(values, path)
         if isinstance(values.get("version"), int) and values["version"] > VERSION:
@@ -99,6 +96,18 @@ def read_kept_config(folder: Path) -> KeptConfig:
         hint = "; a model of another program?" if where in ("version", "system") else ""
         raise DataError(f"{where or 'the whole'}: {first['msg']}{hint}", path) from None
     return config
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file of a kept model.
+
+    Raises:
+        DataError: It cannot be read, or is damaged.
+    """
+    try:
+        return parse_json(read_bytes(path, MOST_CONFIG).decode())
+    except ValueError as error:
+        raise DataError(f"damaged: {error}", path) from None
 
 
 def refuse_code(values: Mapping[str, Any], path: Path) -> None:

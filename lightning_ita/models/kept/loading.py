@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model
 
 from lightning_ita.errors import DataError, UserError
-from lightning_ita.files import parse_json, read_bytes
+from lightning_ita.files import read_bytes
 from lightning_ita.models.encoders.loading import load_tokenizer
 from lightning_ita.models.encoders.locating import read_config
 from lightning_ita.models.kept.config import (
@@ -23,6 +23,7 @@ from lightning_ita.models.kept.config import (
     WEIGHTS,
     Kept,
     check_weights_are_there,
+    read_json,
     read_kept_config,
     refuse_code,
 )
@@ -88,10 +89,7 @@ def _tokenizer_config(folder: Path) -> dict[str, Any]:
     path = folder / ENCODER / TOKENIZER_CONFIG
     if not path.is_file():
         return {}
-    try:
-        values = parse_json(read_bytes(path, MOST_CONFIG).decode())
-    except ValueError as error:
-        raise DataError(f"damaged: {error}", path) from None
+    values = read_json(path)
     return values if isinstance(values, dict) else {}
 
 

@@ -97,14 +97,13 @@ def requirements(extras: Sequence[str]) -> list[str]:
     if missing:
         names = ", ".join(sorted(missing))
         raise UserError(f"this package was installed when it had no extra {names}: install it again")
-    lines = ["# The builds of torch that need no GPU are smaller by gigabytes."]
-    lines.append("--extra-index-url https://download.pytorch.org/whl/cpu")
+    lines = []
     for line in known.get_all("Requires-Dist") or []:
         requirement, _, marker = line.partition(";")
         extra = re.search(r"extra\s*==\s*[\"']([\w-]+)[\"']", marker)
         if extra is None or extra[1] in extras:
             lines.append(requirement.strip())
-    return [*lines[:2], *sorted(set(lines[2:]), key=str.lower)]
+    return sorted(set(lines), key=str.lower)
 
 
 def readme(tagger: Tagger) -> str:

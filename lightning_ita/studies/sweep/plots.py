@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from lightning_ita.files import written_whole
 from lightning_ita.studies.sweep.space import Parameter
 
 INK, MUTED, ACCENT, GRID = "#1f2933", "#8a94a0", "#1f6f8b", "#e4e7eb"
@@ -48,15 +47,9 @@ def write_plots(study: Study, parameters: Sequence[Parameter], out: Path) -> lis
     paths = []
     for name, draw in figures.items():
         path = out / f"{name}.png"
-        descriptor, temporary = tempfile.mkstemp(dir=out, prefix=f".{name}.", suffix=".png")
-        os.close(descriptor)
-        try:
-            with mpl.rc_context({"text.parse_math": False}):  # a dollar sign in a name is a dollar sign
-                draw().savefig(temporary, dpi=150)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        # A dollar sign in a name is a dollar sign.
+        with written_whole(path) as temporary, mpl.rc_context({"text.parse_math": False}):
+            draw().savefig(temporary, dpi=150, format="png")
         paths.append(path)
     return paths
 

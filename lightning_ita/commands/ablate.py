@@ -161,13 +161,14 @@ def main(argv: Sequence[str]) -> int:
     if arguments.retry_failed:
         forget_failures(cells, out)
     results = collect(cells, out)
-    if unfinished(results):
+    left = [result.cell for result in results if result.left]
+    if left:
         from lightning_ita.studies.cost import costs
         from lightning_ita.studies.launch.local import launch
         from lightning_ita.studies.looking import look
 
         cache = out / CACHE
-        look(unfinished(results), corpora, str(cache), console)
+        look(left, corpora, str(cache), console)
         with console.status("counting sub-tokens"):
             weights = [cost.flop for cost in costs(cells, corpora, str(cache))]
         launch(
@@ -188,11 +189,6 @@ def main(argv: Sequence[str]) -> int:
         for line in model_lines(cells, out, arguments.keep_models):
             say(console, line)
     return status
-
-
-def unfinished(results: Sequence[Result]) -> list[Cell]:
-    """Returns the cells that are neither finished nor failed."""
-    return [result.cell for result in results if result.metrics is None and result.failure is None]
 
 
 def say_pass(cells: Sequence[Cell], corpora: Mapping[str, Corpus], cache: Path, rate: float, console: Console) -> None:

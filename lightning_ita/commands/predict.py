@@ -16,7 +16,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from lightning_ita.commands.cli import by_kind, make_parser, say
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import UserError, unknown
-from lightning_ita.files import check_output, user_path
+from lightning_ita.files import check_output, user_path, write_text
 from lightning_ita.posts.reading import FORMATS, STDIN, Columns, format_of, read_posts
 from lightning_ita.text import printable
 
@@ -115,7 +115,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.evaluate and arguments.output != "-":
         scores = json.dumps({"records": state.records, "scores": scores_of(tagger, state)}, indent=2)
         path = output.with_name(f"{output.name}.scores.json")
-        path.write_text(scores + "\n", encoding="utf-8")
+        write_text(path, scores + "\n")
         say(console, f"written: {path}")
     return 1 if arguments.strict and state.counts.get("not tagged", 0) else 0
 
@@ -203,6 +203,11 @@ def to_device(tagger: Tagger, name: str) -> None:
         raise UserError(f"--device {name}: {str(error).splitlines()[0]}") from None
 
 
+def image_folder(arguments: Any) -> Path:
+    """Returns the folder of the posts' images: the one named, or the input's."""
+    return user_path(arguments.images or (Path(arguments.input).parent if arguments.input != STDIN else Path()))
+
+
 def open_pictures(
     tagger: Tagger, arguments: Any, kinds: Sequence[str], chosen: dict[str, str], stack: ExitStack
 ) -> Pictures | None:
@@ -224,14 +229,13 @@ def open_pictures(
             raise UserError(f"--contexts-from {kind}: not read by {tagger.options.label}; {known}")
     place = arguments.context_store or f"{arguments.output if arguments.output != '-' else 'predict'}.contexts.db"
     store = stack.enter_context(ContextStore(user_path(place), readonly=not kinds))
-    folder = arguments.images or (Path(arguments.input).parent if arguments.input != STDIN else Path())
     engines = make_engines(kinds, {kind: chosen.get(kind) for kind in kinds}, {}) if kinds else []
     known_kinds = {engine.kind for engine in store.engines()}
     others = {kind: chosen.get(kind) for kind in reads if kind not in kinds and kind in known_kinds}
     if not kinds and not others:
         wanted = ", ".join(reads) or "no context"
         raise UserError(f"--context-store {place}: it has no contexts that the model reads ({wanted})")
-    return Pictures(store, user_path(folder), engines, others)
+    return Pictures(store, image_folder(arguments), engines, others)
 
 
 def picture_files(tagger: Tagger, arguments: Any, kinds: Sequence[str]) -> PictureFiles:
@@ -247,7 +251,7 @@ def picture_files(tagger: Tagger, arguments: Any, kinds: Sequence[str]) -> Pictu
             f"{tagger.options.label} looks at pictures itself and reads no contexts: leave out --contexts-from and "
             f"--context-store; --image-column names each post's picture, --images their folder"
         )
-    folder = user_path(arguments.images or (Path(arguments.input).parent if arguments.input != STDIN else Path()))
+    folder = image_folder(arguments)
     if not folder.is_dir():
         raise UserError(f"--images {folder}: no such folder")
     return PictureFiles(folder)

@@ -48,6 +48,11 @@ class Result:
     packages: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def left(self) -> bool:
+        """Whether it is neither finished nor failed."""
+        return self.metrics is None and self.failure is None
+
+    @property
     def stale(self) -> bool:
         """Whether it is finished, but with another version of the code."""
         return self.code is not None and self.code != code_digest(self.cell.dataset, self.cell.system)

@@ -49,12 +49,12 @@ def launch(
         UserError: A process could not write, or all of them were killed.
     """
     cells = [result.cell for result in results]
-    unfinished = [result.cell for result in results if result.metrics is None and result.failure is None]
+    unfinished = [result.cell for result in results if result.left]
     # By all cells, not by those left: threads decide the last bits of a sum.
     jobs = jobs or default_jobs(encoder_shape(cells[0].encoder), len(cells))
     with StudyProgress(cells, weights, console) as progress:
         for result in results:
-            if result.metrics is not None or result.failure is not None:
+            if not result.left:
                 progress.finished(result)
         progress.begin(min(jobs, len(unfinished)), None if console.is_terminal else _rate(unfinished))
         run_jobs(unfinished, out, source, jobs, progress, logger, keep_models)
@@ -93,7 +93,7 @@ def run_here(
         torch.set_num_threads(threads)
     with StudyProgress(cells, [1.0] * len(cells), console) as progress:
         for result in collect(cells, out):
-            if result.metrics is not None or result.failure is not None:
+            if not result.left:
                 progress.finished(result)
         progress.begin(processes=1)
         run(

@@ -38,8 +38,10 @@ engines:
   A model is named after a colon: a name of the Hugging Face Hub or a folder. Defaults are not downloaded unless named.
 
 examples:
-  lightning-ita align --images DIR --kinds ocr --store contexts.db
-      reads the text in all images of a folder; 123.jpg belongs to the tweets with the line IMGID:123
+  lightning-ita align --images DIR --kinds tag,ocr --store contexts.db
+      reads objects and text in all images of a folder, offline; 123.jpg belongs to the tweets with the line IMGID:123
+  lightning-ita align --images DIR --kinds tag --engines tag=yolox:yolox_nano.onnx --options tag.threshold=0.4
+      a detector in a file of your own, and an option of it
   lightning-ita align --images DIR --kinds tag,cap,ocr --engines tag=open_clip cap=blip:FOLDER ocr=tesseract
       chooses engines and models
   lightning-ita align --images DIR --kinds ocr --tweets DATA/twitter17/*.txt --limit 100

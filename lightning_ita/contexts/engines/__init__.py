@@ -20,8 +20,13 @@ from lightning_ita.text import MAX_VALUE, printable, quoted
 # Class and results of each engine, by name, by kind, as `align --help` lists them. A new engine is a line here.
 _TABLE = {
     "tag": {
+        "timm": (
+            "classification:Classifier",
+            "ImageNet's classes by a classifier of timm; the extra vision brings one",
+        ),
         "open_clip": ("zero_shot:OpenClipTagger", "nouns with attributes that fit the image or a part of it (CLIP)"),
         "detr": ("detection:Detector", "the objects that a detector finds (DETR, YOLOS and others of transformers)"),
+        "yolox": ("yolox:Yolox", "the objects that a YOLOX detector in an ONNX file finds, with their number"),
     },
     "cap": {
         "blip": ("captions:Blip", "captions by BLIP or BLIP-2 (transformers)"),

@@ -24,6 +24,7 @@ from lightning_ita.commands.cli import (
     source_of,
     split_names,
 )
+from lightning_ita.commands.launching import add_launcher, check_launcher, launcher_of
 from lightning_ita.commands.systems import add_options, options_given
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import UserError
@@ -83,9 +84,7 @@ def main(argv: Sequence[str]) -> int:
     add_recipe(parser)
     add_options(parser)
     parser.add_argument("--out", type=str | None, help="The study's folder; by default runs/DATASET-ENCODER-CONTEXTS.")
-    parser.add_argument(
-        "--jobs", type=int | None, help="Cells to run at once; by default as many as cores and memory hold."
-    )
+    add_launcher(parser)
     add_logger(parser)
     add_keep(parser)
     parser.add_argument("--retry-failed", action="store_true", help="Run failed cells again.")
@@ -104,8 +103,7 @@ def main(argv: Sequence[str]) -> int:
     )
     arguments = parse(parser, argv)
 
-    if arguments.jobs is not None and arguments.jobs < 1:
-        raise UserError(f"--jobs {arguments.jobs}: expected 1 or more")
+    check_launcher(arguments)
     check_logger(arguments.logger)
     check_keep(arguments.keep_models)
     from lightning_ita.studies.plan import (
@@ -164,23 +162,22 @@ def main(argv: Sequence[str]) -> int:
     left = [result.cell for result in results if result.left]
     if left:
         from lightning_ita.studies.cost import costs
-        from lightning_ita.studies.launch.local import launch
+        from lightning_ita.studies.launch.launcher import Work
         from lightning_ita.studies.looking import look
 
         cache = out / CACHE
         look(left, corpora, str(cache), console)
         with console.status("counting sub-tokens"):
             weights = [cost.flop for cost in costs(cells, corpora, str(cache))]
-        launch(
+        work = Work(
             results,
             weights,
             out,
             replace(source, cache_dir=str(cache)),
-            arguments.jobs,
             arguments.logger,
-            console,
             arguments.keep_models,
         )
+        launcher_of(arguments).run(work, console)
         results = collect(cells, out)
     status = show(results, out, console)
     if arguments.keep_models != "none":

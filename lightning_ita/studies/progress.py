@@ -68,7 +68,7 @@ class StudyProgress:
         minutes = round(sum(self.weights[name] for name in left) / rate / 60) if rate else None
         cells = f"{len(self.shares)} cell{'' if len(self.shares) == 1 else 's'}"
         about = "" if minutes is None else f"; about {minutes} minute{'' if minutes == 1 else 's'}"
-        self._say(f"running {len(left)} of {cells}, {at_once(processes)}{about}")
+        self.say(f"running {len(left)} of {cells}, {at_once(processes)}{about}")
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
@@ -80,7 +80,7 @@ class StudyProgress:
         self.progress.update(self.runs[cell.name], completed=share, description=f"  {describe(cell)}: {stage}")
         if not self.console.is_terminal and self.stages.get(cell.name) != stage:
             self.stages[cell.name] = stage
-            self._say(f"{describe(cell)}: {stage}")
+            self.say(f"{describe(cell)}: {stage}")
         self.shares[cell.name] = share
         self._advance()
 
@@ -95,9 +95,10 @@ class StudyProgress:
         self.progress.update(self.study, description=f"study {count}/{len(self.shares)}")
         self._advance()
         line = f"[{count:>2}/{len(self.shares)}] {describe(result.cell)}  {outcome(result)}"
-        self._say(line)
+        self.say(line)
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Prints a line above the bars."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _advance(self) -> None:

@@ -25,6 +25,8 @@ from lightning_ita.studies.records import Metrics
 if TYPE_CHECKING:
     from pytorch_lightning.callbacks import Callback
 
+    from lightning_ita.data.corpus import Corpus
+
 CONFIG, METRICS, ENVIRONMENT = "config.yaml", "metrics.json", "environment.json"
 
 
@@ -118,7 +120,7 @@ def run(
             try:
                 with claim(cell.name, out):
                     if _read(cell, out) == Result(cell):
-                        _run_noting_failure(cell, out, source, callbacks(cell), logger, keep_models != "none")
+                        attempt(cell, out, source, callbacks(cell), logger, keep_models != "none")
                         if keep_models == "best":
                             keep_best(cells, out, cell)
                     finished(cell)
@@ -189,16 +191,38 @@ def check_there(out: Path) -> None:
         raise UserError(f"{out} was deleted or moved while cells of it ran; start the study again")
 
 
-def _run_noting_failure(
-    cell: Cell, out: Path, source: Source, callbacks: Sequence[Callback], logger: str, keep_model: bool
+def attempt(
+    cell: Cell,
+    out: Path,
+    source: Source,
+    callbacks: Sequence[Callback] = (),
+    logger: str = "none",
+    keep_model: bool = False,
+    corpus: Corpus | None = None,
 ) -> None:
+    """Runs a cell that the caller has claimed; if it fails, notes why in the study's folder.
+
+    Args:
+        cell: The cell.
+        out: The study's folder.
+        source: Where the data lie.
+        callbacks: Further Lightning callbacks.
+        logger: Logger that records the run.
+        keep_model: Whether the model stays.
+        corpus: The cell's corpus, where it has been read already.
+
+    Raises:
+        OSError: The folder cannot be written.
+        UserError: The folder was deleted meanwhile.
+        Terminated: The process was told to end (SIGTERM); a checkpoint was saved.
+    """
     from lightning_ita.studies.loggers import tracking
     from lightning_ita.studies.run import run_cell
 
     try:
         with tracking(logger, cell, out) as tracker:
             folder = out / CELLS / cell.name
-            metrics = run_cell(cell, folder, source, callbacks=callbacks, logger=tracker.logger, keep_model=keep_model)
+            metrics = run_cell(cell, folder, source, corpus, callbacks, logger=tracker.logger, keep_model=keep_model)
             tracker.record(metrics)
         check_there(out)
     except OSError:

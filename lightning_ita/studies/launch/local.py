@@ -13,51 +13,28 @@ from lightning_ita.data.source import Source
 from lightning_ita.models.encoders.locating import EncoderShape, encoder_shape
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.cost import flop_per_second
-from lightning_ita.studies.launch.workers import Report, run_workers
+from lightning_ita.studies.launch.launcher import Launcher, Work, bytes_per_process
+from lightning_ita.studies.launch.workers import Report, run_workers, visible_gpus
 from lightning_ita.studies.progress import StudyProgress
-from lightning_ita.studies.study import Result, collect, run
+from lightning_ita.studies.study import collect, run
 from lightning_ita.studies.watching import RunProgress
 
-# Weights, gradients, AdamW's two moments and the best epoch, 4 bytes per parameter each, with room for activations.
-BYTES_PER_PARAMETER = 24
-BYTES_PER_PROCESS = 2**30
 
+class Local(Launcher):
+    """Runs cells in processes of this machine; where it has several GPUs, the processes share them out."""
 
-def launch(
-    results: Sequence[Result],
-    weights: Sequence[float],
-    out: Path,
-    source: Source,
-    jobs: int | None,
-    logger: str,
-    console: Console,
-    keep_models: str = "none",
-) -> None:
-    """Runs those cells of a plan that are neither finished nor failed, in processes of this machine.
+    def run(self, work: Work, console: Console) -> None:
+        """Runs the cells; see `Launcher.run`.
 
-    Args:
-        results: What there is of each cell of the plan.
-        weights: Floating-point operations of each cell.
-        out: The study's folder.
-        source: Where the data lie.
-        jobs: Cells at once; as many as cores and memory hold if not given.
-        logger: Where each run is told as it goes; see `lightning_ita.studies.loggers`.
-        console: Where progress is shown.
-        keep_models: Which models stay; see `lightning_ita.studies.study.run`.
-
-    Raises:
-        UserError: A process could not write, or all of them were killed.
-    """
-    cells = [result.cell for result in results]
-    unfinished = [result.cell for result in results if result.left]
-    # By all cells, not by those left: threads decide the last bits of a sum.
-    jobs = jobs or default_jobs(encoder_shape(cells[0].encoder), len(cells))
-    with StudyProgress(cells, weights, console) as progress:
-        for result in results:
-            if not result.left:
-                progress.finished(result)
-        progress.begin(min(jobs, len(unfinished)), None if console.is_terminal else _rate(unfinished))
-        run_jobs(unfinished, out, source, jobs, progress, logger, keep_models)
+        Raises:
+            UserError: A process could not write, or all of them were killed.
+        """
+        cells, left = work.cells, work.left
+        # By all cells, not by those left: threads decide the last bits of a sum.
+        jobs = self.resources.jobs or default_jobs(encoder_shape(cells[0].encoder), len(cells))
+        with work.shown(console) as progress:
+            progress.begin(min(jobs, len(left)), None if console.is_terminal else _rate(left))
+            run_jobs(left, work.out, work.source, jobs, progress, work.logger, work.keep_models)
 
 
 def _rate(cells: Sequence[Cell]) -> float | None:
@@ -108,15 +85,17 @@ def run_here(
 
 
 def default_jobs(shape: EncoderShape, cells: int) -> int:
-    """Returns how many cells to run at once: one on an accelerator, else as many as cores and memory hold."""
+    """Returns how many cells to run at once: one per GPU, else as many as cores and memory hold."""
     import torch
 
-    if torch.cuda.is_available() or torch.backends.mps.is_available():
+    if gpus := len(visible_gpus()):
+        return min(gpus, max(1, cells))
+    if torch.backends.mps.is_available():
         return 1
     jobs = min(torch.get_num_threads(), cells)
     if hasattr(os, "sysconf"):  # Windows does not tell its memory this way
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        jobs = min(jobs, int(memory / 2 // (BYTES_PER_PROCESS + BYTES_PER_PARAMETER * shape.parameters)))
+        jobs = min(jobs, int(memory / 2 // bytes_per_process(shape)))
     return max(1, jobs)
 
 

@@ -1,4 +1,4 @@
-"""Worker processes that share the cores and report how far they are."""
+"""Worker processes that share the cores and the GPUs, and report how far they are."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE = 60.0
 
 
 def run_workers(work: Callable[[Report], None], jobs: int, heard: Report, place: Path) -> None:
-    """Runs `work` in `jobs` processes that share the cores, each until it finds nothing more to do.
+    """Runs `work` in `jobs` processes that share the cores and the GPUs, each until it finds nothing more to do.
 
     Args:
         work: What each process does; it is given a function that takes what it has to report. Can be pickled.
@@ -42,12 +42,14 @@ def run_workers(work: Callable[[Report], None], jobs: int, heard: Report, place:
         return
     context = _context()
     threads = max(1, torch.get_num_threads() // jobs)
+    gpus = visible_gpus()
     # One pipe per process: a process that is killed while it reports leaves a shared queue locked.
     workers: dict[Connection, Any] = {}
     try:
-        for _ in range(jobs):
+        for number in range(jobs):
             reports, sender = context.Pipe(duplex=False)
-            workers[reports] = context.Process(target=_work, args=(work, threads, sender, place), daemon=True)
+            gpu = gpus[number % len(gpus)] if gpus else None
+            workers[reports] = context.Process(target=_work, args=(work, threads, gpu, sender, place), daemon=True)
             workers[reports].start()
             sender.close()
         for message in _messages(list(workers)):
@@ -117,8 +119,17 @@ def _context() -> Any:
     return context
 
 
-def _work(work: Callable[[Report], None], threads: int, reports: Connection, place: Path) -> None:
+def visible_gpus() -> list[str]:
+    """Returns the name of each GPU that this process may use, as ``CUDA_VISIBLE_DEVICES`` names it."""
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",")[:count] if named else [str(number) for number in range(count)]
+
+
+def _work(work: Callable[[Report], None], threads: int, gpu: str | None, reports: Connection, place: Path) -> None:
     torch.set_num_threads(threads)
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # read when this process first uses CUDA
 
     def send(message: object) -> None:
         try:

@@ -10,9 +10,12 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
+import torch
 
 from lightning_ita.errors import DataError, Terminated, UserError
+from lightning_ita.models.encoders.locating import EncoderShape
 from lightning_ita.studies.launch import workers
+from lightning_ita.studies.launch.local import default_jobs
 from lightning_ita.studies.launch.workers import Report, run_workers
 
 
@@ -33,6 +36,10 @@ def all_are_killed(report: Report) -> None:
 def all_are_told_to_end(report: Report) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(600)
+
+
+def says_its_gpu(report: Report) -> None:
+    report(os.environ["CUDA_VISIBLE_DEVICES"])
 
 
 def first_is_told_to_end(place: Path, report: Report) -> None:
@@ -145,3 +152,35 @@ def test_a_process_that_does_not_end_is_not_waited_for_forever(tmp_path: Path, m
 def test_what_befalls_the_processes_is_told(work: Callable[[Report], None], expected: str) -> None:
     with pytest.raises(UserError, match=expected):
         run_workers(work, 2, lambda *_: None, Path("runs/study"))
+
+
+@pytest.mark.parametrize(
+    ("named", "count", "jobs", "expected"),
+    [
+        (None, 2, 2, ["0", "1"]),
+        ("3,GPU-5f,7", 3, 2, ["3", "GPU-5f"]),
+        ("0,1", 1, 2, ["0", "0"]),  # torch sees one of them
+        (None, 2, 3, ["0", "0", "1"]),
+    ],
+)
+def test_each_process_sees_its_own_gpu(
+    named: str | None, count: int, jobs: int, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    if named is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    seen: list[str] = []
+    run_workers(says_its_gpu, jobs, seen.append, tmp_path)
+    assert sorted(seen) == expected
+
+
+def test_as_many_cells_run_at_once_as_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = EncoderShape(2, 32, 64, 100, 512)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    assert default_jobs(shape, 14) == 8
+    assert default_jobs(shape, 3) == 3
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert default_jobs(shape, 14) == 3

@@ -1,0 +1,73 @@
+"""Arguments that say where cells run: ``--launcher``, ``--jobs``, and what a cell may use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jsonargparse
+
+from lightning_ita.errors import UserError
+from lightning_ita.studies.launch import LAUNCHERS
+
+if TYPE_CHECKING:  # launchers import torch
+    from lightning_ita.studies.launch.launcher import Launcher
+
+
+def add_launcher(parser: jsonargparse.ArgumentParser, what: str = "Cells") -> None:
+    """Adds ``--launcher`` and its options.
+
+    Args:
+        parser: The command's parser.
+        what: What is run: cells, or trials of a sweep.
+    """
+    parser.add_argument(
+        "--launcher", type=str, default="local", help=f"Where they run: {', '.join(LAUNCHERS)}; see docs/cluster.md."
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int | None,
+        help=f"{what} to run at once; by default one per GPU, or as many as cores and memory hold.",
+    )
+    parser.add_argument(
+        "--cell-cpus", type=float | None, help="Processors per cell on a cluster, and threads it computes with; 1."
+    )
+    parser.add_argument(
+        "--cell-gpus",
+        type=float | None,
+        help="GPUs per cell on a cluster; 0.5 lets two cells share one; by default 1 where there are any.",
+    )
+    parser.add_argument(
+        "--ray-address",
+        type=str,
+        default="auto",
+        help="Ray's cluster: auto (the one that this machine is part of), HOST:PORT, ray://HOST:PORT, or local (one "
+        "that ends with the command).",
+    )
+
+
+def check_launcher(arguments: Any) -> None:
+    """Checks the arguments of `add_launcher`, without heavy imports.
+
+    Raises:
+        UserError: The launcher is unknown, or a number is out of its range.
+    """
+    LAUNCHERS.check(arguments.launcher)
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise UserError(f"--jobs {arguments.jobs}: expected 1 or more")
+    for name, least in (("cell_cpus", "more than 0"), ("cell_gpus", "0 or more")):
+        value = getattr(arguments, name)
+        if value is not None and (value < 0 or (value == 0 and name == "cell_cpus")):
+            raise UserError(f"--{name.replace('_', '-')} {value:g}: expected {least}")
+        if value is not None and arguments.launcher == "local":
+            raise UserError(
+                f"--{name.replace('_', '-')} is for a cluster; on this machine --jobs shares out what is there"
+            )
+
+
+def launcher_of(arguments: Any) -> Launcher:
+    """Returns the launcher that was asked for."""
+    from lightning_ita.studies.launch.launcher import Resources
+
+    resources = Resources(arguments.jobs, arguments.cell_cpus, arguments.cell_gpus, arguments.ray_address)
+    launcher: Launcher = LAUNCHERS[arguments.launcher](resources)
+    return launcher

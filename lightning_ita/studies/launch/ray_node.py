@@ -1,0 +1,269 @@
+"""What runs on the nodes of a Ray cluster: a cell, in a folder of the node that nobody else needs to see.
+
+A task gets its corpus and files from Ray's object store, which brings them to a node once, and returns the finished
+folder of the cell as bytes. Ray keeps the process for the next task: modules and corpora are there already.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import ray
+import torch
+from filelock import FileLock, Timeout
+
+from lightning_ita.data.corpus import Corpus
+from lightning_ita.data.source import Source
+from lightning_ita.errors import Terminated, what_happened
+from lightning_ita.models.encoders.locating import folder_digest
+from lightning_ita.studies import schema
+from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.keeping import MODEL
+from lightning_ita.studies.launch.parcels import Bytes, Shipment, pack, unpack
+from lightning_ita.studies.plan import CACHE, CELLS, FAILED, LOCKS
+from lightning_ita.studies.provenance import code_digest
+from lightning_ita.studies.resume import STATE
+from lightning_ita.studies.study import CONFIG, METRICS, attempt, collect, part_of
+from lightning_ita.studies.watching import RunProgress
+
+# Seconds between two reports of a run; seconds that a cell waits for a process of the node that still has its folder.
+REPORTS_APART, PATIENCE = 0.5, 120.0
+# A checkpoint is sent to the driver when so many seconds, and so many times the seconds that sending the last one took,
+# have passed since: a lost node costs minutes of work, and sending at most 2 % of the time.
+SECONDS_APART, COSTS_APART = 60.0, 50.0
+# The corpora that this process has fetched, by name.
+CORPORA: dict[str, Corpus] = {}
+
+
+@dataclass(frozen=True)
+class Order:
+    """A cell to run, with all it needs. References to objects stand in lists, so that they are fetched where used.
+
+    Attributes:
+        cell: The cell.
+        study: Name of the study's folder on a node.
+        corpus: Name of the cell's corpus, and the reference to it.
+        cache: Files that the cells of the study share: sub-tokens of words, features of pictures.
+        encoder: The encoder's folder, if it is one.
+        part: The reference to the last checkpoint that the driver has, if any.
+        source: Where the data lie on the driver's machine: systems that train on pixels need them there on every node.
+        logger: Logger that records the run.
+        keep_model: Whether the model stays.
+        threads: Threads of the process.
+        code: Digest of the driver's code.
+    """
+
+    cell: Cell
+    study: str
+    corpus: tuple[str, list[Any]]
+    cache: Shipment
+    encoder: Shipment | None
+    part: list[Any]
+    source: Source
+    logger: str
+    keep_model: bool
+    threads: int
+    code: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an order.
+
+    Attributes:
+        state: The cell has ended (finished or failed), was stopped (a checkpoint may be in the parcel), or this node
+            could not run it.
+        parcel: The files to put into the study's folder.
+        reason: Why the node could not.
+        node: The node's name.
+        startup: Seconds from the order to the first training step.
+    """
+
+    state: Literal["ended", "stopped", "refused"]
+    parcel: Bytes | None = None
+    reason: str = ""
+    node: str = ""
+    startup: float = 0.0
+
+
+def run_order(order: Order, reports: Any) -> Outcome:
+    """Runs a cell in this process.
+
+    Args:
+        order: The cell, and what it needs.
+        reports: Ray's handle of `lightning_ita.studies.launch.reports.Reports`.
+    """
+    started, node = time.monotonic(), platform.node()
+    if ray.get(reports.asked_to_stop.remote()):
+        return Outcome("stopped", node=node)
+    if code_digest(order.cell.dataset, order.cell.system) != order.code:
+        return Outcome("refused", node=node, reason="it has other code of lightning_ita than the driver")
+    torch.set_num_threads(order.threads)
+    study = scratch() / order.study
+    place = study / order.cell.name
+    try:
+        (study / LOCKS).mkdir(parents=True, exist_ok=True)
+        # The process of a driver that was killed may still be at it.
+        with FileLock(study / LOCKS / f"{order.cell.name}.lock", timeout=PATIENCE), terminable():
+            watch = Watching(order.cell.name, place, reports, started)
+            stopped = _run(order, study, place, watch)
+            parcel = pack(place, [path.name for path in place.iterdir()])
+            if not stopped:
+                shutil.rmtree(place)
+            return Outcome("stopped" if stopped else "ended", parcel, node=node, startup=watch.startup)
+    except OSError as error:
+        return Outcome("refused", node=node, reason=what_happened(error, place))
+
+
+def _run(order: Order, study: Path, place: Path, watch: Watching) -> bool:
+    """Runs the cell of an order in the folder `place`; returns whether it was stopped before its end."""
+    cell, folder = order.cell, place / CELLS / order.cell.name
+    shutil.rmtree(place / FAILED, ignore_errors=True)
+    for name in (CELLS, FAILED):
+        (place / name).mkdir(parents=True, exist_ok=True)
+    if order.part:
+        _take_part(ray.get(order.part[0]), place, folder)
+    order.cache.fetch(study / CACHE, ray.get)
+    if order.encoder is not None and folder_digest(cell.encoder) != cell.data["encoder"]:
+        there = scratch() / cell.data["encoder"][:16] / Path(cell.encoder).name
+        order.encoder.fetch(there, ray.get)
+        cell = replace(cell, encoder=str(there))
+    if (result := collect([cell], place)[0]).metrics is not None:  # of a driver that was killed before it had it
+        if not result.stale and (not order.keep_model or (folder / MODEL).is_dir()):
+            return False
+        shutil.rmtree(folder)
+    source = replace(order.source, cache_dir=str(study / CACHE))
+    corpus = corpus_of(order.corpus[0], order.corpus[1])
+    try:
+        attempt(cell, place, source, [watch], order.logger, order.keep_model, corpus)
+    except Terminated:
+        return True
+    if cell is not order.cell and (folder / METRICS).is_file():
+        _name_encoder(folder, order.cell.encoder)
+    return False
+
+
+def _take_part(parcel: Bytes, place: Path, folder: Path) -> None:
+    """Takes the driver's checkpoint, where this node has none that is newer."""
+    incoming, part = place / "incoming", part_of(folder)
+    unpack(parcel, incoming)
+    sent, own = (path / STATE for path in (incoming / CELLS / part.name, part))
+    if sent.is_file() and not (own.is_file() and own.stat().st_mtime >= sent.stat().st_mtime):
+        shutil.rmtree(part, ignore_errors=True)
+        os.replace(sent.parent, part)
+    shutil.rmtree(incoming)
+
+
+def _name_encoder(folder: Path, encoder: str) -> None:
+    """Names the encoder's folder as the driver knows it, not as it lay on this node."""
+    schema.write_config(folder / CONFIG, {**schema.read_config(folder / CONFIG), "encoder": encoder})
+    metrics = schema.read_metrics(folder / METRICS)
+    metrics["tokenizer"] = encoder
+    schema.write_metrics(folder / METRICS, metrics)
+
+
+def scratch() -> Path:
+    """Returns the folder on this node in which cells run; in ``TMPDIR``, if that is set."""
+    return Path(tempfile.gettempdir()) / f"lightning-ita-{getpass.getuser()}"
+
+
+def clear(study: str) -> None:
+    """Removes what this node keeps of a study that has ended, unless another driver's runs are at it."""
+    place = scratch() / study
+    busy = False
+    for folder in [path for path in place.glob("*") if path.is_dir() and path.name not in (LOCKS, CACHE)]:
+        try:
+            with FileLock(place / LOCKS / f"{folder.name}.lock", timeout=0):
+                shutil.rmtree(folder)
+        except Timeout:
+            busy = True
+    if not busy:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def corpus_of(name: str, reference: list[Any]) -> Corpus:
+    """Returns a corpus, which this process fetches once."""
+    if name not in CORPORA:
+        CORPORA[name] = ray.get(reference[0])
+    return CORPORA[name]
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Lets SIGTERM end the run with its state saved."""
+
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Watching(RunProgress):
+    """Tells the driver how far a run is, sends it checkpoints, and ends the run where the driver asks for it.
+
+    Args:
+        name: The cell's name.
+        place: Folder of its run.
+        reports: Ray's handle of the driver's `Reports`.
+        started: When the order came.
+
+    Attributes:
+        startup: Seconds from the order to the first training step.
+    """
+
+    def __init__(self, name: str, place: Path, reports: Any, started: float):
+        super().__init__(self._tell)
+        self.name, self.place, self.reports, self.started = name, place, reports, started
+        self.startup = 0.0
+        self.state = part_of(place / CELLS / name) / STATE
+        self._told, self._answer = 0.0, None
+        self._sent, self._cost, self._held = time.monotonic(), 0.0, None
+        self._seen = self._written()
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Notes the first step."""
+        self.startup = self.startup or time.monotonic() - self.started
+
+    def on_train_batch_end(self, *given: Any) -> None:
+        """Reports a training step; sends the last checkpoint if it is time."""
+        super().on_train_batch_end(*given)
+        self._send()
+
+    def _tell(self, share: float, stage: str) -> None:
+        if self._answer is not None and ray.wait([self._answer], timeout=0)[0]:
+            answer, self._answer = self._answer, None
+            with suppress(ray.exceptions.RayError):
+                if ray.get(answer):
+                    os.kill(os.getpid(), signal.SIGTERM)  # as Slurm does: `Checkpoints` saves, and ends the run
+        if self._answer is None and time.monotonic() - self._told >= REPORTS_APART:
+            self._told = time.monotonic()
+            self._answer = self.reports.note.remote(self.name, share, stage)
+
+    def _written(self) -> float:
+        return self.state.stat().st_mtime if self.state.is_file() else 0.0
+
+    def _send(self) -> None:
+        started = time.monotonic()
+        if started - self._sent < max(SECONDS_APART, COSTS_APART * self._cost) or self._written() == self._seen:
+            return
+        self._seen = self._written()
+        # Held until the next one: what a process has put is there as long as it refers to it.
+        self._held = ray.put(pack(self.place, [f"{CELLS}/{self.state.parent.name}"]))
+        self.reports.checkpoint.remote(self.name, [self._held])
+        self._sent = time.monotonic()
+        self._cost = self._sent - started

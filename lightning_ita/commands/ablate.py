@@ -53,9 +53,18 @@ examples:
       the paper's ablation; DATA/twitter15/train.txt ... and DATA/contexts/twitter15.cap.NAME.jsonl ... must be there
   lightning-ita ablate --dataset twitter17 --data-dir DATA --contexts cap --cva off,joint,token,sequence
       the effect of alignment (token, sequence), and of training a second view without it (joint)
+  lightning-ita ablate --control none,other-image-at-test,no-image-at-test:0.5
+      the same models, tested with the images of other tweets, and with half of the images missing
   lightning-ita ablate --dataset twitter17 --data-dir DATA --contexts cap --encoder xlm-roberta-large --dry-run
       the runs of a study and what they cost; runs nothing
 """
+
+
+CONTROL = (
+    "Controls, separated by commas; each makes further rows. none: the right images. other-image: every tweet is given "
+    "the image of another tweet of its split, and so its contexts. no-image: it loses its own. With -at-test only in "
+    "test, with a model that is trained once for all of them; with :0.5 for half of the tweets."
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -80,6 +89,7 @@ def main(argv: Sequence[str]) -> int:
         help="Training modes of each row with two views: off (I+T alone), joint (both views, no alignment), token "
         "(alignment as in the official code), sequence (as in the paper).",
     )
+    parser.add_argument("--control", type=str, default="none", help=CONTROL)
     parser.add_argument("--seeds", type=str, default="1,2", help="Seeds, separated by commas.")
     add_recipe(parser)
     add_options(parser)
@@ -106,6 +116,7 @@ def main(argv: Sequence[str]) -> int:
     check_launcher(arguments)
     check_logger(arguments.logger)
     check_keep(arguments.keep_models)
+    from lightning_ita.data.controls import parse_controls
     from lightning_ita.studies.plan import (
         CACHE,
         PLAN,
@@ -126,6 +137,7 @@ def main(argv: Sequence[str]) -> int:
         encoder=arguments.encoder,
         seeds=parse_seeds(arguments.seeds),
         recipe=recipe_of(arguments),
+        controls=parse_controls(arguments.control),
     )
     out = Path(arguments.out or default_folder(study, systems))
     console = make_console()

@@ -72,6 +72,11 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--cva", type=str, default="token", help="Training mode: off, joint, token or sequence.")
     parser.add_argument("--seed", type=int, default=1, help="Seed of everything random.")
+    parser.add_argument(
+        "--control",
+        type=str | None,
+        help="other-image or no-image, both also with -at-test and a share: see `lightning-ita ablate --help`.",
+    )
     add_recipe(parser)
     add_options(parser)
     parser.add_argument(
@@ -88,6 +93,7 @@ def main(argv: Sequence[str]) -> int:
     check_logger(arguments.logger)
     check_keep(arguments.keep_models)
 
+    from lightning_ita.data.controls import Control
     from lightning_ita.studies.cell import Cell
     from lightning_ita.studies.keeping import MODEL
     from lightning_ita.studies.plan import CACHE
@@ -103,6 +109,7 @@ def main(argv: Sequence[str]) -> int:
         seed=arguments.seed,
         recipe=recipe_of(arguments),
         data=dict(arguments.data),
+        control=None if arguments.control is None else Control.parse(arguments.control),
     )
     corpus = cell.read(source)
     cell = cell.resolve(corpus.digests)

@@ -11,6 +11,7 @@ from typing import Any
 
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data import DATASETS
+from lightning_ita.data.controls import Control
 from lightning_ita.data.corpus import SPLITS, Corpus
 from lightning_ita.data.dataset import Dataset
 from lightning_ita.data.source import Source
@@ -19,7 +20,7 @@ from lightning_ita.errors import UserError
 from lightning_ita.models.bert_crf import BertCRFOptions
 from lightning_ita.models.encoders.locating import folder_digest
 from lightning_ita.models.ita import ITAOptions
-from lightning_ita.models.options import CVA, Options, from_values, to_values
+from lightning_ita.models.options import CROSS_MODAL, CVA, Options, from_values, to_values
 from lightning_ita.models.recipes import Recipe, published_temperature
 
 # Raised when the meaning of a cell's fields changes, so that results from before are not taken for results from after.
@@ -38,9 +39,10 @@ class Cell:
         recipe: Hyper-parameters.
         data: SHA-256 by split and kind of context, of pictures (``images``, ``boxes``), and of an ``encoder`` or a
             ``vision`` model; filled by `resolve`.
+        control: What happens to the tweets' images, if anything.
 
     Raises:
-        UserError: The data set is unknown.
+        UserError: The data set is unknown, or there is a control for a system that reads nothing of images.
     """
 
     dataset: str = "demo"
@@ -49,12 +51,17 @@ class Cell:
     seed: int = 1
     recipe: Recipe = field(default_factory=Recipe)
     data: Mapping[str, str] = field(default_factory=dict)
+    control: Control | None = None
 
     def __post_init__(self) -> None:
-        """Checks the data set's name and the seed."""
+        """Checks the data set's name, the seed and the control."""
         DATASETS.check(self.dataset)
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or not 0 <= self.seed < 2**32:
             raise UserError(f"seed {self.seed!r}: expected a whole number from 0 to 4294967295")
+        if self.control is not None and not can_control(self.options, self.control):
+            raise UserError(
+                f"control {self.control.name}: {self.options.label} reads nothing of images that it changes"
+            )
 
     @property
     def system(self) -> str:
@@ -78,13 +85,13 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """The name of the row it belongs to: ``ITA-Cap+CVA (token)`` ..."""
-        return self.options.label
+        """The name of the row it belongs to: ``ITA-Cap+CVA (token)``, ``ITA-Cap, other image at test`` ..."""
+        return self.options.label if self.control is None else f"{self.options.label}, {self.control.label}"
 
     @property
     def published_name(self) -> str | None:
-        """The name under which others may have published a score."""
-        return self.options.published_name
+        """The name under which others may have published a score; ``None`` with a control."""
+        return self.options.published_name if self.control is None else None
 
     @property
     def trained_views(self) -> tuple[str, ...]:
@@ -99,7 +106,12 @@ class Cell:
     @property
     def row(self) -> Hashable:
         """What the cells of one row share: all but the seed."""
-        return self.dataset, self.options
+        return self.dataset, self.options, self.control
+
+    @property
+    def uncontrolled(self) -> Cell:
+        """The same cell with the right images."""
+        return replace(self, control=None)
 
     @cached_property
     def identity(self) -> str:
@@ -120,16 +132,19 @@ class Cell:
         values = {"dataset": self.dataset, "seed": self.seed, "recipe": recipe, "data": data, **self.options.deciding()}
         if self.options.has_encoder:
             values["encoder"] = "folder" if "encoder" in data else self.encoder
+        if self.control is not None:
+            values["control"] = self.control.name
         text = json.dumps({"format": FORMAT, **values}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
         """A short name for people, unique by its identity: ``twitter15-ita-cap-token-seed1-0123456789abcdef``."""
-        return f"{self.dataset}-{self.options.slug}-seed{self.seed}-{self.identity}"
+        control = "" if self.control is None else f"-{self.control.name.replace(':', '-')}"
+        return f"{self.dataset}-{self.options.slug}{control}-seed{self.seed}-{self.identity}"
 
     def read(self, source: Source) -> Corpus:
-        """Reads the data set with the contexts and pictures that the system reads.
+        """Reads the data set with the contexts and pictures that the system reads; a control is not applied yet.
 
         Raises:
             UserError: A file is missing or malformed.
@@ -174,6 +189,7 @@ class Cell:
             "seed": self.seed,
             "recipe": asdict(self.recipe),
             "data": dict(self.data),
+            **({} if self.control is None else {"control": self.control.name}),
         }
 
     @classmethod
@@ -189,13 +205,20 @@ class Cell:
             options = from_values({"system": system, **values.pop(system, {})})
         else:
             options = short_form(values.pop("contexts"), values.pop("cva"))
-        known = {"dataset", "encoder", "seed", "recipe", "data"}
+        known = {"dataset", "encoder", "seed", "recipe", "data", "control"}
         if values.keys() - known:
             raise UserError(f"{', '.join(sorted(values.keys() - known))}: not known to this version")
+        if values.get("control") is not None:
+            values["control"] = Control.parse(values["control"])
         try:
             return cls(**{**values, "options": options, "recipe": Recipe(**values.get("recipe", {}))})
         except TypeError as error:
             raise UserError(f"not a cell of this version: {error}") from None
+
+
+def can_control(options: Options, control: Control) -> bool:
+    """Tells whether a control can change what a system does: it reads images, and if need be at test."""
+    return bool(options.needs) and (not control.at_test or CROSS_MODAL in options.tested_views)
 
 
 def short_form(contexts: str | Sequence[str], cva: str) -> Options:

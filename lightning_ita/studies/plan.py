@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data import DATASETS
+from lightning_ita.data.controls import Control
 from lightning_ita.data.corpus import Corpus
 from lightning_ita.data.dataset import Dataset
 from lightning_ita.data.source import Source
@@ -20,7 +21,7 @@ from lightning_ita.models import MODELS
 from lightning_ita.models.options import Options
 from lightning_ita.models.recipes import LATER, Recipe
 from lightning_ita.studies import schema
-from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.cell import Cell, can_control
 from lightning_ita.studies.records import VERSION, Config, PlanLine, Settings, StudyFile
 from lightning_ita.text import quoted
 
@@ -38,6 +39,8 @@ class Study:
         encoder: The encoder of every cell.
         seeds: Each row is run once per seed.
         recipe: Hyper-parameters of every cell.
+        controls: What happens to the tweets' images: each row is run once per control; ``None`` stands for the right
+            images, with which rows are run that read nothing of images.
     """
 
     datasets: tuple[str, ...]
@@ -45,14 +48,20 @@ class Study:
     encoder: str
     seeds: tuple[int, ...]
     recipe: Recipe
+    controls: tuple[Control | None, ...] = (None,)
 
     def __post_init__(self) -> None:
-        """Checks that no data set, row or seed is named twice, and that there is one of each.
+        """Checks that no data set, row, seed or control is named twice, and that there is one of each.
 
         Raises:
             UserError: One is missing or named twice.
         """
-        named = {"datasets": self.datasets, "seeds": self.seeds, "rows": tuple(row.label for row in self.rows)}
+        named = {
+            "datasets": self.datasets,
+            "seeds": self.seeds,
+            "rows": tuple(row.label for row in self.rows),
+            "controls": tuple("none" if control is None else control.name for control in self.controls),
+        }
         for what, values in named.items():
             if not values or len(set(values)) < len(values):
                 hint = "; --systems, --contexts and --cva make the rows" if what == "rows" else ""
@@ -112,15 +121,20 @@ def read_corpora(study: Study, source: Source) -> dict[str, Corpus]:
 def plan(study: Study, corpora: Mapping[str, Corpus]) -> list[Cell]:
     """Returns the cells of a study, seed by seed, so that a first whole table is there early.
 
+    A row's controls follow it. Where one has no meaning for a row, the row stands once, with the right images.
+
     Args:
         study: What is compared.
         corpora: Its data sets, for their digests.
     """
     cells = [
-        Cell(name, row, study.encoder, seed, study.recipe)
+        Cell(name, row, study.encoder, seed, study.recipe, control=control)
         for name in study.datasets
         for seed in study.seeds
         for row in study.rows
+        for control in dict.fromkeys(
+            None if control is None or not can_control(row, control) else control for control in study.controls
+        )
     ]
     return [cell.resolve(corpora[cell.dataset].digests) for cell in cells]
 

@@ -145,6 +145,9 @@ class Config(TypedDict):
         dict[Name, str | int | float | bool | None], says("Hyper-parameters, see `lightning-ita train --help`.")
     ]
     data: Annotated[dict[Name, Name], says("SHA-256 of everything the cell reads, by split, kind of context ...")]
+    control: NotRequired[
+        Annotated[Name, says("What happens to the tweets' images, see `lightning-ita ablate --help`; if anything.")]
+    ]
 
 
 # "I+T" is not a Python identifier, so this field cannot be written in a class.

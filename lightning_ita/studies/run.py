@@ -45,6 +45,7 @@ from lightning_ita.studies.provenance import code_digest, packages
 from lightning_ita.studies.records import VERSION, Environment, Metrics
 from lightning_ita.studies.resume import Checkpoints, History, StepSeeds, WholeFiles, read_checkpoint
 from lightning_ita.studies.study import CONFIG, ENVIRONMENT, METRICS, part_of
+from lightning_ita.studies.trained import WEIGHTS, trained_already
 from lightning_ita.tags import LabelConvention, bio_tags
 
 
@@ -69,7 +70,7 @@ def run_cell(
         cell: What to run.
         folder: Where the results go; must not exist.
         source: Where the data lie.
-        corpus: The cell's corpus, where it has been read already.
+        corpus: The cell's corpus, where it has been read already; with the right images.
         callbacks: Further Lightning callbacks: progress, pruning.
         keep_checkpoint: Whether the best epoch's weights stay, as ``best.ckpt``.
         logger: A Lightning logger that is told each epoch's losses and scores.
@@ -90,6 +91,8 @@ def run_cell(
     source = source or Source()
     corpus = corpus or cell.read(source)
     cell = cell.resolve(corpus.digests)
+    if cell.control is not None:
+        corpus = cell.control.apply(corpus, cell.seed)
     part, result = part_of(folder), part_of(folder) / "result"
     if result.exists():
         shutil.rmtree(result)
@@ -105,12 +108,22 @@ def run_cell(
         model = cell.options.make_tagger(corpus.types, cell.recipe, cell.encoder)
         history = History()
         trainer = make_trainer(cell, [history, StepSeeds(cell.seed), checkpoints, *callbacks], logger)
-        trainer.fit(model, datamodule, ckpt_path=checkpoints.resumable(), weights_only=True)
+        trained = trained_already(cell, folder, made_with)
+        if trained is None:
+            trainer.fit(model, datamodule, ckpt_path=checkpoints.resumable(), weights_only=True)
         training_seconds = checkpoints.seconds
-        model.load_state_dict(read_checkpoint(checkpoints.best)["state_dict"])
+        weights = checkpoints.best if trained is None else trained.weights
+        model.load_state_dict(read_checkpoint(weights)["state_dict"])
         splits = ("valid", "test") if test else ("valid",)
         scores = {split: evaluate(trainer, model, datamodule, split, result) for split in splits}
 
+    training = {
+        "best_epoch": checkpoints.best_epoch + 1,
+        "history": history.epochs,
+        "training_seconds": round(training_seconds, 2),
+    }
+    if trained is not None:
+        training = {name: trained.metrics[name] for name in training}  # type: ignore[literal-required]
     content = {
         "version": VERSION,
         "system": cell.system,
@@ -121,8 +134,7 @@ def run_cell(
         "tokenizer": cell.encoder,
         "test": scores.get("test", {}),
         "valid": scores["valid"],
-        "best_epoch": checkpoints.best_epoch + 1,
-        "history": history.epochs,
+        **training,
         "splits": {split: split_summary(datamodule, split) for split in SPLITS},
         "contexts": {kind: corpus.contexts[kind].source for kind in cell.contexts},
         "context_engines": {
@@ -130,12 +142,11 @@ def run_cell(
         },
         "release": corpus.release,
         "warnings": [*corpus.warnings, *notes_of(datamodule)],
-        "training_seconds": round(training_seconds, 2),
         "seconds": round(checkpoints.seconds, 2),
     }
     metrics = cast(Metrics, content)
     if keep_checkpoint:
-        shutil.copyfile(checkpoints.best, result / "best.ckpt")
+        shutil.copyfile(weights, result / WEIGHTS)
     schema.write_environment(result / ENVIRONMENT, environment(started, checkpoints))
     schema.write_metrics(result / METRICS, metrics)
     if keep_model:

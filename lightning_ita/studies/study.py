@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -96,6 +96,8 @@ def run(
 ) -> None:
     """Runs the cells that are not finished and not noted as failed; one that fails is noted, and the others go on.
 
+    A cell whose control is at test alone waits for the cell without it, and tests that one's model.
+
     Several processes may run one study: each claims a cell by a lock that ends with the process, so that none is run
     twice and one left by a killed process is taken up by another.
 
@@ -112,23 +114,31 @@ def run(
         OSError: The folder cannot be written: a full disk ends the study, not one cell.
     """
     from lightning_ita.studies.keeping import keep_best
+    from lightning_ita.studies.trained import drop_weights, is_shared, waits
 
     waiting = list(cells)
     while waiting:
-        claimed_elsewhere = []
-        for cell in waiting:
+        left: list[Cell] = []
+        for number, cell in enumerate(waiting):
+            if waits(cell, [*left, *waiting[number + 1 :]]):
+                left.append(cell)
+                continue
             try:
                 with claim(cell.name, out):
                     if _read(cell, out) == Result(cell):
-                        attempt(cell, out, source, callbacks(cell), logger, keep_models != "none")
+                        shared = is_shared(cell, cells)
+                        attempt(
+                            cell, out, source, callbacks(cell), logger, keep_models != "none", keep_checkpoint=shared
+                        )
                         if keep_models == "best":
                             keep_best(cells, out, cell)
                     finished(cell)
-            except Timeout:
-                claimed_elsewhere.append(cell)
-        if len(claimed_elsewhere) == len(waiting):
+            except Timeout:  # another process is at it
+                left.append(cell)
+        if len(left) == len(waiting):
             time.sleep(1)
-        waiting = claimed_elsewhere
+        waiting = left
+    drop_weights(cells, out / CELLS)
 
 
 def part_of(folder: Path) -> Path:
@@ -199,6 +209,7 @@ def attempt(
     logger: str = "none",
     keep_model: bool = False,
     corpus: Corpus | None = None,
+    keep_checkpoint: bool = False,
 ) -> None:
     """Runs a cell that the caller has claimed; if it fails, notes why in the study's folder.
 
@@ -210,6 +221,7 @@ def attempt(
         logger: Logger that records the run.
         keep_model: Whether the model stays.
         corpus: The cell's corpus, where it has been read already.
+        keep_checkpoint: Whether the best epoch's weights stay.
 
     Raises:
         OSError: The folder cannot be written.
@@ -222,7 +234,9 @@ def attempt(
     try:
         with tracking(logger, cell, out) as tracker:
             folder = out / CELLS / cell.name
-            metrics = run_cell(cell, folder, source, corpus, callbacks, logger=tracker.logger, keep_model=keep_model)
+            metrics = run_cell(
+                cell, folder, source, corpus, callbacks, keep_checkpoint, logger=tracker.logger, keep_model=keep_model
+            )
             tracker.record(metrics)
         check_there(out)
     except OSError:

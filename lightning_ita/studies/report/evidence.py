@@ -26,10 +26,12 @@ from lightning_ita.studies.report.sides import Pair, Side, pairs_of, sides_of
 from lightning_ita.studies.tables.ablation import Row, rows_of
 
 # The families of tests, each corrected on its own for every data set.
-BASELINE, ALIGNMENT, POOLED = "baseline", "alignment", "pooled"
+BASELINE, ALIGNMENT, IMAGE, CONTROL, POOLED = "baseline", "alignment", "image", "control", "pooled"
 QUESTIONS = {
     BASELINE: "Does it beat BERT-CRF?",
     ALIGNMENT: "What do two views and CVA change?",
+    IMAGE: "Does the same model tag better with the image than without?",
+    CONTROL: "What do other images, or none, change?",
     POOLED: "What holds over all rows of a system together?",
 }
 METHODS_DIFFER, MODELS_DIFFER = "*", "°"
@@ -155,6 +157,17 @@ class Evidence:
         return max((len(view.seeds) for row in self.rows for view in row.views.values()), default=0)
 
 
+def family_of(pair: Pair, baseline: Side | None) -> str:
+    """Returns the family of tests that a comparison belongs to: a key of `QUESTIONS`."""
+    if pair.first.is_pooled:
+        return POOLED
+    if pair.first.control is not None:
+        return CONTROL
+    if pair.second is baseline:
+        return BASELINE
+    return IMAGE if pair.second is pair.first else ALIGNMENT
+
+
 def weigh(study: StudyFolder, dataset: str, split: TaggedSplit | None, resamples: int = RESAMPLES) -> Evidence:
     """Computes intervals and tests of a data set; equal inputs give equal results, bit by bit.
 
@@ -171,8 +184,7 @@ def weigh(study: StudyFolder, dataset: str, split: TaggedSplit | None, resamples
     baseline = next((side for side in sides if side.rows[0].is_baseline), None)
     for side in sides:
         for pair in pairs_of(side, sides, baseline):
-            single = BASELINE if pair.second is baseline else ALIGNMENT
-            families[POOLED if side.is_pooled else single].append(pair)
+            families[family_of(pair, baseline)].append(pair)
     families[POOLED].sort(key=lambda pair: pair.second is not baseline)
     judged = [each for question, pairs in families.items() for each in _family(question, pairs, views)]
     evidence = []

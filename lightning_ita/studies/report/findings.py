@@ -104,5 +104,5 @@ def _difference(verdict: Verdict) -> str:
 
 def best_on_valid(rows: Sequence[RowEvidence]) -> RowEvidence | None:
     """Returns the row whose I+T view is best on valid: chosen on test, it would look better than it is."""
-    tested = [row for row in rows if CROSS_MODAL in row.views]
+    tested = [row for row in rows if CROSS_MODAL in row.views and row.cell.control is None]
     return max(tested, key=lambda row: row.runs.mean(CROSS_MODAL, "f1", "valid") or 0.0, default=None)

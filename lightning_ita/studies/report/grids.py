@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_ita.models.options import VIEWS
+from lightning_ita.models.options import TEXT, VIEWS
 from lightning_ita.statistics.comparison import Estimate, Share, estimate
 from lightning_ita.studies.published import published_grid
 from lightning_ita.studies.report.evidence import (
@@ -18,6 +19,7 @@ from lightning_ita.studies.report.evidence import (
     Verdict,
 )
 from lightning_ita.studies.report.reading import StudyFolder
+from lightning_ita.studies.report.sides import RIGHT
 from lightning_ita.studies.tables.ablation import conditions, mean_text, seeds_text, signed
 from lightning_ita.studies.tables.grid import MISSING, Entry, Grid
 
@@ -27,7 +29,12 @@ MARKS = (
 )
 
 
-AGAINST = "off: the same system and contexts, trained on I+T alone; joint: trained on both views without alignment. "
+AGAINST = {
+    "off": "the same system and contexts, trained on I+T alone",
+    "joint": "trained on both views without alignment",
+    TEXT: "the text view of the same models",
+    RIGHT: "the same row without the control",
+}
 POOLING = (
     "Each side is all rows of one system and training mode: what they get right and wrong on a tweet is averaged, seed "
     "by seed, so that a difference is that of the rows on average. "
@@ -149,7 +156,7 @@ def verdict_grid(evidence: Evidence, question: str) -> Grid:
         rows=tuple(_verdict(verdict, against) for verdict in family),
         caption=(
             f"{MARKS} over the {len(family)} comparisons of this table, as are the p values, which are two-sided. "
-            f"{POOLING if question == POOLED else ''}{AGAINST if against else ''}"
+            f"{POOLING if question == POOLED else ''}{_against(family) if against else ''}"
             "p bootstrap (paired) and p randomisation (approximate) take the test "
             "tweets as chance and the trained models as given; p methods and the interval take tweets and seeds as "
             "chance (where a row has a single seed, the interval is over tweets). needed: seeds per row for 80 % power "
@@ -158,6 +165,12 @@ def verdict_grid(evidence: Evidence, question: str) -> Grid:
         ),
         left=(0, 1, 2) if against else (0, 1),
     )
+
+
+def _against(family: Sequence[Verdict]) -> str:
+    """Explains the short names of the other sides in a family of comparisons."""
+    found = dict.fromkeys(verdict.against for verdict in family)
+    return "".join(f"{short}: {long}. " for short, long in AGAINST.items() if short in found)
 
 
 def _verdict(verdict: Verdict, against: bool) -> tuple[Entry, ...]:

@@ -18,7 +18,14 @@ from lightning_ita.studies.report.examples import galleries
 from lightning_ita.studies.report.findings import findings, gaps
 from lightning_ita.studies.report.gains import FEWEST_MENTIONS
 from lightning_ita.studies.report.grids import encoder_name, grids
-from lightning_ita.studies.report.plots import context_plot, cost_plot, learning_plot, scores_plot, types_plot
+from lightning_ita.studies.report.plots import (
+    context_plot,
+    control_plot,
+    cost_plot,
+    learning_plot,
+    scores_plot,
+    types_plot,
+)
 from lightning_ita.studies.report.reading import StudyFolder
 from lightning_ita.studies.tables.grid import MISSING, Entry, Grid
 from lightning_ita.studies.tables.render import html
@@ -114,6 +121,12 @@ def plots(evidence: Evidence) -> list[Plot]:
             f"about equal size; not drawn with fewer than {FEWEST_MENTIONS} mentions. Bars: 95 % interval over tweets. "
             "Rows that read contexts, without CVA.",
             context_plot(evidence),
+        ),
+        Plot(
+            "Wrong and missing images",
+            "Mean F1 of the I+T view when a share of the test tweets has another tweet’s image (dots), or none "
+            "(crosses); the models are the same along a line.",
+            control_plot(evidence),
         ),
         Plot("Learning curves", "F1 on valid after each epoch, mean over seeds.", learning_plot(evidence)),
         Plot(

@@ -188,7 +188,8 @@ def types_plot(evidence: Evidence) -> str:
 
 def context_plot(evidence: Evidence) -> str:
     """Gain of the I+T view over BERT-CRF against how many words of context a tweet has."""
-    found = [(row, gains_by_context(evidence, row)) for row in evidence.rows if row.cell.cva == "off"]
+    plain = [row for row in evidence.rows if row.cell.cva == "off" and row.cell.control is None]
+    found = [(row, gains_by_context(evidence, row)) for row in plain]
     lines = [(row, bins) for row, bins in found if bins]
     if not lines:
         return ""
@@ -211,10 +212,43 @@ def context_plot(evidence: Evidence) -> str:
     return page.svg
 
 
+def has_trained(row: RowEvidence) -> bool:
+    """Tells whether a row trained models of its own: with a control at test, it tests those of another."""
+    return row.cell.control is None or not row.cell.control.at_test
+
+
+def control_plot(evidence: Evidence) -> str:
+    """F1 of the I+T view against the share of test tweets with another image, or none: a line per row and control."""
+    lines: dict[tuple[RowEvidence, str], list[tuple[float, float]]] = {}
+    for own in (row for row in evidence.rows if row.cell.control is None and CROSS_MODAL in row.views):
+        for row in evidence.rows:
+            control = row.cell.control
+            if control is not None and control.at_test and row.views and row.cell.options == own.cell.options:
+                points = lines.setdefault((own, control.kind), [(0.0, own.views[CROSS_MODAL].f1.mean)])
+                points.append((control.share, row.views[CROSS_MODAL].f1.mean))
+    if not lines:
+        return ""
+    colours = colours_of(evidence)
+    with canvas(f"{evidence.dataset}-control", 250 + 18 * len(lines)) as page:
+        axes = page.axes
+        handles = []
+        for (own, kind), points in lines.items():
+            style: dict[str, Any] = {"color": colours[own], "linestyle": LINE_STYLES[own.cell.cva]}
+            style["marker"] = "o" if kind == "other-image" else "x"
+            x, y = zip(*sorted(points), strict=True)
+            axes.plot([100 * share for share in x], y, linewidth=1.8, markersize=5, **style)
+            handles.append(Line2D([], [], label=f"{own.label} · {kind.replace('-', ' ')}", **style))
+        axes.set_xlabel("test tweets with another image, or none, in %")
+        axes.set_ylabel("test F1 (I+T)")
+        axes.grid(axis="y")
+        _legend(page, handles, columns=1)
+    return page.svg
+
+
 def learning_plot(evidence: Evidence) -> str:
     """F1 on valid by epoch, mean over seeds, of the I+T view (T where a row has no other)."""
     curves = {}
-    for row in evidence.rows:
+    for row in filter(has_trained, evidence.rows):
         name = f"valid/{row.main_view}/f1"
         runs = [[epoch[name] for epoch in metrics["history"] if name in epoch] for metrics in row.runs.finished]
         shortest = min(map(len, runs), default=0)
@@ -242,7 +276,7 @@ def learning_plot(evidence: Evidence) -> str:
 
 def cost_plot(evidence: Evidence) -> str:
     """Minutes of training per run, mean over seeds."""
-    rows = [row for row in evidence.rows if row.views]
+    rows = [row for row in evidence.rows if row.views and has_trained(row)]
     colours = colours_of(evidence)
     with canvas(f"{evidence.dataset}-cost", 46 + 42 * len(rows)) as page:
         axes = page.axes

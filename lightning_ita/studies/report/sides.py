@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
-from lightning_ita.models.options import MODE_LABELS, TEXT, VIEWS, Options
+from lightning_ita.data.controls import Control
+from lightning_ita.models.options import CROSS_MODAL, MODE_LABELS, TEXT, VIEWS, Options
 from lightning_ita.studies.tables.ablation import Row
+
+# The second side of a comparison with a row's own images.
+RIGHT = "right images"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +35,16 @@ class Side:
         return len(self.rows) > 1
 
     @property
+    def options(self) -> Options:
+        """The options of its first row, as they are for all training modes."""
+        return without_mode(self.rows[0].cell.options)
+
+    @property
+    def control(self) -> Control | None:
+        """What happened to the images of its tweets; rows together have none."""
+        return self.rows[0].cell.control
+
+    @property
     def views(self) -> tuple[str, ...]:
         """The views in which all its rows are tested."""
         return tuple(view for view in VIEWS if all(view in row.cell.tested_views for row in self.rows))
@@ -43,10 +57,10 @@ class Side:
 
 def sides_of(rows: Sequence[Row]) -> list[Side]:
     """Returns every row, then the rows of a system in one training mode, where they are several."""
-    sides = [Side(row.label, without_mode(row.cell.options), row.cell.cva, (row,)) for row in rows]
+    sides = [Side(row.label, (without_mode(row.cell.options), row.cell.control), row.cell.cva, (row,)) for row in rows]
     pooled: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        if not row.is_baseline:
+        if not row.is_baseline and row.cell.control is None:
             pooled.setdefault((row.cell.system, row.cell.cva), []).append(row)
     return sides + [
         Side(system.upper() + MODE_LABELS[mode], system, mode, tuple(members))
@@ -69,7 +83,8 @@ class Pair:
         view: Its view.
         second: The other side.
         second_view: Its view.
-        against: The second side in short: ``off`` and ``joint`` are the first one's own system and options.
+        against: The second side in short: ``off`` and ``joint`` are the first one's own system and options, ``T`` is
+            its own text view, ``right images`` is its own row without the control.
     """
 
     first: Side
@@ -82,7 +97,8 @@ class Pair:
 def pairs_of(side: Side, sides: Sequence[Side], baseline: Side | None) -> list[Pair]:
     """Returns the comparisons of a side: with BERT-CRF, and with its own system and options in simpler modes.
 
-    Trained on both views it is compared with the same trained on one, and aligned with both views unaligned.
+    Trained on both views it is compared with the same trained on one, and aligned with both views unaligned. Its I+T
+    view is compared with its own T view, and with a control also with its own I+T view without.
     """
     if side is baseline:
         return []
@@ -92,4 +108,12 @@ def pairs_of(side: Side, sides: Sequence[Side], baseline: Side | None) -> list[P
         for other in sides:
             if (other.kin, other.mode, other.is_pooled) == (side.kin, mode, side.is_pooled):
                 pairs += [Pair(side, view, other, view, mode) for view in side.views]
+    if CROSS_MODAL in side.views and TEXT in side.views:
+        pairs.append(Pair(side, CROSS_MODAL, side, TEXT, TEXT))
+    if side.control is not None:
+        pairs += [
+            Pair(side, CROSS_MODAL, other, CROSS_MODAL, RIGHT)
+            for other in sides
+            if other.control is None and other.mode == side.mode and other.kin == (side.options, None)
+        ]
     return pairs

@@ -101,6 +101,7 @@ def comparisons_csv(evidence: Sequence[Evidence]) -> str:
                     "family": verdict.question,
                     "first": verdict.first,
                     "second": verdict.second,
+                    "against": verdict.against,
                     "view": verdict.view,
                     "difference": round(found.difference, 4),
                     "low": round(found.low, 4),

@@ -109,7 +109,8 @@ class StudyProgress:
 def describe(cell: Cell) -> str:
     """Names a cell for people."""
     mode = "" if cell.cva == "off" else f", {cell.cva}"
-    return f"{cell.dataset} {cell.title}{mode}, seed {cell.seed}"
+    control = "" if cell.control is None else f", {cell.control.label}"
+    return f"{cell.dataset} {cell.title}{mode}{control}, seed {cell.seed}"
 
 
 def outcome(result: Result) -> str:

@@ -108,7 +108,7 @@ def pairs_of(side: Side, sides: Sequence[Side], baseline: Side | None) -> list[P
         for other in sides:
             if (other.kin, other.mode, other.is_pooled) == (side.kin, mode, side.is_pooled):
                 pairs += [Pair(side, view, other, view, mode) for view in side.views]
-    if CROSS_MODAL in side.views and TEXT in side.views:
+    if not side.is_pooled and {TEXT, CROSS_MODAL} <= set(side.views):
         pairs.append(Pair(side, CROSS_MODAL, side, TEXT, TEXT))
     if side.control is not None:
         pairs += [

@@ -22,7 +22,7 @@ from lightning_ita.data.source import Source
 from lightning_ita.demo import DemoConfig, write
 from lightning_ita.statistics.comparison import Comparison
 from lightning_ita.studies.cell import Cell, short_form
-from lightning_ita.studies.report.evidence import ALIGNMENT, BASELINE, POOLED, Verdict, weigh
+from lightning_ita.studies.report.evidence import ALIGNMENT, BASELINE, IMAGE, POOLED, Verdict, weigh
 from lightning_ita.studies.report.examples import galleries, mentions
 from lightning_ita.studies.report.findings import findings
 from lightning_ita.studies.report.gains import gains_by_context
@@ -96,7 +96,7 @@ def test_rows_hold_what_numpy_and_scipy_compute(study: Path) -> None:
 def test_corrected_p_values_stand_beside_the_uncorrected(study: Path) -> None:
     lines = records(reported(study)["comparisons.csv"])
     families = {line["family"] for line in lines}
-    assert families == {BASELINE, ALIGNMENT}
+    assert families == {BASELINE, ALIGNMENT, IMAGE}
     assert [line["family"] for line in lines].count(BASELINE) == 4
     for line in lines:
         assert float(line["holm_p_methods"]) >= float(line["p_methods"])
@@ -264,7 +264,7 @@ def test_latex_compiles(study: Path, tmp_path: Path) -> None:
 
 def test_latex_has_rules_bold_best_and_marks(study: Path) -> None:
     text = reported(study)["tables.tex"]
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == text.count(r"\begin{table*}") == 5
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == text.count(r"\begin{table*}") == 6
     assert r"\textbf{" in text
     assert "$^{*}$" in text
     assert text.count("{") == text.count("}")

@@ -245,10 +245,15 @@ def _take_turn(make: Callable[..., Contender], arguments: tuple, seed: int, thre
         started = time.perf_counter()
         subtokens = sum(work() for _ in range(times))
         rates.append(subtokens / (time.perf_counter() - started))
+    peak = peak_memory()
+    return Turn(contender.name, contender.precision, contender.a_tweet, contender.goal, rates[0], rates[1], peak)
+
+
+def peak_memory() -> float:
+    """Returns the most memory that this process has held, in MiB."""
     # Not ru_maxrss: a child begins with its parent's.
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    peak = int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
-    return Turn(contender.name, contender.precision, contender.a_tweet, contender.goal, rates[0], rates[1], peak)
+    return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
 
 
 def limit(encoder: str, precision: Precision, subtokens: float, length: float) -> float:

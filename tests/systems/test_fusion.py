@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from lightning_ita.images.visual import Pixels
+from lightning_ita.models.blocks.relation import RelationLoss
 from lightning_ita.models.options import CROSS_MODAL, TEXT, from_values, to_values
 from lightning_ita.models.tagger import Tagger
+from lightning_ita.models.visual_options import PictureOptions
 from lightning_ita.studies.cell import Cell
 from tests.systems.fusion_cases import CASES, POSTS, RECIPE, Case, batch_of, emissions, make, total_loss
 
@@ -44,6 +47,30 @@ def test_every_parameter_is_in_the_optimiser_and_gets_a_gradient(tiny_encoder: s
     # The encoder's own keys have biases, which no softmax depends on.
     useless = [name for name, size in sizes.items() if size < 1e-7 and not name.endswith("self.key.bias")]
     assert useless == []
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if isinstance(case.options, PictureOptions)])
+def test_a_vision_model_that_is_trained_learns_with_every_system(
+    tiny_encoder: str, tiny_vision: str, name: str
+) -> None:
+    case = CASES[name]
+    vision = replace(case.options.vision, model=tiny_vision, finetune=True)
+    tagger: Any = make(case, tiny_encoder, vision=vision).train()
+    batch = batch_of(tagger)
+    size = tagger.vision.net.size
+
+    def pixels(*shape: int) -> torch.Tensor:
+        return torch.randint(256, (*shape, 3, size, size), dtype=torch.uint8)
+
+    seen = batch.visual
+    batch.visual = Pixels(seen.crop_mask, seen.present, pixels(len(seen.present)), pixels(*seen.crop_mask.shape))
+    if isinstance(tagger, RelationLoss):
+        tagger.relation_sample = lambda: (batch, torch.tensor([True, False, False, True]))
+    total_loss(tagger, batch).backward()
+    encoder = {id(parameter) for parameter in tagger.parameter_groups()["encoder"]}
+    trained = [each for each in tagger.vision.parameters() if each.requires_grad]
+    assert trained
+    assert all(id(each) in encoder and each.grad.abs().max() > 0 for each in trained)
 
 
 def test_layers_learn_more_slowly_than_the_emission_layer(tiny_encoder: str, case: Case) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
-from lightning_ita.data.relations import TRAIN
+from lightning_ita.data.relations import TEST, TRAIN
 from lightning_ita.data.views import ViewBuilder
 from lightning_ita.errors import UserError
+from lightning_ita.images.features import Request
 from lightning_ita.models.encoders.locating import encoder_shape
 from lightning_ita.models.inputs import SHORTEST_VIEW
 from lightning_ita.models.recipes import Recipe
@@ -31,14 +32,22 @@ class RelationInputs(VisualInputs):
         Raises:
             UserError: The file of relations or its pictures cannot be used.
         """
+        return self._relations(TRAIN)
+
+    @cached_property
+    def held_out(self) -> tuple[list[SeenTweet], list[bool]]:
+        """The relation data that the gate is tested on; see `relations`."""
+        return self._relations(TEST)
+
+    def _relations(self, split: str) -> tuple[list[SeenTweet], list[bool]]:
         data = self.options.relation_data()
-        tweets = data.splits[TRAIN]
+        tweets = data.splits[split]
         return self.read(tweets, data.corpus(self.tag_set.types)), [data.adds[tweet.id] for tweet in tweets]
 
-    def prepare(self, reads: Sequence[SeenTweet], watch: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Makes the features of the tweets' pictures and of those of the relation data; see `VisualInputs.prepare`."""
-        further = self.relations[0] if self.options.relation_weight else []
-        super().prepare([*reads, *further], watch)
+    def requests(self, reads: Sequence[SeenTweet]) -> list[Request]:
+        """Returns the pictures of the tweets, and those of the relation data."""
+        further = [*self.relations[0], *self.held_out[0]] if self.options.relation_weight else []
+        return super().requests([*reads, *further])
 
     def warnings(self) -> list[str]:
         """Returns what a reader of results should know of the pictures, and of rows of the relation data left out."""

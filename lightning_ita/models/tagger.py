@@ -272,6 +272,14 @@ class Tagger(pl.LightningModule):
                 raise NonFiniteScoresError(f"{tweet}view {view}: {error}", error.row) from None
         return tags
 
+    def further_scores(self, inputs: Any) -> dict[str, float]:
+        """Returns scores beside those of the tags, in percent, by name; called in evaluation mode.
+
+        Args:
+            inputs: What made the tweets the model's input.
+        """
+        return {}
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Returns the loss of a batch.
 

@@ -99,6 +99,10 @@ class VisualInputs(TwoViewInputs):
         boxes = None if corpus.boxes is None else corpus.boxes.get(tweet.image or "", ())
         return Request(picture, tuple(parts_of(self.vision.crops, boxes)))
 
+    def requests(self, reads: Sequence[SeenTweet]) -> list[Request]:
+        """Returns the pictures that are looked at for tweets, with their crops."""
+        return [read.picture for read in reads if read.picture is not None]
+
     def prepare(self, reads: Sequence[SeenTweet], watch: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Makes the features of the tweets' pictures that are not kept yet, so that no batch waits for them.
 
@@ -106,7 +110,7 @@ class VisualInputs(TwoViewInputs):
             reads: The tweets.
             watch: Told how many pictures of how many are done.
         """
-        self.features.prepare([read.picture for read in reads if read.picture is not None], watch)
+        self.features.prepare(self.requests(reads), watch)
 
     def warnings(self) -> list[str]:
         """Returns what a reader of results should know, as far as pictures were looked at."""

@@ -84,6 +84,16 @@ class Metrics(TypedDict):
         ),
     ]
     valid: Annotated[dict[View, Scores], says("The same on valid, with the weights of the best epoch.")]
+    further: NotRequired[
+        Annotated[
+            dict[Name, Percent],
+            says(
+                "Scores beside those of the tags, with the weights of the best epoch, in percent. Of RIVA and RpBERT, "
+                "on relation data held out: `relation/accuracy`, how often the gate says rightly whether the picture "
+                "adds to the tweet; `relation/majority`, how often the more frequent answer is right."
+            ),
+        ]
+    ]
     best_epoch: Annotated[Count, says("Epoch whose weights were tested, counted from 1.")]
     history: Annotated[
         list[Annotated[dict[Name, Number], AfterValidator(_scored)]],

@@ -130,6 +130,7 @@ def run_cell(
         "label": cell.label,
         "options": to_values(cell.options),
         "types": list(corpus.types),
+        **(further_scores(model, datamodule) if test else {}),
         "tag_scheme": cell.recipe.tag_scheme,
         "tokenizer": cell.encoder,
         "test": scores.get("test", {}),
@@ -185,6 +186,13 @@ def notes_of(datamodule: MNERDataModule) -> list[str]:
     """Returns what the system's inputs have to say of a corpus, such as pictures that could not be read."""
     inputs = datamodule.inputs
     return [f"{datamodule.corpus.name}: {each}" for each in inputs.warnings()] if isinstance(inputs, Preparing) else []
+
+
+def further_scores(model: Tagger, datamodule: MNERDataModule) -> dict[str, Any]:
+    """Returns the field ``further`` of ``metrics.json``, where a system has scores beside those of its tags."""
+    with torch.inference_mode():
+        further = model.eval().further_scores(datamodule.inputs)
+    return {"further": further} if further else {}
 
 
 def split_summary(datamodule: MNERDataModule, split: str) -> dict[str, Any]:

@@ -49,6 +49,42 @@ def test_the_gate_learns_from_tags_too(tiny_encoder: str, name: str) -> None:
     assert all(parameter.grad.abs().max() > 0 for parameter in tagger.relation.parameters())
 
 
+@pytest.mark.parametrize("name", WITH_RELATIONS)
+def test_the_gate_is_tested_on_relation_data_held_out(
+    tiny_encoder: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = relations.made(DemoConfig(seed=5, train=12, valid=1, test=80))
+    monkeypatch.setattr(relations, "relations", lambda file: few)
+    tagger: Any = make(CASES[name], tiny_encoder)
+    inputs = tagger.inputs
+    reads, adds = inputs.held_out
+    assert [read.id for read in reads] == [tweet.id for tweet in few.splits["test"]]
+    assert len(reads) > 32  # more than a batch
+    monkeypatch.setattr(type(inputs), "collate", lambda self, reads: Named([read.id for read in reads]))
+    right = {read.id for index, read in enumerate(reads) if index % 4}  # the gate is wrong in every fourth
+
+    def scores(batch: Any) -> torch.Tensor:
+        return torch.tensor([0.5 if few.adds[name] == (name in right) else -0.5 for name in batch.ids])
+
+    tagger.relation_scores = scores
+    found = tagger.further_scores(inputs)
+    share = sum(adds) / len(adds)
+    assert found["relation/accuracy"] == pytest.approx(100 * len(right) / len(reads))
+    assert found["relation/majority"] == pytest.approx(100 * max(share, 1 - share))
+    without: Any = make(CASES[name], tiny_encoder, relation_weight=0.0)
+    assert without.further_scores(without.inputs) == {}
+
+
+class Named:
+    """A batch that has names alone."""
+
+    def __init__(self, ids: list[str]):
+        self.ids = ids
+
+    def to(self, device: Any) -> Named:
+        return self
+
+
 def test_relation_data_are_drawn_again_in_each_step(tiny_encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         relations, "relations", lambda file: relations.made(DemoConfig(seed=5, train=12, valid=1, test=4))

@@ -78,7 +78,9 @@ def said(
         values = from_values({"system": name, **options, **vision})
         cell = Cell("demo", values, str(encoder), recipe=Recipe(learning_rate=5e-3, epochs=2, temperature=2.0))
         folder = place / "cells" / name
-        run_cell(cell, folder, source, keep_model=True)
+        metrics = run_cell(cell, folder, source, keep_model=True)
+        gated = ["relation/accuracy", "relation/majority"] if name in ("riva", "rpbert") else []
+        assert sorted(metrics.get("further", {})) == gated
         lines = [json.loads(line) for line in (folder / "predictions.test.jsonl").read_text("utf-8").splitlines()]
         folders.append(shutil.move(folder / "model", place / f"moved-{name}"))
         tagger = Tagger.from_pretrained(folders[-1])

@@ -11,6 +11,9 @@ from torch.nn import functional as F
 
 from lightning_ita.models.tagger import Tagger
 
+# Tweets per batch where the gate is tested.
+HELD_OUT_BATCH = 32
+
 
 def relation_loss(scores: Tensor, adds: Tensor) -> Tensor:
     """Returns the cross-entropy of each tweet, (batch,): −log σ(s) where the picture adds, −log (1 − σ(s)) elsewhere.
@@ -45,6 +48,25 @@ class RelationLoss(Tagger):
         if own.relation_weight > 0:
             sample, adds = self.relation_sample()
             further["relation"] = own.relation_weight * relation_loss(self.relation_scores(sample), adds)
+        return further
+
+    def further_scores(self, inputs: Any) -> dict[str, float]:
+        """Returns how often the gate is right on relation data that were held out, in percent: ``relation/accuracy``.
+
+        It says that a picture adds where its score is positive. ``relation/majority`` is how often the more frequent
+        answer is right. Without relation data in training there are no scores.
+        """
+        further = super().further_scores(inputs)
+        own: Any = self.options
+        reads, adds = inputs.held_out if own.relation_weight > 0 else ([], [])
+        if reads:
+            scores = [
+                self.relation_scores(inputs.collate(reads[start : start + HELD_OUT_BATCH]).to(self.device)).cpu()
+                for start in range(0, len(reads), HELD_OUT_BATCH)
+            ]
+            gold = torch.tensor(adds)
+            right, share = (torch.cat(scores) > 0).eq(gold).double().mean().item(), gold.double().mean().item()
+            further |= {"relation/accuracy": 100 * right, "relation/majority": 100 * max(share, 1 - share)}
         return further
 
     def relation_sample(self) -> tuple[Any, Tensor]:

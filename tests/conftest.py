@@ -54,7 +54,7 @@ def tiny_vision(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"timm:{folder}"
 
 
-def write_tiny_encoder(folder: Path) -> str:
+def write_tiny_encoder(folder: Path, hidden: int = 32, layers: int = 2) -> str:
     symbols = string.ascii_lowercase + string.digits + string.punctuation
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *symbols, *(f"##{symbol}" for symbol in symbols)]
     model = WordPiece({piece: index for index, piece in enumerate(pieces)}, unk_token="[UNK]")
@@ -72,10 +72,10 @@ def write_tiny_encoder(folder: Path) -> str:
     set_seed(0)
     config = BertConfig(
         vocab_size=len(pieces),
-        hidden_size=32,
-        num_hidden_layers=2,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
         num_attention_heads=2,
-        intermediate_size=64,
+        intermediate_size=2 * hidden,
         max_position_embeddings=128,
         pad_token_id=0,
     )

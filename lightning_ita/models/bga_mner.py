@@ -33,6 +33,7 @@ class BGAMNEROptions(PictureOptions):
 
     system: ClassVar[str] = "bga-mner"
     tagger: ClassVar[str] = "lightning_ita.models.bga_mner_tagger:BGAMNER"
+    arithmetic: ClassVar[str] = "lightning_ita.models.arithmetic:bga_mner"
 
     @property
     def title(self) -> str:

@@ -10,6 +10,9 @@ from annotated_types import Ge, Gt, Le, Lt
 from lightning_ita.contexts.kinds import check_kind
 from lightning_ita.models.fusion_options import FusionOptions
 
+# Of the paper's text side: widths of characters' embeddings, and per direction of the LSTMs over characters and words.
+CHARACTER, CHARACTER_LSTM, WORD_LSTM = 30, 25, 100
+
 
 @dataclass(frozen=True)
 class OCSGAOptions(FusionOptions):
@@ -36,6 +39,7 @@ class OCSGAOptions(FusionOptions):
     system: ClassVar[str] = "ocsga"
     tagger: ClassVar[str] = "lightning_ita.models.ocsga_tagger:OCSGA"
     inputs: ClassVar[str] = "lightning_ita.models.label_inputs:LabelInputs"
+    arithmetic: ClassVar[str] = "lightning_ita.models.arithmetic:ocsga"
     needs: ClassVar[frozenset[str]] = frozenset({"contexts"})
     name: ClassVar[str] = "OCSGA"
 

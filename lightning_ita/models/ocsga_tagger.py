@@ -15,9 +15,10 @@ from lightning_ita.models.blocks.cross_layer import CrossLayer, mean_over
 from lightning_ita.models.dropout import Dropout
 from lightning_ita.models.fusion import FusionTagger
 from lightning_ita.models.label_inputs import CHARACTERS, LabelBatch, Labels
+from lightning_ita.models.ocsga import CHARACTER, CHARACTER_LSTM, WORD_LSTM
 
-# Of the paper's text side: widths of characters' embeddings, and per direction of the LSTMs over characters and words.
-CHARACTER, CHARACTER_LSTM, WORD_LSTM, TEXT_DROPOUT = 30, 25, 100, 0.5
+# Of the paper's text side.
+TEXT_DROPOUT = 0.5
 
 
 class OCSGA(FusionTagger):

@@ -38,6 +38,8 @@ class Options(ABC):
         system: Its name in `lightning_ita.models.MODELS`, and of its options on the command line.
         tagger: Import path of its model, a `lightning_ita.models.tagger.Tagger`.
         inputs: Import path of its `lightning_ita.models.inputs.Inputs`.
+        arithmetic: Import path of what counts its floating-point operations, for the cost of a plan; see
+            `lightning_ita.models.arithmetic.encoded`.
         needs: What it reads beside the tweet: ``contexts``, ``images``, ``labels``. Their digests enter the identity
             of a run.
         has_encoder: Whether it is built on the pretrained encoder of the run; its model then takes ``pretrained``, as
@@ -50,6 +52,7 @@ class Options(ABC):
     system: ClassVar[str]
     tagger: ClassVar[str]
     inputs: ClassVar[str] = "lightning_ita.models.inputs:TwoViewInputs"
+    arithmetic: ClassVar[str] = "lightning_ita.models.arithmetic:encoded"
     needs: ClassVar[frozenset[str]] = frozenset()
     has_encoder: ClassVar[bool] = True
 

@@ -23,5 +23,6 @@ class RIVAOptions(RelationOptions):
 
     system: ClassVar[str] = "riva"
     tagger: ClassVar[str] = "lightning_ita.models.riva_tagger:RIVA"
+    arithmetic: ClassVar[str] = "lightning_ita.models.arithmetic:riva"
     name: ClassVar[str] = "RIVA"
     reduction: ClassVar[str] = "no pre-training"

@@ -29,6 +29,7 @@ class RpBERTOptions(RelationOptions):
 
     system: ClassVar[str] = "rpbert"
     tagger: ClassVar[str] = "lightning_ita.models.rpbert_tagger:RpBERT"
+    arithmetic: ClassVar[str] = "lightning_ita.models.arithmetic:rpbert"
     inputs: ClassVar[str] = "lightning_ita.models.relation_inputs:RpBERTInputs"
     name: ClassVar[str] = "RpBERT"
     published: ClassVar[str] = "RpBERT-base"

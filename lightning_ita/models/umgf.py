@@ -36,6 +36,7 @@ class UMGFOptions(VisualOptions, FusionOptions):
 
     system: ClassVar[str] = "umgf"
     tagger: ClassVar[str] = "lightning_ita.models.umgf_tagger:UMGF"
+    arithmetic: ClassVar[str] = "lightning_ita.models.arithmetic:umgf"
     name: ClassVar[str] = "UMGF"
 
     def __post_init__(self) -> None:

@@ -29,4 +29,5 @@ class UMTOptions(VisualOptions, FusionOptions):
 
     system: ClassVar[str] = "umt"
     tagger: ClassVar[str] = "lightning_ita.models.umt_tagger:UMT"
+    arithmetic: ClassVar[str] = "lightning_ita.models.arithmetic:umt"
     name: ClassVar[str] = "UMT"

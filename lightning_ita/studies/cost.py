@@ -1,4 +1,8 @@
-"""What a cell will cost, before it runs: sub-tokens, arithmetic, time."""
+"""What a cell will cost, before it runs: sub-tokens, arithmetic, time.
+
+What a pass through a system takes is counted by the function that its options name, one of
+`lightning_ita.models.arithmetic`.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,16 @@ import numpy as np
 
 from lightning_ita.data.corpus import SPLITS, Corpus
 from lightning_ita.devices import Precision, available_precision
+from lightning_ita.models.arithmetic import Sizes
 from lightning_ita.models.encoders.locating import EncoderShape, encoder_shape
 from lightning_ita.models.options import VIEWS
+from lightning_ita.registry import resolve
 from lightning_ita.studies.cell import Cell
 
 # Training reaches this share of the rate of a plain matrix product; measured with MiniLM on CPU.
 SHARE_OF_MATMUL = 0.5
-# A forward pass alone is a third of a training step.
-FORWARD_SHARE = 1 / 3
+# A training step is a forward pass, and a backward pass of twice its operations.
+TRAINING = 3
 
 
 @dataclass(frozen=True)
@@ -53,32 +59,37 @@ def costs(cells: Sequence[Cell], corpora: Mapping[str, Corpus], cache_dir: str |
 def cost(cell: Cell, corpus: Corpus, cache_dir: str | None = None) -> Cost:
     """Counts what a cell takes, by making its inputs."""
     inputs = cell.options.make_inputs(corpus.types, cell.recipe, cell.encoder, cache_dir)
-    # Sub-tokens of each split by view: a system that is not tested in a view does not read it.
-    subtokens: dict[str, dict[str, int]] = {}
-    pictures: dict[str, int] = {}
-    for split in SPLITS:
+    passes = resolve(cell.options.arithmetic)
+    epochs, subtokens, flop = cell.recipe.epochs, 0, 0.0
+    # How often a split is tagged in training and at the end; train is trained on instead.
+    for split, times in zip(SPLITS, (epochs, epochs + 1, 1), strict=True):
         reads = inputs.read(corpus.splits[split], corpus)
-        by_view = np.array([inputs.lengths(read) for read in reads]).sum(0).tolist()
-        named = VIEWS if len(by_view) == len(VIEWS) else cell.tested_views
-        if len(by_view) == 1 < len(named):  # the encoder reads the tweet once for all views
-            named = cell.trained_views[:1]
-        subtokens[split] = dict(zip(named, by_view, strict=False))
-        pictures[split] = sum(getattr(read, "picture", None) is not None for read in reads)
-    epochs, tweets = cell.recipe.epochs, len(corpus.splits["train"])
-    trained = epochs * sum(subtokens["train"].get(view, 0) for view in cell.trained_views)
+        by_view = np.array([inputs.lengths(read) for read in reads]).sum(0)
+        training = split == "train"
+        views = cell.trained_views if training else cell.tested_views
+        if training:
+            # A system that encodes the tweet once for all views has one length.
+            counted = dict(zip(VIEWS if len(by_view) == len(VIEWS) else views, by_view.tolist(), strict=False))
+            subtokens = epochs * sum(counted.get(view, 0) for view in views)
+        words = sum(len(read.tags) for read in reads)
+        sizes = sizes_of(cell, *(float(total) / len(reads) for total in (words, by_view[0], by_view[-1])))
+        flop += times * len(reads) * (TRAINING if training else 1) * passes(cell.options, sizes, views, training)
+        if getattr(getattr(cell.options, "vision", None), "finetune", False):
+            pictures = sum(getattr(read, "picture", None) is not None for read in reads)
+            flop += times * pictures * (TRAINING if training else 1) * vision_flop(cell)
+    return Cost(tweets=epochs * len(corpus.splits["train"]), subtokens=subtokens, flop=flop)
 
-    def tested(split: str) -> int:
-        return sum(subtokens[split].get(view, 0) for view in cell.tested_views)
 
-    evaluated = tested("valid") * (epochs + 1) + tested("test")
-    views = sum(view in subtokens["train"] for view in cell.trained_views)
-    length = trained / max(tweets * epochs * views, 1)
-    read = trained + round(FORWARD_SHARE * evaluated)
-    flop = encoder_shape(cell.encoder).training_flop(read, length) if cell.options.has_encoder else float(read)
-    if getattr(getattr(cell.options, "vision", None), "finetune", False):
-        looks = 3 * epochs * pictures["train"] + (epochs + 1) * pictures["valid"] + pictures["test"]
-        flop += looks * vision_flop(cell)
-    return Cost(tweets=epochs * tweets, subtokens=trained, flop=flop)
+def sizes_of(cell: Cell, words: float, text: float, cross_modal: float) -> Sizes:
+    """Returns what a tweet of a cell gives its system to read; arguments as the fields of `Sizes`."""
+    shape = encoder_shape(cell.encoder) if cell.options.has_encoder else None
+    vision = getattr(cell.options, "vision", None)
+    if vision is None:
+        return Sizes(shape, words, text, cross_modal, batch_size=cell.recipe.batch_size)
+    from lightning_ita.images.nets import net_shape
+
+    _, regions, channels, _ = net_shape(vision)
+    return Sizes(shape, words, text, cross_modal, regions, channels, int(vision.crops), cell.recipe.batch_size)
 
 
 def vision_flop(cell: Cell) -> float:

@@ -41,7 +41,8 @@ def looked_at(
     # The most crops first: whoever wants fewer finds them there.
     for cell in sorted(cells, key=lambda cell: -getattr(getattr(cell.options, "vision", None), "crops", 0)):
         if cell.options.of_pictures:
-            ways.setdefault((cell.dataset, cell.options.inputs, getattr(cell.options, "vision", None)), cell)
+            own = (getattr(cell.options, name, None) for name in ("vision", "relations"))
+            ways.setdefault((cell.dataset, cell.options.inputs, *own), cell)
     for cell in ways.values():
         corpus = corpora[cell.dataset]
         inputs = cell.options.make_inputs(corpus.types, cell.recipe, cell.encoder, cache_dir)
@@ -94,7 +95,7 @@ def pass_cost(cells: Sequence[Cell], corpora: Mapping[str, Corpus], cache_dir: s
     flop = 0.0
     for _, inputs, reads in looked_at(cells, corpora, cache_dir):
         features = inputs.features
-        missing = features.missing([read.picture for read in reads if read.picture is not None])
+        missing = features.missing(inputs.requests(reads))
         known = counted.setdefault(features.setup, set())
         keys = {key for request in missing for key in request.parts} - known
         flop += features.flop * len(keys)

@@ -19,7 +19,6 @@ from lightning_ita.models.bga_mner import BGAMNEROptions
 from lightning_ita.models.bga_mner_tagger import BGAMNER
 from lightning_ita.models.blocks.relation import RelationLoss
 from lightning_ita.models.encoders import load_tokenizer
-from lightning_ita.models.label_inputs import LabelInputs
 from lightning_ita.models.ocsga import OCSGAOptions
 from lightning_ita.models.options import CVA, Options, TwoViewOptions
 from lightning_ita.models.recipes import Recipe
@@ -112,7 +111,7 @@ def batch_of(tagger: Tagger, posts: Sequence[Post] = POSTS) -> Any:
     if not isinstance(options, PictureOptions):
         named = {str(row): tuple(LABELS[post.picture]) for row, post in enumerate(posts) if post.picture is not None}
         corpus = Corpus("posts", TYPES, {}, {"tag": Contexts("tag", "made up", named, "")}, {})
-        inputs = LabelInputs(TYPES, options, tagger.recipe, tagger.encoder_name)
+        inputs = options.make_inputs(TYPES, tagger.recipe, tagger.encoder_name)
         return inputs.collate(inputs.read(tweets, corpus))
     builder = ViewBuilder(load_tokenizer(tagger.encoder_name), 64)
     views = [builder.text_view(tweet.id, tweet.words) for tweet in tweets]

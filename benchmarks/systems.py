@@ -32,7 +32,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -139,7 +139,7 @@ class Contender:
         torch.manual_seed(0)
         self.model: Tagger = options.make_tagger(self.data.types, recipe, workload.encoder).train()
         self.optimizer = self.model.make_optimizer()
-        self.waited: Counter[str] = Counter()
+        self.waited: dict[str, float] = defaultdict(float)
         inputs: Any = self.data.inputs
         self.model.__dict__["inputs"] = inputs  # relation data are read by the inputs that have looked at all pictures
         for method, kind in (("collate", "input"), ("seen", "features")):

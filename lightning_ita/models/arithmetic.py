@@ -92,7 +92,7 @@ def umt(options: Any, sizes: Sizes, views: Sequence[str], training: bool) -> flo
     n, r, width = sizes.words, sizes.regions, sizes.width
     once = encoder(sizes, sizes.text) + 2 * cross_layer(n, n, width, 4 * width)
     regions = 2 * linear(r, sizes.channels, width)
-    layers = sum(cross_layer(*pair, width, 4 * width) for pair in ((n, r), (r, n), (n, r)))
+    layers = 2 * cross_layer(n, r, width, 4 * width) + cross_layer(r, n, width, 4 * width)
     return once + len(views) * (regions + layers + linear(n, 2 * width, width))
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lightning_ita.models.mentions import Tagged
-from lightning_ita.models.predicting import GivenContexts, ViewChoice, probabilities
+from lightning_ita.models.options import CROSS_MODAL
+from lightning_ita.models.predicting import GivenContexts, GivenImage, ViewChoice, probabilities
 
 if TYPE_CHECKING:
     from lightning_ita.models.tagger import Tagger
@@ -56,7 +57,10 @@ class Comparison:
 
 
 def compare(
-    tagger: Tagger, post: str | Sequence[str], readings: Mapping[str, tuple[ViewChoice, GivenContexts]]
+    tagger: Tagger,
+    post: str | Sequence[str],
+    readings: Mapping[str, tuple[ViewChoice, GivenContexts]],
+    image: GivenImage = None,
 ) -> Comparison:
     """Tags a post in several ways and compares what is found.
 
@@ -64,15 +68,20 @@ def compare(
         tagger: The model.
         post: A text, or a sequence of words.
         readings: View and contexts of each reading, by its name.
+        image: Its picture, which every reading in the I+T view looks at; for a model that looks at pictures.
 
     Raises:
-        UserError: The post or a context cannot be read, or the model has no such view or reads no such context.
+        UserError: The post, a context or the picture cannot be read, or the model has no such view or context.
     """
-    tagged = {name: tagger.predict([post], [contexts], view)[0] for name, (view, contexts) in readings.items()}
+    shown = {name: image if view == CROSS_MODAL else None for name, (view, _) in readings.items()}
+    tagged = {
+        name: tagger.predict([post], [contexts], view, None if shown[name] is None else [shown[name]])[0]
+        for name, (view, contexts) in readings.items()
+    }
     found = {name: {(m.first_word, m.end_word, m.type): m for m in each.mentions} for name, each in tagged.items()}
     places = {span: mention for of_reading in found.values() for span, mention in of_reading.items()}
     spans = sorted(places)
-    columns = [probabilities(tagger, each, spans) for each in tagged.values()]
+    columns = [probabilities(tagger, each, spans, shown[name]) for name, each in tagged.items()]
     mentions = tuple(
         ComparedMention(
             places[span].text,

@@ -64,6 +64,7 @@ def answer(
     post: str | None,
     contexts: Mapping[str, Sequence[str]],
     as_read: Mapping[str, Sequence[str]] | None = None,
+    picture: Path | None = None,
 ) -> str:
     """Tags a post in every view there is, and returns what the page shows of it: a message where it cannot be read.
 
@@ -72,11 +73,13 @@ def answer(
         post: The post.
         contexts: What the picture says now, by kind; perhaps edited.
         as_read: What the engines read in the picture, if they read one.
+        picture: The picture, for a model that looks at it.
     """
+    picture = picture if looks(tagger) else None
     if not post or not post.strip():
         return message("Write a post first.", wrong=True)
     try:
-        comparison = compare(tagger, post, readings_of(tagger, contexts, as_read))
+        comparison = compare(tagger, post, readings_of(tagger, contexts, as_read, picture is not None), picture)
     except UserError as error:
         return message(str(error).removeprefix("post 0: "), wrong=True)
     return _environment().get_template("answer.html").render(shown(tagger, comparison))
@@ -93,10 +96,25 @@ def message(text: str, wrong: bool = False) -> str:
     return _environment().get_template("answer.html").render(readings=[], mentions=[], types={}, **texts)
 
 
+def looks(tagger: Tagger) -> bool:
+    """Tells whether a model looks at pictures itself."""
+    return "images" in tagger.options.needs
+
+
 def readings_of(
-    tagger: Tagger, contexts: Mapping[str, Sequence[str]], as_read: Mapping[str, Sequence[str]] | None
+    tagger: Tagger,
+    contexts: Mapping[str, Sequence[str]],
+    as_read: Mapping[str, Sequence[str]] | None,
+    seen: bool = False,
 ) -> dict[str, tuple[ViewChoice, GivenContexts]]:
-    """Decides how a post is read: in both views, and twice in I+T where somebody edited what a picture says."""
+    """Decides how a post is read: in both views, and twice in I+T where somebody edited what a picture says.
+
+    Args:
+        tagger: The model.
+        contexts: What the picture says now, by kind; perhaps edited.
+        as_read: What the engines read in the picture, if they read one.
+        seen: Whether the model looks at a picture.
+    """
     now, before = ({kind: tuple(said) for kind, said in each.items() if said} for each in (contexts, as_read or {}))
     readings: dict[str, tuple[ViewChoice, GivenContexts]] = {}
     if TEXT in tagger.tested_views:
@@ -105,7 +123,7 @@ def readings_of(
         if before and now != before:
             readings[AS_READ] = ("I+T", before)
             readings[AS_EDITED] = ("I+T", now)
-        elif now or not readings:
+        elif now or seen or not readings:
             readings[PICTURE_NAME] = ("I+T", now)
     return readings
 
@@ -159,7 +177,7 @@ def about(tagger: Tagger, engines: Mapping[str, str]) -> str:
     """
     values = {"label": tagger.options.label, "types": tagger.tag_set.types, "engines": engines.values()}
     kinds = [kind_title(kind) for kind in tagger.inputs.kinds]
-    return _environment().get_template("about.html").render(kinds=kinds, **values)
+    return _environment().get_template("about.html").render(kinds=kinds, looks=looks(tagger), **values)
 
 
 def pictured(readings: Sequence[PictureReading]) -> str:

@@ -14,6 +14,7 @@ from lightning_ita.posts.web.answering import (
     answer,
     kind_name,
     lines_of,
+    looks,
     message,
     picture_message,
     pictured,
@@ -64,9 +65,9 @@ def make_page(tagger: Tagger, reader: PictureReader) -> Any:
     gr = gradio()
     kinds = tuple(tagger.inputs.kinds)
 
-    def find(post: str | None, as_read: dict[str, tuple[str, ...]], *said: str | None) -> str:
+    def find(post: str | None, as_read: dict[str, tuple[str, ...]], path: str | None, *said: str | None) -> str:
         contexts = {kind: lines_of(text) for kind, text in zip(kinds, said, strict=True)}
-        return answer(tagger, post, contexts, as_read)
+        return answer(tagger, post, contexts, as_read, None if path is None else Path(path))
 
     def read(path: str | None) -> tuple[Any, ...]:
         if path is None:
@@ -85,13 +86,17 @@ def make_page(tagger: Tagger, reader: PictureReader) -> Any:
             with gr.Column(scale=2, min_width=300):
                 post = gr.Textbox(label="Post", lines=3, max_lines=12, placeholder=EXAMPLES[0], elem_id="post")
                 gr.Examples([[text] for text in EXAMPLES], inputs=post, label="Examples")
-                picture = None
+                picture = gr.Image(
+                    label="Picture",
+                    type="filepath",
+                    sources=["upload", "clipboard"],
+                    height=220,
+                    elem_id="picture",
+                    visible=bool(kinds) or looks(tagger),
+                )
+                # The file as it is: what is wrong with it is a message of ours, where Gradio's says just "Error".
+                picture.preprocess = lambda payload: None if payload is None else payload.path
                 if kinds:
-                    picture = gr.Image(
-                        label="Picture", type="filepath", sources=["upload", "clipboard"], height=220, elem_id="picture"
-                    )
-                    # The file as it is: what is wrong with it is a message of ours, where Gradio's says just "Error".
-                    picture.preprocess = lambda payload: None if payload is None else payload.path
                     gr.Markdown(WHAT_IF)
                 boxes = [
                     gr.Textbox(
@@ -107,12 +112,11 @@ def make_page(tagger: Tagger, reader: PictureReader) -> Any:
             with gr.Column(scale=3, min_width=300):
                 found = gr.HTML(message(START), elem_id="found", padding=False)
                 seen = gr.HTML(elem_id="seen", padding=False)
-        asked = {"fn": find, "inputs": [post, as_read, *boxes], "outputs": found, "show_progress": "hidden"}
+        asked = {"fn": find, "inputs": [post, as_read, picture, *boxes], "outputs": found, "show_progress": "hidden"}
         # Not `input`, which tells of keys alone: text is pasted, too.
         changed = [box.change for box in (post, *boxes)]
         gr.on([button.click, post.submit, *changed], trigger_mode="always_last", **asked)
-        if picture is not None:
-            picture.change(read, picture, [as_read, seen, *boxes]).then(**asked)
+        picture.change(read, picture, [as_read, seen, *boxes]).then(**asked)
     return page
 
 

@@ -16,6 +16,7 @@ import lightning_ita
 from lightning_ita.errors import UserError
 from lightning_ita.files import write_text
 from lightning_ita.models.kept import save
+from lightning_ita.posts.web.answering import looks
 from lightning_ita.text import printable
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def export_space(tagger: Tagger, folder: Path, kinds: Sequence[str] | None, chos
     if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
         raise UserError(f"--export-space {folder}: something is there; name a folder that does not exist")
     reads_pictures = bool(tagger.inputs.kinds if kinds is None else kinds)
-    extras = ("align", "demo", "predict") if reads_pictures else ("demo", "predict")
+    extras = ["demo", "predict", *(["align"] if reads_pictures else []), *(["vision"] if looks(tagger) else [])]
     lines = requirements(extras)
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from lightning_ita.contexts.engine import Reading
 from lightning_ita.errors import UserError
 from lightning_ita.images.files import ImageError
+from lightning_ita.images.vision import Vision
+from lightning_ita.models import MODELS
+from lightning_ita.models.comparing import compare
+from lightning_ita.models.recipes import Recipe
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.posts.web import answering
 from lightning_ita.posts.web.answering import answer, picture_message, pictured, readings_of, texts_of
 from lightning_ita.posts.web.reading import PictureReader, make_reader
+from tests.images.scenes import noise
 from tests.models.test_comparing import sensitive
 from tests.models.test_predicting import model
+from tests.systems.looking import Looking, LookingOptions
 
 pytest.importorskip("nltk")
 POST = "Jordan in Chicago with Kobe"
@@ -140,3 +148,41 @@ def test_engines_that_cannot_be_made_are_named(monkeypatch: pytest.MonkeyPatch) 
         make_reader(("cap", "tag"), ("tag",), {})
     with pytest.raises(UserError, match="--contexts-from ocr: not read by this model; it reads cap"):
         make_reader(("cap",), ("ocr",), {})
+
+
+@pytest.fixture
+def looking(tiny_encoder: str, tiny_vision: str) -> Iterator[Tagger]:
+    """A model that looks at pictures itself, with large random scores."""
+    pytest.importorskip("timm")
+    MODELS.add("looking", "tests.systems.looking:LookingOptions")
+    torch.manual_seed(0)
+    tagger = Looking(("PER", "LOC"), LookingOptions(vision=Vision(tiny_vision)), Recipe(), tiny_encoder).eval()
+    with torch.no_grad():
+        for parameter in tagger.parameters():
+            parameter.mul_(3)
+    yield tagger
+    del MODELS.entries["looking"]
+
+
+def test_a_model_that_looks_at_pictures_is_shown_the_picture(looking: Tagger, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.png", tmp_path / "second.png"
+    noise(1).save(first)
+    noise(2).save(second)
+    assert re.findall(r"<h3>(.*?)</h3>", answer(looking, POST, {})) == [answering.TEXT_NAME]
+    pages = [answer(looking, POST, {}, picture=path) for path in (first, second, first)]
+    assert re.findall(r"<h3>(.*?)</h3>", pages[0]) == [answering.TEXT_NAME, answering.PICTURE_NAME]
+    assert pages[0] == pages[2] != pages[1]
+    assert "with the picture itself" in answering.about(looking, {})
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert "picture cannot be read" in answer(looking, POST, {}, picture=tmp_path / "broken.png")
+
+
+def test_probabilities_are_those_of_the_reading_with_the_picture(looking: Tagger, tmp_path: Path) -> None:
+    noise(1).save(tmp_path / "picture.png")
+    comparison = compare(looking, POST, {"T": ("T", None), "both": ("I+T", None)}, tmp_path / "picture.png")
+    own = {(m.first_word, m.type): m.probability for m in comparison.readings["both"].mentions}
+    assert own
+    starts = {word.start: index for index, word in enumerate(comparison.readings["both"].words)}
+    for mention in comparison.mentions:
+        if mention.found[1]:
+            assert mention.probabilities[1] == pytest.approx(own[starts[mention.start], mention.type], abs=1e-6)

@@ -1,9 +1,9 @@
-"""``lightning-ita align``: reads images, that is, turns them into text, kept in a store that studies use."""
+"""``lightning-ita align``: reads images and tweets, that is, turns them into text, kept in a store that studies use."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from lightning_ita.commands.align_steps import (
     show_stats,
     write_page,
 )
-from lightning_ita.commands.cli import by_kind, make_console, make_parser, say
+from lightning_ita.commands.align_tweets import Tweets, dry_run, read_tweet_files
+from lightning_ita.commands.cli import by_kind, columns_of, make_console, make_parser, say
 from lightning_ita.contexts.engine import Engine
-from lightning_ita.contexts.engines import ENGINES, check_engine, engine_list
+from lightning_ita.contexts.engines import ENGINES, READ_TWEETS, check_engine, engine_list
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.contexts.store import ContextStore, StoredEngine
+from lightning_ita.contexts.tweets import reads
 from lightning_ita.data.conll import image_of
 from lightning_ita.errors import DataError, UserError, unknown
 from lightning_ita.files import Lines, check_output, parse_json, user_path
@@ -28,14 +30,16 @@ from lightning_ita.images.files import find_images
 from lightning_ita.text import quoted
 
 DESCRIPTION = f"""\
-Reads images: turns them into text, which is object tags, captions, or the text in them (OCR). What each engine reads in
-each image is kept in a store, together with its origin, and never read again: after an interruption at any moment the
-same command continues, and several may work on one store at once. If an image cannot be read, that is an error of this
-image, and the others are read.
+Reads images: turns them into text, which is object tags, captions, or the text in them (OCR). Reads tweets: adds what a
+language model knows of them, or what a file of passages says. What each engine reads in each image or tweet is kept in
+a store, together with its origin, and never read again: after an interruption at any moment the same command
+continues, and several may work on one store at once. If an image cannot be read, that is an error of this image, and
+the others are read.
 
 engines:
 {engine_list()}
   A model is named after a colon: a name of the Hugging Face Hub or a folder. Defaults are not downloaded unless named.
+  know and ret read tweets: they need --tweets. Nothing is sent unless --options know.url names the server.
 
 examples:
   lightning-ita align --images DIR --kinds tag,ocr --store contexts.db
@@ -46,6 +50,12 @@ examples:
       chooses engines and models
   lightning-ita align --images DIR --kinds ocr --tweets DATA/twitter17/*.txt --limit 100
       only images of these tweets, and of them the first 100, to try it out
+  lightning-ita align --kinds know --engines know=openai:MODEL --options know.url=http://localhost:8000/v1 \\
+      --tweets DATA/twitter17/*.txt --dry-run
+      shows what would be asked about three tweets; without --dry-run, asks about all. know.prompt=FILE asks otherwise,
+      know.captions=FILE adds captions, know.picture=true pictures; know.key=VARIABLE names where the server's key is
+  lightning-ita align --kinds ret --engines ret=bm25:passages.jsonl --tweets DATA/twitter17/*.txt --store contexts.db
+      the three nearest passages for each tweet, never the tweet itself nor one of another split
   lightning-ita align --store contexts.db --images DIR --report page.html
       a page with each image beside the texts that were read in it, to judge them at a glance
   lightning-ita align --store contexts.db --stats
@@ -70,7 +80,23 @@ def main(argv: Sequence[str]) -> int:
     images = choose_images(arguments) if arguments.images is not None else {}
     ids = wanted_ids(arguments.tweets) if arguments.tweets else None
     console = make_console()
-    engines = make_engines(kinds, {kind: chosen.get(kind) for kind in kinds}, options) if kinds else []
+    tweets = Tweets({}, {}, 0)
+    if READ_TWEETS & set(kinds) or (arguments.tweets and arguments.report):
+        tweets = read_tweet_files(arguments.tweets, columns_of(arguments.columns))
+        if tweets.without and READ_TWEETS & set(kinds):
+            say(
+                console,
+                f"{tweets.without} tweets have no image, under whose id texts are kept: they are not read",
+            )
+    engines = make_engines(kinds, {kind: chosen.get(kind) for kind in kinds}, options, tweets.splits) if kinds else []
+    without_files: dict[str, Sequence[Path]] = dict.fromkeys(list(tweets.texts)[: arguments.limit], ())
+    if arguments.images is None and (looking := [each for each in engines if "image" in reads(each)]):
+        raise UserError(f"{looking[0].kind}={looking[0].name} reads images with these options: it needs --images DIR")
+    if arguments.dry_run:
+        for engine in engines:
+            wanted = images if "image" in reads(engine) else without_files
+            dry_run(engine, wanted, user_path(arguments.store), arguments.retry_errors, tweets.texts, console)
+        return 0
 
     read: list[tuple[StoredEngine, Sequence[str]]] = []
     written: dict[Path, str] = {}
@@ -80,8 +106,9 @@ def main(argv: Sequence[str]) -> int:
             read.append(import_file(store, entry, console))
         while engines:
             engine = engines.pop(0)
-            run(engine, images, store, arguments, console)
-            read.append((StoredEngine.of(engine), list(images)))
+            wanted = images if "image" in reads(engine) else without_files
+            run(engine, wanted, store, arguments, console, tweets.texts)
+            read.append((StoredEngine.of(engine), list(wanted)))
             del engine  # the next needs its memory
         exported = chosen | {stored.kind: stored.key for stored, _ in read[len(arguments.imports) :]}
         for kind, file in exports.items():
@@ -89,7 +116,7 @@ def main(argv: Sequence[str]) -> int:
         if arguments.stats:
             show_stats(store, console)
         if arguments.report:
-            written |= write_page(store, user_path(arguments.report), images, chosen, console)
+            written |= write_page(store, user_path(arguments.report), images, chosen, console, tweets.texts)
         for stored, its_images in read:
             store.check_kept(stored, its_images)
         failed = sum(count_errors(store, stored, its_images) for stored, its_images in read)
@@ -109,7 +136,7 @@ def make_arguments() -> Any:
         "--images", type=str | None, help="The folder of images, and of folders with images; their names are ids."
     )
     parser.add_argument(
-        "--kinds", type=str, default="", help="What to read: any of tag, cap, ocr, separated by commas."
+        "--kinds", type=str, default="", help=f"What to read: any of {', '.join(ENGINES)}, separated by commas."
     )
     parser.add_argument("--store", type=str, default="contexts.db", help="The store; made if it does not exist.")
     parser.add_argument(
@@ -130,7 +157,18 @@ def make_arguments() -> Any:
         help="Options of an engine, for example cap.captions=5; with other options, all images are read again.",
     )
     parser.add_argument(
-        "--tweets", type=str, nargs="*", default=[], metavar="FILE", help="Only images of the tweets in these files."
+        "--tweets",
+        type=str,
+        nargs="*",
+        default=[],
+        metavar="FILE",
+        help="Only images of the tweets in these files; know and ret read these tweets.",
+    )
+    parser.add_argument(
+        "--columns", type=str | None, metavar="WORD,TAG", help="Columns of word and tag in --tweets, counted from 0."
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="Read nothing; show what would be read, and what would be sent."
     )
     parser.add_argument("--limit", type=int | None, help="Only the first images, by id.")
     parser.add_argument("--retry-errors", action="store_true", help="Read images again that had an error before.")
@@ -182,8 +220,12 @@ def check_arguments(
         raise UserError(
             f"nothing to do: give one of {', '.join(actions)}, for example --images DIR --kinds ocr; --help shows more"
         )
-    if arguments.images is None and (kinds or arguments.report):
+    if arguments.images is None and (arguments.report or set(kinds) - READ_TWEETS):
         raise UserError("--kinds and --report need --images DIR, the folder of images")
+    if not arguments.tweets and (reading := [kind for kind in kinds if kind in READ_TWEETS]):
+        raise UserError(f"--kinds {reading[0]} reads tweets: name the files of their splits, --tweets FILE ...")
+    if arguments.dry_run and not kinds:
+        raise UserError("--dry-run shows what --kinds would read; name them")
     for option, least in (("limit", 1), ("workers", 0), ("batch_size", 1)):
         value = getattr(arguments, option)
         if value is not None and value < least:
@@ -220,7 +262,7 @@ def check_engines(kinds: Sequence[str], chosen: Mapping[str, str]) -> None:
         UserError: An engine is unknown.
     """
     for kind in kinds:
-        check_engine(kind, chosen.get(kind))
+        check_engine(kind, chosen.get(kind), tweets=True)
 
 
 def choose_images(arguments: Any) -> Mapping[str, Sequence[Path]]:
@@ -281,13 +323,22 @@ def parse_options(entries: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def make_engines(
-    kinds: Sequence[str], chosen: Mapping[str, str | None], options: Mapping[str, Mapping[str, Any]]
+    kinds: Sequence[str],
+    chosen: Mapping[str, str | None],
+    options: Mapping[str, Mapping[str, Any]],
+    tweets: Mapping[str, Collection[str]] | None = None,
 ) -> list[Engine]:
     """Makes the engines before anything is read, so that a missing model is found at once.
+
+    Args:
+        kinds: The kinds to read.
+        chosen: Engines by kind.
+        options: Their options, by kind.
+        tweets: Texts of tweets by split, for engines that read tweets.
 
     Raises:
         UserError: An option is unknown or has a wrong value, or something that an engine needs is missing.
     """
     from lightning_ita.contexts.engines import make_engine
 
-    return [make_engine(kind, chosen[kind], **options.get(kind, {})) for kind in kinds]
+    return [make_engine(kind, chosen[kind], tweets=tweets, **options.get(kind, {})) for kind in kinds]

@@ -21,6 +21,7 @@ from lightning_ita.contexts.engine import Engine, Reading
 from lightning_ita.contexts.jsonl import jsonl_of, read_contexts
 from lightning_ita.contexts.kinds import KINDS, check_kind
 from lightning_ita.contexts.store import IMPORTED, ContextStore, Entry, StoredEngine
+from lightning_ita.contexts.tweets import notes, reads
 from lightning_ita.errors import UserError
 from lightning_ita.files import sha256_of, user_path, write_text
 from lightning_ita.images.ids import image_id
@@ -35,10 +36,16 @@ MAX_CELL = 1000
 
 
 def run(
-    engine: Engine, images: Mapping[str, Sequence[Path]], store: ContextStore, arguments: Any, console: Console
+    engine: Engine,
+    images: Mapping[str, Sequence[Path]],
+    store: ContextStore,
+    arguments: Any,
+    console: Console,
+    tweets: Mapping[str, Sequence[str]],
 ) -> None:
-    """Has an engine read the images that are new, with a progress bar, and prints a summary."""
+    """Has an engine read the images, or tweets, that are new, with a progress bar, and prints a summary."""
     stored = StoredEngine.of(engine)
+    things = "images" if "image" in reads(engine) else "tweets"
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -52,18 +59,26 @@ def run(
     task = bar.add_task(printable(f"{engine.kind} {engine.name}", 40), total=len(images), rate="", errors=0)
 
     def show(now: alignment.Progress) -> None:
-        rate = f"{now.done / now.seconds:.1f} images/s" if now.seconds else ""
+        rate = f"{now.done / now.seconds:.1f} {things}/s" if now.seconds else ""
         finished = now.before + now.done + now.elsewhere
         bar.update(task, completed=finished, rate=rate, errors=now.errors.total())
 
     workers = arguments.workers if arguments.workers is not None else default_workers(len(images))
-    with bar:
-        end = alignment.align(engine, images, store, workers, arguments.batch_size, arguments.retry_errors, show)
-    rate = f", {end.done / end.seconds:.1f} images/s" if end.done and end.seconds else ""
+    if "image" not in reads(engine):
+        workers = 0  # nothing to decode
+    try:
+        with bar:
+            end = alignment.align(
+                engine, images, store, workers, arguments.batch_size, arguments.retry_errors, show, tweets
+            )
+    finally:
+        for note in notes(engine):  # what was asked for has its cost, however this ends
+            say(console, f"{engine.kind} {engine.name}: {note}")
+    rate = f", {end.done / end.seconds:.1f} {things}/s" if end.done and end.seconds else ""
     before = f", {end.before} were done before" if end.before else ""
     elsewhere = f", {end.elsewhere} done by another process" if end.elsewhere else ""
     errors = f"{end.errors.total()} errors"
-    say(console, f"{engine.kind} {stored.label}: {end.done} images done{rate}{before}{elsewhere}, {errors}")
+    say(console, f"{engine.kind} {stored.label}: {end.done} {things} done{rate}{before}{elsewhere}, {errors}")
     for line in _by_reason(end.errors):
         say(console, f"  {line}")
 
@@ -131,11 +146,12 @@ def write_page(
     images: Mapping[str, Sequence[Path]],
     chosen: Mapping[str, str],
     console: Console,
+    tweets: Mapping[str, Sequence[str]],
 ) -> dict[Path, str]:
     """Writes the page with images beside their texts; returns the file's digest by its path."""
     from lightning_ita.contexts.page import report
 
-    html = report(store, images, chosen)
+    html = report(store, images, chosen, tweets=tweets)
     write_text(path, html)
     say(console, f"written: {path}")
     return {path: hashlib.sha256(html.encode()).hexdigest()}

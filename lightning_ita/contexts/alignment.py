@@ -1,4 +1,4 @@
-"""Reads images (the command ``align``): an engine reads new images in batches; the store keeps the texts."""
+"""Reads images and tweets (the command ``align``): an engine reads what is new, and the store keeps the texts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lightning_ita.contexts.engine import Engine
-from lightning_ita.contexts.preparing import KILLED, Preparers, Ready, Task, describe
+from lightning_ita.contexts.engine import Engine, Reading
+from lightning_ita.contexts.preparing import KILLED, Preparers, Ready, Task, describe, prepare_image
 from lightning_ita.contexts.store import ContextStore, Entry, Known, StoredEngine
+from lightning_ita.contexts.tweets import IMAGE, at_once, posts_of, reads
 from lightning_ita.errors import UserError
 from lightning_ita.images.files import FileState, signature
 from lightning_ita.images.ids import image_id
@@ -26,6 +28,8 @@ WAITING_BYTES = 2**28
 WRITE_EVERY = 64
 # If an engine fails on each of its first images, the engine is broken and not the images.
 FIRST_FAILURES = 10
+# Seconds that answers which were asked for before an interruption are waited for: clusters kill a job after 30.
+PATIENCE = 20.0
 
 
 @dataclass
@@ -50,33 +54,65 @@ class Progress:
 
 
 def find_tasks(
-    images: Mapping[str, Sequence[Path]], known: Mapping[str, Known], retry_errors: bool = False
+    images: Mapping[str, Sequence[Path]],
+    known: Mapping[str, Known],
+    retry_errors: bool = False,
+    tweets: Mapping[str, Sequence[str]] | None = None,
+    read: frozenset[str] = IMAGE,
 ) -> tuple[list[Task], list[Entry]]:
     """Returns what an engine still has to read.
 
     Args:
-        images: Files by image id; an id without a file is a missing image, one with several is ambiguous.
+        images: Files by image id; an id without a file is a missing image, one with several is ambiguous. For engines
+            that read the tweet alone, the ids count and not the files.
         known: The engine's entries in the store.
         retry_errors: Whether errors count as not done.
+        tweets: Texts of tweets by image id, for engines that read them; several different ones are ambiguous.
+        read: What the engine reads; see `lightning_ita.contexts.tweets`.
 
     Returns:
-        Images to read, and errors that are known without reading. An image whose file is unchanged is in neither.
+        Images and tweets to read, and errors that are known without reading. What is unchanged is in neither.
     """
     tasks, errors = [], []
     for image, paths in images.items():
         entry = known.get(image_id(image))
         done = entry is not None and not (entry.failed and retry_errors)
         unread = entry is not None and entry.size is None
-        if len(paths) != 1:
+        posts = posts_of(tweets or {}, image)
+        reason = (_no_one_file(paths) if "image" in read else None) or (
+            _no_one_tweet(len(posts)) if "tweet" in read else None
+        )
+        if reason is not None:
             if not (done and unread):
-                names = ", ".join(printable(path.name, 60) for path in paths)
-                several = f"several files have this id: {names}"
-                errors.append(Entry(image, error=several if paths else "no file of this name"))
+                errors.append(Entry(image, error=reason))
             continue
-        if entry is not None and done and signature(paths[0]) == (entry.size, entry.modified):
-            continue
-        tasks.append(Task(image, paths[0], entry.sha256 if entry is not None and done else None))
+        task = Task(
+            image,
+            paths[0] if "image" in read else None,
+            entry.sha256 if entry is not None and done else None,
+            posts[0] if "tweet" in read else None,
+        )
+        if entry is None or not done or _changed(task, entry):
+            tasks.append(task)
     return tasks, errors
+
+
+def _no_one_file(paths: Sequence[Path]) -> str | None:
+    names = ", ".join(printable(path.name, 60) for path in paths)
+    return None if len(paths) == 1 else f"several files have this id: {names}" if paths else "no file of this name"
+
+
+def _no_one_tweet(number: int) -> str | None:
+    return None if number == 1 else "tweets of different words have this image" if number else "no tweet has this image"
+
+
+def _changed(task: Task, entry: Known) -> bool:
+    """Tells whether what was read may have changed: the tweet's text, or size or time of the image's file."""
+    digest = entry.sha256 or ""
+    if task.path is None:
+        return task.post is None or digest != task.post.sha256
+    same_text = task.post is None or digest.startswith(f"{task.post.sha256}:")
+    return not same_text or signature(task.path) != (entry.size, entry.modified)
 
 
 def align(
@@ -87,12 +123,14 @@ def align(
     batch_size: int | None = None,
     retry_errors: bool = False,
     watch: Callable[[Progress], None] = lambda progress: None,
+    tweets: Mapping[str, Sequence[str]] | None = None,
 ) -> Progress:
-    """Has an engine read all images that the store has no entry of, and stores what it returns.
+    """Has an engine read all images, or tweets, that the store has no entry of, and stores what it returns.
 
-    Readings are written batch by batch: after an interruption at any moment, the next call continues where this one
-    stopped. Several processes may work on one store: each takes the images in an order of its own, and leaves out what
-    the others have done. At the end, the file of the store is opened again and checked to hold all entries.
+    Readings are written batch by batch, or, from engines that wait for a server, one by one as they come: after an
+    interruption at any moment, the next call continues where this one stopped. Several processes may work on one store:
+    each takes the images in an order of its own, and leaves out what the others have done. At the end, the file of the
+    store is opened again and checked to hold all entries.
 
     Args:
         engine: Reads the images.
@@ -102,13 +140,14 @@ def align(
         batch_size: Images the engine reads at once; its own choice if not given.
         retry_errors: Whether images that failed before are tried again.
         watch: Called with the progress after every batch.
+        tweets: Texts of tweets by image id, for engines that read tweets.
 
     Raises:
         UserError: The store cannot be written, was deleted or changed meanwhile, or the engine fails on each of its
             first images.
     """
     with _cores_left_to(workers if engine.kind != "ocr" else 0):  # OCR engines take images nearly as they are
-        run = _Run(engine, images, store, batch_size or engine.batch_size, retry_errors, watch)
+        run = _Run(engine, images, store, batch_size or engine.batch_size, retry_errors, watch, tweets)
         progress = run.run(workers)
     store.check_kept(run.stored, images.keys())
     return progress
@@ -138,11 +177,13 @@ class _Run:
         batch_size: int,
         retry_errors: bool,
         watch: Callable[[Progress], None],
+        tweets: Mapping[str, Sequence[str]] | None,
     ):
         self.engine, self.store, self.batch_size, self.watch = engine, store, batch_size, watch
         self.stored = StoredEngine.of(engine)
         store.changed_elsewhere()
-        tasks, errors = find_tasks(images, store.known(self.stored), retry_errors)
+        self.reads = reads(engine)
+        tasks, errors = find_tasks(images, store.known(self.stored), retry_errors, tweets, self.reads)
         # Each process in another order, so that several on one store rarely read the same image.
         random.Random().shuffle(tasks)
         self.tasks = deque(tasks)
@@ -160,6 +201,8 @@ class _Run:
         if not self.tasks:
             self._write()
             return self.progress
+        if at_once(self.engine):
+            return self._ask(at_once(self.engine))
         with Preparers(self.engine.prepare, min(workers, len(self.tasks))) as preparers:
             batch: list[Ready] = []
             waiting = 0
@@ -186,6 +229,36 @@ class _Run:
         self._write(final=True)
         return self.progress
 
+    def _ask(self, threads: int) -> Progress:
+        """Has the engine read one by one, several at a time, and writes each reading as it comes.
+
+        Where this is interrupted, answers that were asked for are waited for a while, so that none is asked for again.
+        """
+        pool = ThreadPoolExecutor(threads)
+        asked: dict[Future[list[Reading]], Ready] = {}
+        try:
+            while self.tasks or asked:
+                while self.tasks and len(asked) < threads:
+                    ready = prepare_image(self.tasks.popleft(), self.engine.prepare)
+                    if ready.input is None:
+                        self._not_ready(ready)
+                    else:
+                        asked[pool.submit(self.engine.read, [pickle.loads(ready.input)])] = ready
+                for future in wait(asked, return_when=FIRST_COMPLETED).done:
+                    self._take([asked.pop(future)], future.result)
+                self._write()
+                self._pass_over()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            answered = [f for f in wait(asked, PATIENCE).done if not f.cancelled() and f.exception() is None]
+            self.entries = [entry for entry in self.entries if entry.reading is not None]
+            self.entries += [Entry(asked[f].image, asked[f].state, f.result()[0]) for f in answered]
+            self._write(final=True)
+            raise
+        pool.shutdown()
+        self._write(final=True)
+        return self.progress
+
     def _window(self, workers: int) -> int:
         """Returns how many images to prepare at a time: enough for the next batch, as far as they fit into memory."""
         if not workers:
@@ -205,9 +278,12 @@ class _Run:
 
     def _read(self, batch: Sequence[Ready]) -> None:
         """Has the engine read a batch; if that fails, image by image, so that only the image at fault gets an error."""
+        inputs = [ready.input for ready in batch if ready.input is not None]
+        self._take(batch, lambda: self.engine.read([pickle.loads(each) for each in inputs]))
+
+    def _take(self, batch: Sequence[Ready], read: Callable[[], list[Reading]]) -> None:
         try:
-            readings = self.engine.read([pickle.loads(ready.input) for ready in batch if ready.input is not None])
-            pairs = list(zip(batch, readings, strict=True))
+            pairs = list(zip(batch, read(), strict=True))
         except UserError:
             raise
         except Exception as error:
@@ -223,9 +299,10 @@ class _Run:
 
     def _failed(self, reason: str) -> None:
         self.failures += 1
+        noun = "images" if "image" in self.reads else "tweets"
         if not self.proven and self.failures == FIRST_FAILURES:
             raise UserError(
-                f"{self.engine.kind}={self.engine.name} failed on each of the first {FIRST_FAILURES} images; "
+                f"{self.engine.kind}={self.engine.name} failed on each of the first {FIRST_FAILURES} {noun}; "
                 f"nothing of this was stored. The last failure: {reason}"
             )
 
@@ -247,7 +324,8 @@ class _Run:
         """Removes the tasks that another process has done meanwhile."""
         if not self.tasks or not self.store.changed_elsewhere():
             return
-        mine = {task.image: (task.path,) for task in self.tasks}
-        left, _ = find_tasks(mine, self.store.known(self.stored), self.retry_errors)
+        mine = {task.image: () if task.path is None else (task.path,) for task in self.tasks}
+        texts = {task.image: () if task.post is None else (task.post.text,) for task in self.tasks}
+        left, _ = find_tasks(mine, self.store.known(self.stored), self.retry_errors, texts, self.reads)
         self.progress.elsewhere += len(self.tasks) - len(left)
         self.tasks = deque(left)

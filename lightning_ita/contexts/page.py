@@ -43,6 +43,7 @@ def report(
     images: Mapping[str, Sequence[Path]],
     chosen: Mapping[str, str] | None = None,
     most: int = MOST_IMAGES,
+    tweets: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Returns the page as HTML.
 
@@ -51,6 +52,7 @@ def report(
         images: Files by image id.
         chosen: Engines by kind, where not all in the store are to be shown.
         most: Images shown, at most; of more images, a selection evenly spaced by id.
+        tweets: Texts of tweets by image id, to be shown with them.
 
     Raises:
         UserError: The store has no entry of these images.
@@ -75,6 +77,7 @@ def report(
         cards=[
             {
                 "image": image,
+                "tweets": [text[:MOST_CHARACTERS] for text in (tweets or {}).get(image, ())[:MOST_TEXTS]],
                 "thumbnail": _thumbnail(images[image]),
                 "read": [(engine, _shown(entries[engine.key].get(image))) for engine in engines],
             }

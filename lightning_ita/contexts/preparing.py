@@ -1,4 +1,4 @@
-"""Preparing images for an engine in worker processes: reading files, decoding, making the model's input."""
+"""Preparing images and tweets for an engine in worker processes: reading files, decoding, making the model's input."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL.Image import Image
-
+from lightning_ita.contexts.tweets import Post
 from lightning_ita.images.files import FileState, ImageError, decode, read_file
 from lightning_ita.text import printable
 
-Prepare = Callable[[Image], Any]
+Prepare = Callable[..., Any]
 KILLED = "the process that opened it was killed: its decoder crashed, or there was too little memory"
 
 
 @dataclass(frozen=True)
 class Task:
-    """An image to prepare.
+    """An image to prepare, or a tweet, or both.
 
     Attributes:
-        image: Its id.
-        path: Its file.
-        known: SHA-256 of the file that the engine has read already under this id; if the content is still the same, it
-            is not prepared again.
+        image: The image's id.
+        path: Its file; ``None`` for engines that read the tweet alone.
+        known: Digest of what the engine has read already under this id (see `state_of`); if the content is still the
+            same, it is not prepared again.
+        post: The tweet; ``None`` for engines that read the image alone.
     """
 
     image: str
-    path: Path
+    path: Path | None
     known: str | None = None
+    post: Post | None = None
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,35 @@ class Ready:
     error: str | None = None
 
 
+def state_of(task: Task) -> tuple[bytes | None, FileState]:
+    """Returns the bytes of a task's file, if it has one, and the state of what is read.
+
+    The digest is that of the file, that of the tweet's text, or, for both, the tweet's and the file's with a colon
+    between. A tweet alone has the size of its text, and no time of modification.
+
+    Raises:
+        ImageError: The file cannot be read.
+    """
+    post = task.post
+    if task.path is None:
+        assert post is not None
+        return None, FileState(len(post.text.encode()), 0, post.sha256)
+    data, state = read_file(task.path)
+    return data, state if post is None else replace(state, sha256=f"{post.sha256}:{state.sha256}")
+
+
 def prepare_image(task: Task, prepare: Prepare) -> Ready:
-    """Reads and decodes an image and turns it into an engine's input."""
+    """Reads and decodes an image, if the engine reads images, and makes the engine's input of it and of the tweet."""
     try:
-        data, state = read_file(task.path)
+        data, state = state_of(task)
     except ImageError as error:
         return Ready(task.image, error=str(error))
     if state.sha256 == task.known:
         return Ready(task.image, state)
     try:
-        return Ready(task.image, state, pickle.dumps(prepare(decode(data)), pickle.HIGHEST_PROTOCOL))
+        seen: list[Any] = [] if data is None else [decode(data)]
+        seen += [] if task.post is None else [task.post]
+        return Ready(task.image, state, pickle.dumps(prepare(*seen), pickle.HIGHEST_PROTOCOL))
     except ImageError as error:
         return Ready(task.image, state, error=str(error))
     except Exception as error:
@@ -151,7 +171,7 @@ class Preparers:
             try:
                 self.recovered.append(self.pool.submit(_work, task).result())
             except BrokenProcessPool:
-                self.recovered.append(Ready(task.image, _state(task.path), error=KILLED))
+                self.recovered.append(Ready(task.image, _state(task), error=KILLED))
                 self._start()
 
     def _start(self) -> None:
@@ -185,9 +205,9 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _state(path: Path) -> FileState | None:
+def _state(task: Task) -> FileState | None:
     try:
-        return read_file(path)[1]
+        return state_of(task)[1]
     except ImageError:
         return None
 

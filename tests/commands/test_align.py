@@ -38,7 +38,9 @@ def fake_engines(monkeypatch: pytest.MonkeyPatch) -> list[SizeAndColour]:
     """Replaces engines by those that need no model; returns the ones that were made."""
     made: list[SizeAndColour] = []
 
-    def make(kinds: Sequence[str], _: object, options: Mapping[str, Mapping[str, Any]]) -> list[SizeAndColour]:
+    def make(
+        kinds: Sequence[str], _: object, options: Mapping[str, Mapping[str, Any]], *more: object
+    ) -> list[SizeAndColour]:
         engines = [SizeAndColour(kind=kind, **options.get(kind, {})) for kind in kinds]
         made.extend(engines)
         return list(engines)
@@ -365,7 +367,7 @@ sys.exit(str(heavy) if heavy else 0)
 def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         align.main(["--help"])
-    assert "lightning-ita align --images DIR --kinds ocr --store contexts.db" in capsys.readouterr().out
+    assert "lightning-ita align --images DIR --kinds tag,ocr --store contexts.db" in capsys.readouterr().out
 
 
 def test_a_study_reads_the_store_and_says_whose_contexts_it_had(

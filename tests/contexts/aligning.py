@@ -16,7 +16,9 @@ def main(argv: list[str]) -> int:
     return align.main(argv)
 
 
-def make_fakes(kinds: Sequence[str], _: object, options: Mapping[str, Mapping[str, Any]]) -> list[SizeAndColour]:
+def make_fakes(
+    kinds: Sequence[str], _: object, options: Mapping[str, Mapping[str, Any]], *more: object
+) -> list[SizeAndColour]:
     return [SizeAndColour(kind=kind, **options.get(kind, {})) for kind in kinds]
 
 

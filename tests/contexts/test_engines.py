@@ -14,7 +14,7 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from lightning_ita.contexts.engines import ENGINES, make_engine
+from lightning_ita.contexts.engines import ENGINES, READ_TWEETS, make_engine
 from lightning_ita.contexts.engines.loading import choose_precision
 from lightning_ita.contexts.engines.vocabulary import SHIPPED, read_vocabulary
 from lightning_ita.contexts.kinds import KINDS
@@ -46,7 +46,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
 
 def test_every_kind_has_engines_and_every_engine_can_be_imported() -> None:
-    assert set(ENGINES) == set(KINDS)
+    assert set(ENGINES) == {*KINDS, *READ_TWEETS}
     for kind, registry in ENGINES.items():
         for name in registry:
             assert (registry[name].kind, registry[name].name) == (kind, name)
@@ -58,7 +58,7 @@ def test_every_kind_has_engines_and_every_engine_can_be_imported() -> None:
         (
             ("tags", None),
             {},
-            "Did you mean 'tag'? Known: tag, cap, ocr. No engine reads others; `lightning-ita align --import",
+            "Did you mean 'tag'? Known: tag, cap, ocr, know, ret. No engine reads others; `lightning-ita align --im",
         ),
         (("tag", "detr:~no-such-user/model"), {}, "~no-such-user/model: there is no home folder of this name"),
         (("tag", "open_clip"), {"nouns": "a\0b"}, r"a\x00b: a path has no null character"),

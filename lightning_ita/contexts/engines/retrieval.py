@@ -1,0 +1,189 @@
+"""Passages that resemble a tweet, out of a file: the offline half of retrieval-augmented recognition."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from lightning_ita.contexts.engine import Reading
+from lightning_ita.contexts.engines.options import check_count
+from lightning_ita.contexts.tweets import TWEET, Post
+from lightning_ita.errors import DataError, UserError
+from lightning_ita.files import Lines, parse_json, user_path
+from lightning_ita.registry import require
+from lightning_ita.text import quoted
+
+MOST_PASSAGES = 100
+URL = re.compile(r"https?://\S*")
+# How retweets start: "RT @name :", tokenised in any way.
+RETWEET = re.compile(r"^\W*rt\s*@[^:]{0,40}:")
+
+
+class Bm25:
+    """Engine ``ret=bm25``: the passages of a file that share the rarest words with a tweet (BM25), best first.
+
+    Passages may themselves be tweets. One that is the tweet itself would tell nothing, and one of another split would
+    carry words of test into training: neither is returned unless `same` says so. Tweets are compared without case,
+    punctuation, links and the start of retweets.
+
+    Args:
+        model: The file: JSON lines with ``text`` and perhaps ``title`` (its name ends in ``.jsonl``), or a text file
+            with a passage per line.
+        top_k: Passages per tweet, at most.
+        same: Which passages that are tweets of the corpus are returned: ``split``: others of the tweet's own split;
+            ``others``: any but the tweet itself; ``all``.
+        k1: How soon a word that is repeated in a passage stops to count more.
+        b: How much a passage's length counts against it, from 0 to 1.
+        batch_size: Tweets read at once.
+        tweets: Texts of the tweets by split; the command gives them.
+
+    Raises:
+        UserError: The file or the package is missing, the file has no passage, or a value is out of its range.
+    """
+
+    kind = "ret"
+    name = "bm25"
+    reads = TWEET
+    at_once = 0
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        top_k: int = 3,
+        same: Literal["split", "others", "all"] = "split",
+        k1: float = 1.5,
+        b: float = 0.75,
+        batch_size: int = 64,
+        tweets: Mapping[str, Collection[str]] | None = None,
+    ):
+        if model is None:
+            raise UserError("ret=bm25 needs a file of passages: ret=bm25:FILE, JSON lines with a text, or plain lines")
+        self._bm25s = require("bm25s", extra="retrieval")
+        if not 0 <= b <= 1 or not 0 <= k1 < float("inf"):
+            raise UserError(f"b must lie between 0 and 1 and k1 be 0 or more, not {b} and {k1}")
+        self.model, self.same = model, same
+        self.top_k, self.batch_size = check_count("top_k", top_k, MOST_PASSAGES), check_count("batch_size", batch_size)
+        self.passages, digest = read_passages(user_path(model))
+        self._index = self._bm25s.BM25(k1=k1, b=b)
+        self._index.index(self._words(self.passages), show_progress=False)
+        self._splits = _splits_by_tweet(tweets or {})
+        self._tweets = {  # passages that are tweets
+            number: essence
+            for number, passage in enumerate(self.passages)
+            if (essence := essence_of(passage)) in self._splits
+        }
+        self.prepare = _text_of
+        self.version = f"bm25s {version('bm25s')}, sha256:{digest[:16]}"
+        self.parameters: Mapping[str, Any] = {"top_k": top_k, "same": same, "k1": k1, "b": b}
+        if self._tweets and same == "split":
+            self.parameters |= {"splits": _digest_of(tweets or {})}
+
+    def _words(self, texts: Sequence[str]) -> list[list[str]]:
+        plain = [URL.sub(" ", text) for text in texts]
+        words: list[list[str]] = self._bm25s.tokenize(plain, stopwords="en", return_ids=False, show_progress=False)
+        return words
+
+    def preview(self, prepared: str) -> str:
+        """Returns the words that are looked for; nothing is sent anywhere."""
+        return f"looks for: {' '.join(self._words([prepared])[0])}"
+
+    def notes(self) -> list[str]:
+        """Returns how many passages are tweets of the corpus."""
+        count = len(self._tweets)
+        return [f"{count:,} of {len(self.passages):,} passages are tweets of these splits; ret.same={self.same}"] * (
+            count > 0
+        )
+
+    def read(self, prepared: Sequence[str]) -> list[Reading]:
+        """Finds the passages for each tweet."""
+        return [
+            Reading(tuple(self.passages[number] for number in self._found(tweet, words)))
+            for tweet, words in zip(prepared, self._words(prepared), strict=True)
+        ]
+
+    def _found(self, tweet: str, words: Sequence[str]) -> list[int]:
+        """Returns the numbers of the best passages that may be returned for a tweet."""
+        if not words:
+            return []
+        scores = self._index.get_scores(list(words))
+        shared = np.flatnonzero(scores > 0)
+        best = shared[np.argsort(-scores[shared], kind="stable")]
+        essence = essence_of(tweet)
+        found: list[int] = []
+        for number in best.tolist():
+            if len(found) == self.top_k:
+                break
+            if self._allowed(essence, number):
+                found.append(number)
+        return found
+
+    def _allowed(self, tweet: str, number: int) -> bool:
+        passage = self._tweets.get(number)
+        if passage is None or self.same == "all":
+            return True
+        splits = self._splits[passage]
+        own = splits == self._splits.get(tweet) and len(splits) == 1
+        return passage != tweet and (own or self.same == "others")
+
+
+def read_passages(path: Path) -> tuple[list[str], str]:
+    """Reads a file of passages; each passage once.
+
+    Returns:
+        The passages, with their titles before them, and the file's SHA-256.
+
+    Raises:
+        DataError: The file cannot be read, has no passage, or a line of JSON is not of the expected form.
+    """
+    lines = Lines(path)
+    as_json = path.suffix.lower() in (".jsonl", ".ndjson")
+    found = _objects(lines, path) if as_json else (line for _, line in lines)
+    passages = list(dict.fromkeys(text for line in found if (text := " ".join(line.split()))))
+    if not passages:
+        raise DataError("no passages: write one per line", path)
+    return passages, lines.sha256
+
+
+def _objects(lines: Lines, path: Path) -> Iterator[str]:
+    for number, line in lines:
+        if not line.strip():
+            continue
+        try:
+            entry = parse_json(line)
+        except ValueError as error:
+            raise DataError(str(error), path, number) from None
+        title = entry.get("title", "") if isinstance(entry, dict) else None
+        if not (isinstance(title, str) and isinstance(entry.get("text"), str)):
+            raise DataError(f'expected {{"text": passage}}, perhaps with "title", found {quoted(line)}', path, number)
+        yield f"{title}: {entry['text']}" if title.strip() else entry["text"]
+
+
+def essence_of(text: str) -> str:
+    """Returns what is compared of tweets: their words in small letters, without links and the start of retweets."""
+    return " ".join(re.findall(r"\w+", RETWEET.sub(" ", URL.sub(" ", text.lower()))))
+
+
+def _text_of(post: Post) -> str:
+    return post.text
+
+
+def _splits_by_tweet(tweets: Mapping[str, Collection[str]]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for split, texts in tweets.items():
+        for text in texts:
+            if essence := essence_of(text):
+                found.setdefault(essence, set()).add(split)
+    return {essence: frozenset(splits) for essence, splits in found.items()}
+
+
+def _digest_of(tweets: Mapping[str, Collection[str]]) -> str:
+    """Digests which tweets are in one split, whatever the splits' names."""
+    splits = sorted("\n".join(sorted(texts)) for texts in tweets.values())
+    return "sha256:" + hashlib.sha256("\n\n".join(splits).encode()).hexdigest()[:16]

@@ -23,7 +23,12 @@ def bio_tags(types: Sequence[str]) -> list[str]:
 
 
 def repair(tags: Sequence[str]) -> list[str]:
-    """Turns each stray ``I-`` (after O, or after another type) into ``B-``, as UMT, UMGF and ITA count them."""
+    """Turns each stray ``I-`` (after O, or after another type) into ``B-``, as UMT, UMGF and ITA count them.
+
+    Example:
+        >>> repair(["O", "I-PER", "I-PER", "I-LOC"])
+        ['O', 'B-PER', 'I-PER', 'B-LOC']
+    """
     repaired = list(tags)
     previous = "O"
     for index, tag in enumerate(tags):
@@ -43,6 +48,10 @@ def as_bio(tags: Sequence[str]) -> list[str]:
 
     Args:
         tags: ``O``, or one of `AS_BIO`, a hyphen and an entity type each.
+
+    Example:
+        >>> as_bio(["B-PER", "E-PER", "O", "S-LOC"])
+        ['B-PER', 'I-PER', 'O', 'B-LOC']
     """
     bio = []
     previous = "O"

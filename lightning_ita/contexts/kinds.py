@@ -43,6 +43,10 @@ def parse_contexts(text: str | Iterable[str]) -> tuple[str, ...]:
 
     Raises:
         UserError: A kind cannot be one (the nearest is suggested), or is named twice.
+
+    Example:
+        >>> parse_contexts("know,tag,cap")
+        ('cap', 'tag', 'know')
     """
     names = text.split(",") if isinstance(text, str) else list(text)
     names = [name.strip().lower() for name in names if name.strip()]
@@ -64,6 +68,10 @@ def system_name(contexts: Iterable[str]) -> str:
     """Returns the name of a system by its contexts, as in the paper: ``BERT-CRF``, ``ITA-Cap``, ``ITA-All`` ...
 
     ``All`` means the paper's three, whatever others there are.
+
+    Example:
+        >>> system_name(("cap", "tag", "know"))
+        'ITA-Tag+Cap+Know'
     """
     kinds = list(contexts)
     if not kinds:

@@ -15,9 +15,13 @@ class LinearChainCRF(torchcrf.CRF):
     distribution, which offers log-probabilities, marginals, entropy, divergences and decoding.
 
     Example:
-        >>> crf = LinearChainCRF(num_tags=9)
-        >>> chain = crf(emissions, mask)
-        >>> loss = -chain.log_prob(tags).mean()
+        >>> crf = LinearChainCRF(num_tags=3)
+        >>> emissions = torch.tensor([[[4.0, 0.0, 0.0], [0.0, 4.0, 0.0]]])  # one sequence, two words, three tags
+        >>> chain = crf(emissions, torch.ones(1, 2, dtype=torch.bool))
+        >>> chain.argmax()
+        tensor([[0, 1]])
+        >>> loss = -chain.log_prob(torch.tensor([[0, 1]])).mean()
+        >>> loss.backward()
 
     Args:
         num_tags: Number of tags.

@@ -44,6 +44,10 @@ def context_words(contexts: Mapping[str, Sequence[str]]) -> list[str]:
 
     Args:
         contexts: Texts by kind, in the order in which they follow the tweet; a kind may be empty.
+
+    Example:
+        >>> " ".join(context_words({"cap": ["a man on a court"], "tag": ["ball", "red shirt"], "ocr": []}))
+        'a man on a court . ball , red shirt .'
     """
     words: list[str] = []
     for said in contexts.values():

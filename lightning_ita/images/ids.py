@@ -15,6 +15,10 @@ def image_id(name: str) -> str:
     around the id is removed. Names without a picture's extension keep their dots and slashes: ``17_06.4705``.
 
     An id is its own id: ``image_id(image_id(name)) == image_id(name)``.
+
+    Example:
+        >>> image_id("twitter17/1.JPG"), image_id("17_06.4705")
+        ('1', '17_06.4705')
     """
     name = unicodedata.normalize("NFC", name).strip()
     while True:

@@ -120,6 +120,12 @@ class EntityF1(Metric):
 
     Raises:
         UserError: A type is empty or occurs twice, or the convention is unknown.
+
+    Example:
+        >>> metric = EntityF1(("PER", "LOC"))  # tag ids: O 0, B-PER 1, I-PER 2, B-LOC 3, I-LOC 4
+        >>> metric.update(predicted=torch.tensor([[1, 0, 3]]), gold=torch.tensor([[1, 2, 3]]))
+        >>> round(metric.compute()["f1"].item(), 1)  # of two mentions each, one has the right borders
+        50.0
     """
 
     higher_is_better = True

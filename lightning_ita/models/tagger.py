@@ -366,9 +366,7 @@ class Tagger(pl.LightningModule):
             UserError: A post, a context or a picture cannot be read, or the model has no such view or reads no such
                 context.
 
-        Example:
-            >>> tagger = Tagger.from_pretrained("model")
-            >>> tagger.predict(["Jordan in Chicago"])[0].mentions[0].type
+        Example: ``Tagger.from_pretrained("model").predict(["Jordan in Chicago"])[0].mentions[0].type``
         """
         from lightning_ita.models.predicting import predict
 

@@ -35,13 +35,17 @@ sys.exit(COMMANDS["train"]([*arguments, *options]))
 """
 
 
-@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "README.md", "results/README.md"])
+PAGES = ["CONTRIBUTING.md", "README.md", "results/README.md"]
+PAGES += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_files_that_are_named_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     shown = "".join(re.split(r"```.*?```", text, flags=re.DOTALL)).replace("/NAME.py`", "/`")
     paths = re.findall(r"`((?:lightning_ita|tests|benchmarks|experiments|sweeps|docs|results)/[\w./+-]*)`", shown)
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", shown) if "://" not in link]
-    assert paths + links
+    assert paths + links or name.startswith("docs/")
     missing = [path for path in paths if not (ROOT / path).exists()]
     assert missing + [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []
 
@@ -64,14 +68,33 @@ def test_the_floors_are_those_of_the_test() -> None:
     assert all(set(rooms) <= names for rooms, names in zip(FLOORS[::-1], named, strict=True))
 
 
-def test_commands_in_the_readme_exist() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8") + CONTRIBUTING
+def test_the_readme_has_the_commands_of_study_and_tests() -> None:
+    shown = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    commands = [line.partition("  #")[0].strip() for block in shown for line in block.splitlines()]
+    assert "pip install uv && uv run pytest" in commands
+    assert "pip install uv && uv run python -m experiments.ablate --contexts tag,cap" in commands
+
+
+def test_the_readme_is_read_in_two_minutes() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.split()) < 900
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/start.md"])
+def test_the_table_shown_is_the_one_measured(name: str) -> None:
+    measured = (ROOT / "results" / "demo-minilm-tag+cap" / "table.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\|.*\|$", measured, flags=re.MULTILINE)
+    assert "\n".join(table) in (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_commands_in_the_pages_exist() -> None:
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in PAGES)
     modules = set(re.findall(r"python -m ((?:experiments|sweeps|benchmarks|lightning_ita|docs)[\w.]*)", text))
     modules.discard("benchmarks.NAME")
     modules.discard("experiments.NAME")
     assert [module for module in modules if not (ROOT / f"{module.replace('.', '/')}.py").is_file()] == []
     programs = set(re.findall(r"lightning-ita (\w+)", text))
-    assert programs <= set(COMMANDS)
+    assert programs - {"NAME"} <= set(COMMANDS)
 
 
 def test_the_citation_is_of_this_version() -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urldefrag, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -79,12 +79,12 @@ def test_links_lead_to_something(pages: dict[Path, Page], site: Path) -> None:
     broken = []
     for path, page in pages.items():
         for link in page.links + page.loaded:
-            address, anchor = urldefrag(link)
-            if urlsplit(link).scheme or link.startswith("data:"):
+            parts = urlsplit(link)
+            if parts.scheme:  # to the outside
                 continue
-            target = (path.parent / unquote(address)).resolve() if address else path
-            known = target in pages
-            if not target.is_file() or (anchor and known and unquote(anchor) not in pages[target].ids):
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            anchor = unquote(parts.fragment)
+            if not target.is_file() or (anchor and target in pages and anchor not in pages[target].ids):
                 broken.append(f"{path.relative_to(site)}: {link}")
     assert broken == []
 
@@ -119,7 +119,7 @@ def test_every_module_is_described(pages: dict[Path, Page], site: Path) -> None:
     }
     others = {name for name in modules if name.startswith("lightning_ita.commands")}
     assert [name for name in sorted(modules - others) if f"{name} " not in text] == []
-    assert "class Tagger(" in text
+    assert "class Tagger (" in text
     assert "Σ_t KL(softmax(a_self,t / τ)" in text
 
 
@@ -136,9 +136,9 @@ def test_equations_and_drawings_are_in_the_page(site: Path) -> None:
     text = (site / "docs" / "explanation" / "views.html").read_text(encoding="utf-8")
     assert text.count("<math ") > 10
     assert "$" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
-    assert text.count('<svg class="drawing"') == 1
+    assert text.count(' class="drawing"') == 1
     chart = (site / "docs" / "systems" / "umt.html").read_text(encoding="utf-8")
-    assert chart.count('<svg class="drawing"') == 1
+    assert chart.count(' class="drawing"') == 1
     assert "flowchart" not in chart
 
 

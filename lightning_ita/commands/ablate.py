@@ -39,6 +39,8 @@ if TYPE_CHECKING:  # --help and wrong arguments are answered before these are im
     from lightning_ita.studies.plan import Study
     from lightning_ita.studies.study import Result
 
+# Most cells that a dry run lists: to lay out thousands of lines takes longer than to plan and count them.
+MOST_LINES = 200
 DESCRIPTION = """\
 Measures the effect of visual contexts and of cross-view alignment (CVA): trains BERT-CRF, and ITA with each context
 alone and with all of them, each without and with CVA and with several seeds, and prints F1 in the text view (T: the
@@ -278,6 +280,7 @@ def plan_table(results: Sequence[Result], cell_costs: Sequence[Cost], rate: floa
     left = sum(cost.flop for cost, state in zip(cell_costs, states, strict=True) if not state)
     counts = "".join(f", {states.count(state)} {state}" for state in ("finished", "failed") if state in states)
     minutes = round(left / rate / 60)
+    more = f"the first {MOST_LINES} cells; " if len(results) > MOST_LINES else ""
     grid = Grid(
         name="plan",
         title=f"{len(results)} cells{counts}, about {minutes} minute{'' if minutes == 1 else 's'}"
@@ -292,9 +295,9 @@ def plan_table(results: Sequence[Result], cell_costs: Sequence[Cost], rate: floa
                 Entry(f"{cost.flop / 1e12:.1f}"),
                 Entry(state or f"{cost.flop / rate / 60:.1f}"),
             )
-            for result, cost, state in zip(results, cell_costs, states, strict=True)
+            for result, cost, state in list(zip(results, cell_costs, states, strict=True))[:MOST_LINES]
         ),
-        caption=f"at {rate / 1e9:.0f} GFLOP/s, half of what such matrix products reach when this machine is idle",
+        caption=f"{more}at {rate / 1e9:.0f} GFLOP/s, half of what such matrix products reach when this machine is idle",
         left=(0, 1),
     )
     return terminal(grid)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -127,16 +127,18 @@ def plan(study: Study, corpora: Mapping[str, Corpus]) -> list[Cell]:
         study: What is compared.
         corpora: Its data sets, for their digests.
     """
-    cells = [
-        Cell(name, row, study.encoder, seed, study.recipe, control=control)
-        for name in study.datasets
-        for seed in study.seeds
-        for row in study.rows
-        for control in dict.fromkeys(
-            None if control is None or not can_control(row, control) else control for control in study.controls
-        )
-    ]
-    return [cell.resolve(corpora[cell.dataset].digests) for cell in cells]
+    cells: list[Cell] = []
+    for name in study.datasets:
+        # What is looked up on disk is the same for all seeds.
+        first = [
+            Cell(name, row, study.encoder, study.seeds[0], study.recipe, control=control).resolve(corpora[name].digests)
+            for row in study.rows
+            for control in dict.fromkeys(
+                None if control is None or not can_control(row, control) else control for control in study.controls
+            )
+        ]
+        cells += [replace(cell, seed=seed) for seed in study.seeds for cell in first]
+    return cells
 
 
 def with_precision_of(study: Study, out: Path) -> Study:
@@ -194,12 +196,13 @@ def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus], cells: S
 
 def write_plan(out: Path, cells: Sequence[Cell]) -> None:
     """Writes a study's plan, one cell per line; cells that were planned before stay in it, behind these."""
-    before = read_plan(out) if (out / PLAN).is_file() else []
-    planned = {cell.name: cell for cell in [*cells, *before]}
+    planned = {cell.name: cell.to_config() for cell in cells}
     lines: list[PlanLine] = [
-        {"version": VERSION, "name": name, "identity": cell.identity, "config": cast(Config, cell.to_config())}
-        for name, cell in planned.items()
+        {"version": VERSION, "name": cell.name, "identity": cell.identity, "config": cast(Config, planned[cell.name])}
+        for cell in cells
     ]
+    if (out / PLAN).is_file():
+        lines += [line for line, _ in _planned(out / PLAN, planned)]
     schema.write_plan(out / PLAN, lines)
 
 
@@ -212,13 +215,21 @@ def read_plan(out: Path) -> list[Cell]:
     path = out / PLAN
     if not path.is_file():
         raise UserError(f"{out} holds no plan: {PLAN} is missing; the command that made the study writes it")
-    cells = []
+    return [cell for _, cell in _planned(path)]
+
+
+def _planned(path: Path, but: Container[str] = ()) -> Iterator[tuple[PlanLine, Cell]]:
+    """Yields the lines of a plan with their cells, but for the cells of these names.
+
+    Raises:
+        UserError: It cannot be read; names file and cell.
+    """
     for line in schema.read_plan(path):
-        try:
-            cells.append(Cell.from_config(line["config"]))
-        except UserError as error:
-            raise DataError(f"cell {quoted(line['name'])}: {error}", path) from None
-    return cells
+        if line["name"] not in but:
+            try:
+                yield line, Cell.from_config(line["config"])
+            except UserError as error:
+                raise DataError(f"cell {quoted(line['name'])}: {error}", path) from None
 
 
 def open_plan(out: Path) -> list[Cell]:

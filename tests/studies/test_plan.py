@@ -1,0 +1,71 @@
+"""The plan on disk: it grows, keeps what was planned before, and names what is damaged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.cells import write_results
+from lightning_ita.commands.ablate import MOST_LINES, plan_table
+from lightning_ita.errors import DataError
+from lightning_ita.models.recipes import Recipe
+from lightning_ita.studies.cell import Cell, short_form
+from lightning_ita.studies.cost import Cost
+from lightning_ita.studies.plan import CELLS, PLAN, Study, plan, read_corpora, read_plan, write_plan
+from lightning_ita.studies.study import Result, collect
+from lightning_ita.studies.tables.ablation import rows_of
+
+DIGESTS = {name: name * 8 for name in ("train", "valid", "test", "cap")}
+
+
+def planned(*seeds: int) -> list[Cell]:
+    rows = (short_form((), "off"), short_form(("cap",), "token"))
+    return [Cell("demo", row, seed=seed).resolve(DIGESTS) for seed in seeds for row in rows]
+
+
+def test_a_plan_that_grows_keeps_what_was_planned_before(tmp_path: Path) -> None:
+    write_plan(tmp_path, planned(1, 2))
+    write_plan(tmp_path, planned(3, 2))
+    assert read_plan(tmp_path) == planned(3, 2, 1)
+    names = [json.loads(line)["name"] for line in (tmp_path / PLAN).read_text(encoding="utf-8").splitlines()]
+    assert names == [cell.name for cell in planned(3, 2, 1)]
+
+
+def test_a_cell_planned_before_that_is_damaged_is_named(tmp_path: Path) -> None:
+    write_plan(tmp_path, planned(1))
+    path = tmp_path / PLAN
+    path.write_text(path.read_text(encoding="utf-8").replace('"epochs": ', '"epochs": -'), encoding="utf-8")
+    with pytest.raises(DataError, match=r"plan.jsonl: cell 'demo-bert-crf-seed1-.*epochs"):
+        write_plan(tmp_path, planned(2))
+
+
+def test_cells_are_planned_seed_by_seed_and_are_those_of_each_seed_alone(corpus: Path) -> None:
+    from lightning_ita.data.source import Source
+
+    rows = (short_form((), "off"), short_form(("cap",), "token"))
+    study = Study(("demo",), rows, "minilm", (4, 5), Recipe())
+    corpora = read_corpora(study, Source(data_dir=str(corpus)))
+    cells = plan(study, corpora)
+    assert [(cell.seed, cell.options) for cell in cells] == [(seed, row) for seed in (4, 5) for row in rows]
+    alone = [cell for seed in (4, 5) for cell in plan(replace(study, seeds=(seed,)), corpora)]
+    assert [cell.identity for cell in cells] == [cell.identity for cell in alone]
+
+
+def test_a_dry_run_of_thousands_of_cells_lists_the_first() -> None:
+    results = [Result(cell) for cell in planned(*range(MOST_LINES))]
+    table = plan_table(results, [Cost(10, 100, 1e12)] * len(results), 1e9)
+    assert table.row_count == MOST_LINES
+    assert str(table.title).startswith(f"{2 * MOST_LINES} cells, about {round(2 * MOST_LINES * 1000 / 60)} minutes")
+    assert str(table.caption).startswith(f"the first {MOST_LINES} cells; at 1 GFLOP/s")
+
+
+def test_made_up_results_are_read_as_those_of_runs(tmp_path: Path) -> None:
+    cells = planned(1, 2)
+    for cell in cells:
+        write_results(cell, tmp_path / CELLS / cell.name)
+    results = collect(cells, tmp_path)
+    assert not any(result.left or result.stale for result in results)
+    assert [len(row.finished) for row in rows_of(results)] == [2, 2]

@@ -136,15 +136,18 @@ def bga_mner(options: Any, sizes: Sizes, views: Sequence[str], training: bool) -
     def sampler(own: float) -> float:
         return linear(own, width, width) + linear(own, width, width // 2, width // 4, 2)
 
-    def generator(made: float, read: float) -> float:
-        return cross_layer(made, read, width, inner)
+    def ready(made: float) -> float:  # queries are projected once per batch before they attend to each other
+        return linear(2 * made, width, width) + 4.0 * made * made * width
 
-    # The other modality's generated states are further keys, and queries attend to each other once.
-    text = encoder(sizes, m) + depth * 4.0 * m * r * width + attention(r, r, width)
+    def generator(made: float, read: float) -> float:
+        return linear(made + 2 * read, width, width) + 4.0 * made * read * width + linear(made, width, inner, width)
+
+    # The other modality's generated states are further keys.
+    text = encoder(sizes, m) + depth * 4.0 * m * r * width + ready(r)
     if not training:
         return text + depth * (sampler(m) + generator(r, m))
     layer = cross_layer(r, r, width, 4 * width) + 4.0 * r * m * width
-    picture = linear(r - 1, sizes.channels, width) + depth * layer + attention(m, m, width)
+    picture = linear(r - 1, sizes.channels, width) + depth * layer + ready(m)
     # What is generated from a tower's states, and once more from what the other tower generated.
     generated = sampler(m) + sampler(r) + 2 * (generator(r, m) + generator(m, r))
     return text + picture + (depth + 1) * generated

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_ita.models.blocks.generation import Generator, divergence, mean_where
+from lightning_ita.models.blocks.generation import Generator, Queries, divergence, mean_where, softened
 from lightning_ita.models.blocks.sampler import Sampler
 from lightning_ita.models.blocks.towers import PreNormLayer, bert_layer, check_like_bert
 from lightning_ita.models.packing import position_offset
@@ -25,14 +25,14 @@ class Tower:
 
     Attributes:
         mask: bool (batch, length), True where there is a state.
-        queries: (batch, length of the other modality, width), by which the other modality is generated.
+        queries: As many as the length of the other modality, by which it is generated.
         states: (batch, length, width) by level.
         keep: float32 (batch, length) by level: from which states the other modality is generated.
         generated: (batch, length of the other modality, width) by level: the other modality, generated from these.
     """
 
     mask: Tensor
-    queries: Tensor
+    queries: Queries
     states: list[Tensor] = field(default_factory=list)
     keep: list[Tensor] = field(default_factory=list)
     generated: list[Tensor] = field(default_factory=list)
@@ -179,8 +179,9 @@ class BGAMNER(SeeingTagger):
             for real, other, generator in ((text, picture, self.to_text), (picture, text, self.to_picture)):
                 generated = other.generated[level]
                 again = generator(other.queries, real.generated[level], other.mask.float())
-                once.append(mean_where(divergence(real.states[level].detach(), generated), real.keep[level]))
-                twice.append(mean_where(divergence(real.states[level], again), real.keep[level]))
+                target = softened(real.states[level])
+                once.append(mean_where(divergence(target.detach(), generated), real.keep[level]))
+                twice.append(mean_where(divergence(target, again), real.keep[level]))
         levels = len(text.states)
         return torch.stack(once).sum(0) / levels, torch.stack(twice).sum(0) / levels
 

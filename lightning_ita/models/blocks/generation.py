@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from lightning_ita.models.blocks.cross_layer import FeedForward, Sublayer
 from lightning_ita.models.dropout import dropout
+
+# τ of the comparison of real and generated states.
+TEMPERATURE = 6.0
 
 
 class KeptAttention(nn.Module):
@@ -35,18 +40,26 @@ class KeptAttention(nn.Module):
         """Attends to the keys that are kept.
 
         Args:
-            queries: (batch, queries, width)
-            keys: (batch, keys, width), the values as well.
+            queries: (batch or 1, queries, width)
+            keys: (batch or 1, keys, width), the values as well.
             keep: (batch, keys), from 0 to 1; 1 at one key of each row at least.
 
         Returns:
             (batch, queries, width)
         """
+        return self.read(self.ask(queries), keys, keep)
+
+    def ask(self, queries: Tensor) -> Tensor:
+        """Returns the projections of queries by head, for `read`, (batch or 1, heads, queries, width of a head)."""
+        return self._by_head(self.query(queries))
+
+    def _by_head(self, states: Tensor) -> Tensor:
+        return states.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+    def read(self, query: Tensor, keys: Tensor, keep: Tensor) -> Tensor:
+        """Attends to the keys that are kept; with the queries from `ask`, otherwise as a call."""
         # (batch, heads, length, width of a head) each
-        query, key, value = (
-            part.unflatten(2, (self.heads, -1)).transpose(1, 2)
-            for part in (self.query(queries), self.key(keys), self.value(keys))
-        )
+        key, value = self._by_head(self.key(keys)), self._by_head(self.value(keys))
         # (batch, heads, queries, keys)
         scores = (query @ key.transpose(2, 3)).float() * key.shape[-1] ** -0.5
         keep = keep[:, None, None]
@@ -59,6 +72,18 @@ class KeptAttention(nn.Module):
             weights = dropout(weights, self.dropout)
         result: Tensor = self.output((weights @ value).transpose(1, 2).flatten(2))
         return result
+
+
+class Queries(NamedTuple):
+    """Queries that are ready to read the states of another modality, at any level.
+
+    Attributes:
+        states: (batch, length, width)
+        asked: The same as `KeptAttention.ask` returns them.
+    """
+
+    states: Tensor
+    asked: Tensor
 
 
 class Generator(nn.Module):
@@ -80,48 +105,49 @@ class Generator(nn.Module):
         self.feed_forward = FeedForward(width, feed_forward, "relu", dropout)
         self.after_among, self.after_reading, self.fed = (Sublayer(width, dropout) for _ in range(3))
 
-    def ready(self, mask: Tensor) -> Tensor:
+    def ready(self, mask: Tensor) -> Queries:
         """Returns the queries after they have attended to each other, which does not depend on what they will read.
 
         Args:
             mask: bool (batch, length), True where a state is to be generated; the first ones of each row.
-
-        Returns:
-            (batch, length, width)
         """
-        queries = self.queries[: mask.shape[1]].expand(len(mask), -1, -1)
+        # The same in each row until some are masked.
+        queries = self.queries[None, : mask.shape[1]]
         states: Tensor = self.after_among(queries, self.among(queries, queries, mask.float()))
-        return states
+        return Queries(states, self.reading.ask(states))
 
-    def forward(self, queries: Tensor, memory: Tensor, keep: Tensor) -> Tensor:
+    def forward(self, queries: Queries, memory: Tensor, keep: Tensor) -> Tensor:
         """Generates one state per query.
 
         Args:
-            queries: (batch, length, width), from `ready`.
+            queries: From `ready`.
             memory: (batch, states, width), states of the other modality.
             keep: (batch, states), 1 where a state is kept, 0 where it is dropped or there is none.
 
         Returns:
             (batch, length, width)
         """
-        states = self.after_reading(queries, self.reading(queries, memory, keep))
+        states = self.after_reading(queries.states, self.reading.read(queries.asked, memory, keep))
         generated: Tensor = self.fed(states, self.feed_forward(states))
         return generated
 
 
-def divergence(real: Tensor, generated: Tensor, temperature: float = 6.0) -> Tensor:
+def softened(states: Tensor) -> Tensor:
+    """Returns log softmax(states / τ) over the channels of each state, in float32."""
+    return (states.float() / TEMPERATURE).log_softmax(-1)
+
+
+def divergence(real: Tensor, generated: Tensor) -> Tensor:
     """Returns τ · KL(softmax(real / τ) ‖ softmax(generated / τ)) over the channels of each state.
 
     Args:
-        real: (..., width)
-        generated: (..., width)
-        temperature: τ.
+        real: (..., width), from `softened`: it is compared with several.
+        generated: (..., width), the states themselves.
 
     Returns:
         float32 (...)
     """
-    target, found = ((states.float() / temperature).log_softmax(-1) for states in (real, generated))
-    return temperature * (target.exp() * (target - found)).sum(-1)
+    return TEMPERATURE * (real.exp() * (real - softened(generated))).sum(-1)
 
 
 def mean_where(values: Tensor, weights: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ uses what another left behind, and what else the machine does meets all of them 
 In a turn, after some steps that are not timed, the system trains on all training tweets once (forward, its further
 losses, backward, clipping, optimiser), then tags the tweets of the valid split in every view that it is tested in, in
 the batches of evaluation. Ratios are to the step of ITA-Cap, trained on I+T alone, in the same round; the table has
-medians over rounds. Peak memory is the largest of a system's processes.
+medians over rounds. Peak memory is the largest of a system's processes. Ratios of processor time, which goals are not
+about, hardly depend on what else the machine does, with one thread at least.
 
 ``input`` is the share of a step in which the model waits for its batch, and for that of relation data; ``features`` the
 part of it in which features are read from the cache.
@@ -271,6 +272,7 @@ class Turn:
         parameters: Of the model.
         beside: Of these, those that are not the encoder's.
         trained: Seconds per step.
+        processor: Seconds of processor time per step.
         tagged: Seconds per tagged tweet.
         input: Share of a step in which the model waits for a batch.
         features: Share of a step in which features are read.
@@ -282,6 +284,7 @@ class Turn:
     parameters: int
     beside: int
     trained: float
+    processor: float
     tagged: float
     input: float
     features: float
@@ -312,10 +315,11 @@ def measure(workload: Workload, name: str, seed: int, threads: int, profiled: in
     for _ in range(WARM_UP):
         contender.step()
     contender.waited.clear()
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     for _ in range(contender.steps):
         contender.step()
-    training, waited = time.perf_counter() - started, dict(contender.waited)
+    training, busy = time.perf_counter() - started, time.process_time() - busy
+    waited = dict(contender.waited)
     contender.tag()
     started = time.perf_counter()
     tweets = contender.tag()
@@ -327,6 +331,7 @@ def measure(workload: Workload, name: str, seed: int, threads: int, profiled: in
         parameters=sum(sizes.values()),
         beside=sum(sizes.values()) - sizes["encoder"],
         trained=training / contender.steps,
+        processor=busy / contender.steps,
         tagged=tagging / tweets,
         input=waited.get("input", 0.0) / training,
         features=waited.get("features", 0.0) / training,
@@ -336,8 +341,8 @@ def measure(workload: Workload, name: str, seed: int, threads: int, profiled: in
 
 
 HEADER = (
-    "", "parameters, M", "beside the encoder", "s per step", f"× {REFERENCE}", "training, tweets/s", "tagging",
-    "peak MiB", "input", "features", "goals",
+    "", "parameters, M", "beside the encoder", "s per step", f"× {REFERENCE}", "in processor time",
+    "training, tweets/s", "tagging", "peak MiB", "input", "features", "goals",
 )  # fmt: skip
 
 
@@ -354,6 +359,9 @@ def report(turns: Mapping[str, Sequence[Turn]], batch_size: int) -> list[str]:
         ratio = statistics.median(
             turn.trained / other.trained for turn, other in zip(own, turns[REFERENCE], strict=True)
         )
+        busy = statistics.median(
+            turn.processor / other.processor for turn, other in zip(own, turns[REFERENCE], strict=True)
+        )
         features = statistics.median(turn.features for turn in own)
         verdicts = []
         if name in GOALS:
@@ -366,8 +374,9 @@ def report(turns: Mapping[str, Sequence[Turn]], batch_size: int) -> list[str]:
             f"{own[0].beside / 1e6:.2f}",
             f"{step:.2f}",
             f"{ratio:.2f}",
-            f"{batch_size / step:.0f}",
-            f"{1 / statistics.median(turn.tagged for turn in own):.0f}",
+            f"{busy:.2f}",
+            f"{batch_size / step:.1f}",
+            f"{1 / statistics.median(turn.tagged for turn in own):.1f}",
             f"{max(turn.memory for turn in own):.0f}",
             f"{statistics.median(turn.input for turn in own):.1%}",
             f"{features:.1%}" if features else "–",

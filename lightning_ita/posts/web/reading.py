@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_ita.contexts.engine import Engine, Reading
-from lightning_ita.contexts.engines import ENGINES, make_engine
+from lightning_ita.contexts.engines import ENGINES, READ_TWEETS, make_engine
 from lightning_ita.contexts.preparing import describe
 from lightning_ita.contexts.stored import StoredEngine
 from lightning_ita.errors import UserError
@@ -88,7 +88,7 @@ def make_reader(reads: Sequence[str], wanted: Sequence[str] | None, chosen: Mapp
             raise UserError(f"--contexts-from {kind}: not read by this model; {known}")
     engines, missing = [], {}
     for kind in reads if wanted is None else wanted:
-        if kind not in ENGINES:
+        if kind not in ENGINES or kind in READ_TWEETS:
             missing[kind] = "no engine reads this kind; write it yourself"
             continue
         try:

@@ -16,7 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from lightning_ita.commands import COMMANDS
 from lightning_ita.data import DATASETS
-from lightning_ita.models.presets import RECIPES
+from lightning_ita.models.presets import NO_CLIPPING, RECIPES
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.studies.published import published
 
@@ -72,6 +72,8 @@ def _values(action: Any) -> str:
 def _spelled(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float):
+        return "–" if value >= NO_CLIPPING else f"{value:g}"
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
@@ -154,15 +156,21 @@ class RecipesDirective(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines))
 
 
-def titled(_: Sphinx, name: str, source: list[str]) -> None:
-    """Gives a page without a title, as benchmarks write them, its file's name as title: a page needs one."""
+def readable(_: Sphinx, name: str, source: list[str]) -> None:
+    """Keeps a mean and its deviation on one line of a table, and gives a page without a title its file's name.
+
+    Pages without a title are those that benchmarks write.
+    """
+    if name.startswith("notebooks/"):
+        return
+    source[0] = re.sub(r"^\|.*", lambda row: row[0].replace(" ± ", "\u00a0±\u00a0"), source[0], flags=re.MULTILINE)
     if name.startswith(("results/", "benchmarks/")) and not source[0].lstrip().startswith("# "):
         source[0] = f"# {name.rpartition('/')[2].replace('-', ' ').capitalize()}\n\n{source[0]}"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Adds the directives."""
-    app.connect("source-read", titled)
+    app.connect("source-read", readable)
     app.add_directive("command", CommandDirective)
     app.add_directive("published", PublishedDirective)
     app.add_directive("recipes", RecipesDirective)

@@ -19,6 +19,7 @@ from lightning_ita.models.encoders.locating import EncoderShape, encoder_shape
 from lightning_ita.models.options import VIEWS
 from lightning_ita.registry import resolve
 from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.trained import tests_another
 
 # Training reaches this share of the rate of a plain matrix product; measured with MiniLM on CPU.
 SHARE_OF_MATMUL = 0.5
@@ -44,23 +45,27 @@ class Cost:
 def costs(cells: Sequence[Cell], corpora: Mapping[str, Corpus], cache_dir: str | None = None) -> list[Cost]:
     """Counts what each cell takes; cells that differ in seed alone are counted once.
 
+    A cell that only tests the model of another cell of the plan trains nothing.
+
     Args:
         cells: The plan.
         corpora: Its data sets, with all contexts that its cells read.
         cache_dir: Folder that keeps the sub-tokens of words.
     """
+    rows = {cell.row for cell in cells}
     known: dict[Hashable, Cost] = {}
     for cell in cells:
         if cell.row not in known:
-            known[cell.row] = cost(cell, corpora[cell.dataset], cache_dir)
+            trains = not tests_another(cell) or cell.uncontrolled.row not in rows
+            known[cell.row] = cost(cell, corpora[cell.dataset], cache_dir, trains)
     return [known[cell.row] for cell in cells]
 
 
-def cost(cell: Cell, corpus: Corpus, cache_dir: str | None = None) -> Cost:
-    """Counts what a cell takes, by making its inputs."""
+def cost(cell: Cell, corpus: Corpus, cache_dir: str | None = None, trains: bool = True) -> Cost:
+    """Counts what a cell takes, by making its inputs; with or without its training."""
     inputs = cell.options.make_inputs(corpus.types, cell.recipe, cell.encoder, cache_dir)
     passes = resolve(cell.options.arithmetic)
-    epochs, subtokens, flop = cell.recipe.epochs, 0, 0.0
+    epochs, subtokens, flop = cell.recipe.epochs if trains else 0, 0, 0.0
     # How often a split is tagged in training and at the end; train is trained on instead.
     for split, times in zip(SPLITS, (epochs, epochs + 1, 1), strict=True):
         reads = inputs.read(corpus.splits[split], corpus)

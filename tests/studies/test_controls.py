@@ -18,6 +18,7 @@ from lightning_ita.models.bga_mner import BGAMNEROptions
 from lightning_ita.models.ita import ITAOptions
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.cost import costs
 from lightning_ita.studies.plan import write_plan
 from lightning_ita.studies.report.evidence import CONTROL, IMAGE, weigh
 from lightning_ita.studies.report.plots import control_plot
@@ -89,6 +90,17 @@ def test_models_are_trained_once_and_tested_under_every_control_at_test(
     ]
     assert read[0] != read[1]
     assert sorted(map(str, read[0])) == sorted(map(str, read[1]))  # the same contexts, at other tweets
+
+
+def test_a_cell_that_tests_anothers_model_is_planned_without_training(corpus: Path, tiny_encoder: str) -> None:
+    source = Source(str(corpus))
+    own = Cell(options=ITAOptions(cva="off", contexts=("cap",)), encoder=tiny_encoder)
+    read = {"demo": own.read(source)}
+    first, second = costs([own, replace(own, control=AT_TEST)], read)
+    (alone,) = costs([replace(own, control=AT_TEST)], read)
+    assert alone == first
+    assert (second.tweets, second.subtokens) == (0, 0)
+    assert 0 < second.flop < first.flop / 2
 
 
 def test_without_its_model_a_control_at_test_trains_the_same(study: list[str], tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from lightning_ita.registry import Registry
 SUMMARIES = {
     "ablate": "train and test many systems on the same data, and print the ablation table",
     "train": "train one model and test it with and without its images",
+    "sync": "copy the results of a study to object storage (S3), and from there",
     "report": "turn a finished study into tables, statistical tests, plots and examples",
     "work": "run the cells of a study's plan that are not finished: for the tasks of a cluster",
     "predict": "find the mentions in posts of your own with a trained model",

@@ -1,0 +1,132 @@
+"""Studies go to a store and come from there: a folder, memory, and a server that speaks S3, where moto is installed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lightning_ita.commands import sync as command
+from lightning_ita.errors import UserError
+from lightning_ita.studies import syncing
+from lightning_ita.studies.plan import read_plan
+from lightning_ita.studies.study import claim, collect
+from lightning_ita.studies.syncing import MANIFEST, sync
+from tests.studies.studies import write_study
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a bucket on a server of this machine."""
+    for name in ("s3fs", "moto.server"):
+        pytest.importorskip(name)
+    moto, s3fs = importlib.import_module("moto.server"), importlib.import_module("s3fs")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    running.start()
+    host, port = running.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().mkdir("bucket")
+    yield "s3://bucket/studies/one"
+    s3fs.S3FileSystem.clear_instance_cache()
+    running.stop()
+
+
+def files(out: Path) -> dict[str, bytes]:
+    paths = [path for path in (out / "cells").rglob("*") if path.is_file() and path.name != MANIFEST]
+    return {str(path.relative_to(out)): path.read_bytes() for path in paths}
+
+
+def test_two_machines_share_a_study(tmp_path: Path) -> None:
+    share(tmp_path, str(tmp_path / "store"))
+
+
+def test_two_machines_share_a_study_by_s3(server: str, tmp_path: Path) -> None:
+    share(tmp_path, server)
+
+
+def share(place: Path, url: str) -> None:
+    """One machine has all cells but two, another has none; each gets what the other has."""
+    one, other = place / "one", place / "other"
+    cells = write_study(one, seeds=(1, 2), missing=(("token", 1), ("token", 2)))
+    write_study(other, seeds=(3,))
+    (other / "study.json").write_bytes((one / "study.json").read_bytes())
+    copied = sync(one, url)
+    assert (len(copied.sent), copied.fetched, copied.there) == (4, (), 0)
+    copied = sync(other, url)
+    assert (len(copied.sent), len(copied.fetched), copied.there) == (3, 4, 0)
+    assert (len(sync(one, url).fetched), sync(one, url)) == (3, syncing.Copied((), (), 7))
+    assert files(one) == files(other)
+    assert {cell.name for cell in read_plan(one)} == {cell.name for cell in read_plan(other)}
+    assert {cell.name for cell in cells} < {cell.name for cell in read_plan(other)}
+
+    new = place / "new"
+    assert command.main([str(new), url, "--only=fetch"]) == 0
+    assert files(new) == files(one)
+    assert [result.left for result in collect(read_plan(new), new)].count(True) == 2
+
+
+def test_what_came_damaged_is_not_put_in_place(tmp_path: Path) -> None:
+    cells = write_study(tmp_path / "one", seeds=(1,))
+    sync(tmp_path / "one", str(tmp_path / "store"))
+    path = tmp_path / "store" / "cells" / cells[0].name / "predictions.test.jsonl"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(UserError, match=r"predictions.test.jsonl: SHA-256 expected .*, found .*; delete .* there"):
+        sync(tmp_path / "new", str(tmp_path / "store"))
+    assert not (tmp_path / "new" / "cells" / cells[0].name).exists()
+
+
+def test_a_cell_without_its_manifest_is_sent_again(tmp_path: Path) -> None:
+    cells = write_study(tmp_path / "one", seeds=(1,))
+    sync(tmp_path / "one", str(tmp_path / "store"))
+    (tmp_path / "store" / "cells" / cells[0].name / MANIFEST).unlink()
+    assert len(sync(tmp_path / "new", str(tmp_path / "store")).fetched) == len(cells) - 1
+    assert sync(tmp_path / "one", str(tmp_path / "store")).sent == (cells[0].name,)
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/evil"])
+def test_a_manifest_does_not_lead_elsewhere(name: str, tmp_path: Path) -> None:
+    cells = write_study(tmp_path / "one", seeds=(1,))
+    sync(tmp_path / "one", str(tmp_path / "store"))
+    manifest = tmp_path / "store" / "cells" / cells[0].name / MANIFEST
+    manifest.write_text(json.dumps({"sha256": {name: "0" * 64}}), encoding="utf-8")
+    with pytest.raises(UserError, match="names files outside of its cell"):
+        sync(tmp_path / "new", str(tmp_path / "store"))
+
+
+def test_a_cell_that_another_process_runs_is_left_to_it(tmp_path: Path) -> None:
+    cells = write_study(tmp_path / "one", seeds=(1,))
+    sync(tmp_path / "one", str(tmp_path / "store"))
+    (tmp_path / "new" / "locks").mkdir(parents=True)
+    with claim(cells[0].name, tmp_path / "new"):
+        assert cells[0].name not in sync(tmp_path / "new", str(tmp_path / "store")).fetched
+
+
+def test_another_study_is_refused(tmp_path: Path) -> None:
+    for name, dataset in (("one", "twitter15"), ("other", "twitter17")):
+        write_study(tmp_path / name, datasets=(dataset,), seeds=(1,))
+    sync(tmp_path / "one", str(tmp_path / "store"))
+    with pytest.raises(UserError, match=r"store holds another study than .*other: its study.json differs"):
+        sync(tmp_path / "other", str(tmp_path / "store"))
+
+
+def test_there_is_no_study(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no study, neither in"):
+        sync(tmp_path / "none", str(tmp_path / "store"))
+    with pytest.raises(UserError, match="--only up: expected send or fetch"):
+        command.main(["study", "store", "--only=up"])
+
+
+def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(UserError, match=r"s3fs.*lightning-ita\[s3\]"):
+        sync(tmp_path, "s3://bucket/study")
+    with pytest.raises(UserError, match="nowhere://"):
+        sync(tmp_path, "nowhere://bucket/study")

@@ -55,9 +55,9 @@ class Store:
     """
 
     def __init__(self, url: str):
-        fsspec = require("fsspec", "s3")
+        fsspec = require("fsspec", extra="s3")
         if url.startswith(("s3://", "s3a://")):
-            require("s3fs", "s3")
+            require("s3fs", extra="s3")
         self.url = url
         try:
             self.system, self.root = fsspec.core.url_to_fs(url)

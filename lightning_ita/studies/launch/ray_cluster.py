@@ -54,7 +54,7 @@ class RayCluster(Launcher):
         Raises:
             UserError: Ray is not installed, there is no cluster, or its nodes have other code.
         """
-        ray = require("ray", "ray")
+        ray = require("ray", extra="ray")
         with connected(ray, self.resources.ray_address), work.shown(console) as progress:
             Dispatch(ray, work, self.resources, progress).run()
 

@@ -40,7 +40,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Fa
 
     def make(*arguments: Any, **options: Any) -> FakeRay:
         ray = FakeRay(*arguments, **options)
-        monkeypatch.setattr(ray_cluster, "require", lambda *_: ray)
+        monkeypatch.setattr(ray_cluster, "require", lambda *_, **__: ray)
         for name in ("get", "put", "wait"):
             monkeypatch.setattr(ray_node.ray, name, getattr(ray, name))
         monkeypatch.setattr(ray_node, "scratch", lambda: tmp_path / "node")

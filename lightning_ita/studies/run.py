@@ -46,7 +46,7 @@ from lightning_ita.studies.provenance import code_digest, packages
 from lightning_ita.studies.records import VERSION, Environment, Metrics
 from lightning_ita.studies.resume import Checkpoints, History, StepSeeds, WholeFiles, read_checkpoint
 from lightning_ita.studies.study import CONFIG, ENVIRONMENT, METRICS, part_of
-from lightning_ita.studies.trained import WEIGHTS, trained_already
+from lightning_ita.studies.trained import VALID_PREDICTIONS, WEIGHTS, trained_already
 from lightning_ita.tags import LabelConvention, bio_tags
 
 
@@ -115,8 +115,14 @@ def run_cell(
         training_seconds = checkpoints.seconds
         weights = checkpoints.best if trained is None else trained.weights
         model.load_state_dict(read_checkpoint(weights)["state_dict"])
-        splits = ("valid", "test") if test else ("valid",)
-        scores = {split: evaluate(trainer, model, datamodule, split, result) for split in splits}
+        scores: dict[str, Any] = {}
+        if trained is None:
+            scores["valid"] = evaluate(trainer, model, datamodule, "valid", result)
+        else:  # a control at test changes nothing here
+            scores["valid"] = trained.metrics["valid"]
+            shutil.copyfile(trained.weights.with_name(VALID_PREDICTIONS), result / VALID_PREDICTIONS)
+        if test:
+            scores["test"] = evaluate(trainer, model, datamodule, "test", result)
 
     training = {
         "best_epoch": checkpoints.best_epoch + 1,

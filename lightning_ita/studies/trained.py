@@ -13,6 +13,7 @@ from lightning_ita.studies.study import ENVIRONMENT, METRICS
 
 # The best epoch's weights in the folder of a finished cell, for as long as others need them.
 WEIGHTS = "best.ckpt"
+VALID_PREDICTIONS = "predictions.valid.jsonl"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def trained_already(cell: Cell, folder: Path, made_with: Mapping[str, str]) -> T
     if not tests_another(cell):
         return None
     there = folder.with_name(cell.uncontrolled.name)
-    if not (there / WEIGHTS).is_file() or not (there / METRICS).is_file():
+    if not all((there / name).is_file() for name in (WEIGHTS, METRICS, VALID_PREDICTIONS)):
         return None
     environment = schema.read_environment(there / ENVIRONMENT)
     if {"code": environment.get("code"), **environment["packages"]} != dict(made_with):

@@ -112,6 +112,11 @@ def _shuffled(names: set[str] | list[str], salt: str) -> list[str]:
     return sorted(names, key=lambda name: hashlib.sha256(f"{salt} {name}".encode()).digest())
 
 
+def name_of(control: Control | None) -> str:
+    """Returns the name of a control; ``none`` for the right images."""
+    return "none" if control is None else control.name
+
+
 def parse_controls(text: str) -> tuple[Control | None, ...]:
     """Reads controls separated by commas; ``none`` stands for the right images.
 

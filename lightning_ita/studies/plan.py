@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data import DATASETS
-from lightning_ita.data.controls import Control
+from lightning_ita.data.controls import Control, name_of
 from lightning_ita.data.corpus import Corpus
 from lightning_ita.data.dataset import Dataset
 from lightning_ita.data.source import Source
@@ -60,7 +60,7 @@ class Study:
             "datasets": self.datasets,
             "seeds": self.seeds,
             "rows": tuple(row.label for row in self.rows),
-            "controls": tuple("none" if control is None else control.name for control in self.controls),
+            "controls": tuple(map(name_of, self.controls)),
         }
         for what, values in named.items():
             if not values or len(set(values)) < len(values):

@@ -25,6 +25,7 @@ from lightning_ita.studies.report.gains import gains_by_context
 from lightning_ita.studies.report.grids import minus
 from lightning_ita.studies.report.sides import without_mode
 from lightning_ita.studies.tables.ablation import signed
+from lightning_ita.studies.trained import tests_another
 from lightning_ita.text import printable
 
 # Colours that stand for the page's own, by the name of its CSS variable; replaced when the SVG is written.
@@ -212,11 +213,6 @@ def context_plot(evidence: Evidence) -> str:
     return page.svg
 
 
-def has_trained(row: RowEvidence) -> bool:
-    """Tells whether a row trained models of its own: with a control at test, it tests those of another."""
-    return row.cell.control is None or not row.cell.control.at_test
-
-
 def control_plot(evidence: Evidence) -> str:
     """F1 of the I+T view against the share of test tweets with another image, or none: a line per row and control."""
     lines: dict[tuple[RowEvidence, str], list[tuple[float, float]]] = {}
@@ -248,7 +244,7 @@ def control_plot(evidence: Evidence) -> str:
 def learning_plot(evidence: Evidence) -> str:
     """F1 on valid by epoch, mean over seeds, of the I+T view (T where a row has no other)."""
     curves = {}
-    for row in filter(has_trained, evidence.rows):
+    for row in (row for row in evidence.rows if not tests_another(row.cell)):
         name = f"valid/{row.main_view}/f1"
         runs = [[epoch[name] for epoch in metrics["history"] if name in epoch] for metrics in row.runs.finished]
         shortest = min(map(len, runs), default=0)
@@ -276,7 +272,7 @@ def learning_plot(evidence: Evidence) -> str:
 
 def cost_plot(evidence: Evidence) -> str:
     """Minutes of training per run, mean over seeds."""
-    rows = [row for row in evidence.rows if row.views and has_trained(row)]
+    rows = [row for row in evidence.rows if row.views and not tests_another(row.cell)]
     colours = colours_of(evidence)
     with canvas(f"{evidence.dataset}-cost", 46 + 42 * len(rows)) as page:
         axes = page.axes

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from rich.table import Table
 
+from lightning_ita.data.controls import name_of
 from lightning_ita.files import write_text
 from lightning_ita.models.options import CROSS_MODAL, TEXT
 from lightning_ita.models.presets import describe
@@ -235,7 +236,7 @@ def table_csv(results: Sequence[Result]) -> str:
                     "system": row.label,
                     "contexts": "+".join(row.cell.contexts),
                     "cva": row.cell.cva,
-                    "control": "none" if row.cell.control is None else row.cell.control.name,
+                    "control": name_of(row.cell.control),
                     "view": view,
                     "f1_mean": rounded(row.mean(view)),
                     "f1_std": rounded(std_of(scores)),
@@ -270,7 +271,7 @@ def cells_csv(results: Sequence[Result]) -> str:
             "system": cell.title,
             "contexts": "+".join(cell.contexts),
             "cva": cell.cva,
-            "control": "none" if cell.control is None else cell.control.name,
+            "control": name_of(cell.control),
             "encoder": cell.encoder,
             "seed": cell.seed,
             "identity": cell.identity,

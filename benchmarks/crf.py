@@ -12,7 +12,7 @@ returns lists, ours a tensor.
 
 Before measuring, 16 MB are allocated and freed, as any encoder does. Until this has happened, the C library returns
 every large array to the system, and operations with few large arrays would have more page faults than those with many
-small ones.
+small ones. With ``--device cuda`` an operation ends when the device has finished it.
 
 Columns: ``nll`` is −log p(y) of the gold tags; ``plain nll`` is the same by the recursion in this file, one log-sum-exp
 per step in automatic differentiation; ``marginals`` are the marginals, log Z and its gradient; ``marginals ∇`` is a
@@ -38,7 +38,8 @@ SIZES = [(4, 24), (16, 32), (32, 64), (32, 128)]
 TAGS = [9, 17]
 
 # Operation, what it is compared with, whether the ratio is a speed-up (else a cost), bound, sizes.
-GOALS = [
+Goal = tuple[str, str, bool, float, list[tuple[int, int]]]
+GOALS: list[Goal] = [
     ("nll", "pytorch-crf nll", True, 4.0, SIZES),
     ("nll", "pytorch-crf nll", True, 6.0, [(32, 128)]),
     ("decode", "pytorch-crf decode", True, 3.0, SIZES),
@@ -46,28 +47,34 @@ GOALS = [
     ("marginals ∇", "nll", False, 1.3, SIZES),
     ("sequence CVA", "nll", False, 2.5, SIZES),
 ]
+# On a GPU, where the tree of products takes the place of the recursion.
+GPU_GOALS: list[Goal] = [("nll", "pytorch-crf nll", True, 10.0, [(32, 128)])]
 
 
 class Case:
     """One batch, and the operations on it by name."""
 
-    def __init__(self, batch: int, length: int, tags: int, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, batch: int, length: int, tags: int, dtype: torch.dtype = torch.float32, device: str = "cpu"
+    ) -> None:
         generator = torch.Generator().manual_seed(batch * length * tags)
         lengths = torch.randint(length // 2, length + 1, (batch,), generator=generator)
         lengths[0] = length
         self.size = (batch, length)
-        self.mask = torch.arange(length) < lengths[:, None]
-        self.gold = torch.randint(tags, (batch, length), generator=generator)
+        self.mask = (torch.arange(length) < lengths[:, None]).to(device)
+        self.gold = torch.randint(tags, (batch, length), generator=generator).to(device)
         # Two views of the same sentences.
         self.text, self.image = (
-            (3 * torch.randn(batch, length, tags, generator=generator)).to(dtype).requires_grad_() for _ in range(2)
+            (3 * torch.randn(batch, length, tags, generator=generator)).to(device, dtype).requires_grad_()
+            for _ in range(2)
         )
-        self.reference = torchcrf.CRF(tags, batch_first=True).to(dtype)
+        self.reference = torchcrf.CRF(tags, batch_first=True)
         for scores in self.reference.parameters():
             torch.nn.init.normal_(scores, generator=generator)
-        self.crf = LinearChainCRF(tags).to(dtype)
+        self.reference.to(device, dtype)
+        self.crf = LinearChainCRF(tags).to(device, dtype)
         self.crf.load_state_dict(self.reference.state_dict())
-        self.weights = torch.randn(batch, length, tags, generator=generator).to(dtype)
+        self.weights = torch.randn(batch, length, tags, generator=generator).to(device, dtype)
         self.operations: dict[str, Callable[[], object]] = {
             "pytorch-crf nll": lambda: self._backward(-self.reference(self.text, self.gold, self.mask, "sum")),
             "plain nll": lambda: self._backward(-plain_log_prob(self.crf, self.text, self.gold, self.mask).sum()),
@@ -153,6 +160,8 @@ def measure(case: Case, rounds: int) -> dict[str, list[float]]:
         for name in order:
             begin = time.perf_counter()
             case.operations[name]()
+            if case.mask.is_cuda:
+                torch.cuda.synchronize()
             if count >= 0:
                 times[name].append(time.perf_counter() - begin)
     return times
@@ -163,7 +172,7 @@ def ratio(times: dict[str, list[float]], numerator: str, denominator: str) -> fl
     return statistics.median(one / other for one, other in zip(times[numerator], times[denominator], strict=True))
 
 
-def report(measured: dict[tuple[int, int, int, int], dict[str, list[float]]]) -> str:
+def report(measured: dict[tuple[int, int, int, int], dict[str, list[float]]], goals: list[Goal]) -> str:
     """Returns the tables in Markdown; keys are threads, batch, length, tags."""
     names = list(next(iter(measured.values())))
     lines = ["Minimum / median in milliseconds.", ""]
@@ -173,7 +182,7 @@ def report(measured: dict[tuple[int, int, int, int], dict[str, list[float]]]) ->
         lines.append(f"| {threads} | {batch} × {length} | {tags} | " + " | ".join(cells) + " |")
     lines += ["", "| threads | goal | over | median of ratios | range | |", "|" + "---|" * 6]
     for threads in sorted({key[0] for key in measured}):
-        for name, against, faster, bound, sizes in GOALS:
+        for name, against, faster, bound, sizes in goals:
             pair = (against, name) if faster else (name, against)
             ratios = [ratio(times, *pair) for key, times in measured.items() if key[0] == threads and key[1:3] in sizes]
             if not ratios:
@@ -196,20 +205,27 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--rounds", type=int, default=30, help="rounds per case (default: %(default)s)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="PyTorch's threads (default: 1 2)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda ... (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="the two smaller sizes, 5 rounds, 1 thread")
     parser.add_argument("--output", type=Path, help="write the tables to this file too")
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.threads = 5, [1]
+    on_gpu = options.device != "cpu"
+    if on_gpu:
+        options.threads = [1]
     torch.ones(2**22)
     measured = {}
     for threads in options.threads:
         torch.set_num_threads(threads)
         for batch, length in SIZES[:2] if options.quick else SIZES:
             for tags in TAGS:
-                Case(batch, length, tags, torch.float64).check()
-                measured[threads, batch, length, tags] = measure(Case(batch, length, tags), options.rounds)
-    tables = report(measured)
+                Case(batch, length, tags, torch.float64, options.device).check()
+                case = Case(batch, length, tags, device=options.device)
+                measured[threads, batch, length, tags] = measure(case, options.rounds)
+    tables = report(measured, GPU_GOALS if on_gpu else GOALS)
+    if on_gpu:
+        tables = f"{torch.cuda.get_device_name()}, torch {torch.__version__}. {tables}"
     print(tables)
     if options.output:
         options.output.write_text(tables + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ together, batches in random order, float32, torch's dropout, its default AdamW. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -57,15 +57,18 @@ class NaiveTagger(nn.Module):
     """BERT-CRF, or ITA where both views are given.
 
     Args:
-        encoder: Name of the encoder.
+        encoder: Name of the encoder, or the encoder.
         tags: Number of tags.
         recipe: Hyper-parameters; its temperature is that of token CVA.
         alignment: Whether both views are aligned.
     """
 
-    def __init__(self, encoder: str, tags: int, recipe: Recipe, alignment: bool):
+    def __init__(self, encoder: str | nn.Module, tags: int, recipe: Recipe, alignment: bool):
         super().__init__()
-        self.encoder = AutoModel.from_pretrained(locate_encoder(encoder), use_safetensors=True).train()
+        module: Any = encoder
+        if isinstance(encoder, str):
+            module = AutoModel.from_pretrained(locate_encoder(encoder), use_safetensors=True)
+        self.encoder = module.train()
         self.emission = nn.Linear(self.encoder.config.hidden_size, tags)
         self.crf = CRF(tags, batch_first=True)
         self.recipe = recipe

@@ -10,12 +10,16 @@ One thing varies at a time, starting from a batch of 16, 42 + 12 sub-tokens (Twi
 MiniLM's shape: the batch size, the length of the context, the shape of the encoder. ``--utilisation`` instead measures
 large shapes with 16 k sub-tokens per step: model FLOP utilisation (6 FLOP per weight and sub-token, and those of
 attention, without recomputation) as a share of ``--peak`` TFLOP/s, or of the speed of a large matrix product on this
-device; and the share of the step spent outside the encoder, from steps whose loss is the mean of the encoder's states.
+device; the share of the step spent outside the encoder, from steps whose loss is the mean of the encoder's states; and
+how fast both views are tagged. Beside them stands the loop that one would write with transformers and pytorch-crf
+(`benchmarks.naive`), with the same shapes and the same number of tweets in random order, in float32 and in autocast's
+bfloat16. FLOP are those of the real sub-tokens in all of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import random
 import statistics
 import time
@@ -29,6 +33,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
+from benchmarks import naive
 from lightning_ita.data.batching import Collate, EncodedTweet, LengthBatchSampler, TwoViewBatch
 from lightning_ita.data.views import View
 from lightning_ita.devices import Precision, available_precision
@@ -91,7 +96,6 @@ def build_encoder(name: str) -> nn.Module:
     )
     torch.manual_seed(0)
     encoder: nn.Module = model_type(config, add_pooling_layer=False)
-    use_fast_dropout(encoder)
     return encoder.train()
 
 
@@ -114,77 +118,160 @@ class Speed:
     """What was measured of a case.
 
     Attributes:
-        tweets: Tweets per second.
-        subtokens: Real sub-tokens per second.
-        flop: Floating-point operations per second, those of the model.
-        outside: Share of the step outside the encoder.
+        tweets: Tweets per second in training.
+        subtokens: Real sub-tokens per second in training.
+        flop: Floating-point operations per second in training, those of the model.
+        outside: Share of the step outside the encoder; ``None`` where it was not measured.
+        tagging: Tweets tagged per second, in both views; ``None`` where it was not measured.
         memory: Peak memory of the device in GiB; ``None`` on a CPU.
     """
 
     tweets: float
     subtokens: float
     flop: float
-    outside: float
-    memory: float | None
+    outside: float | None = None
+    tagging: float | None = None
+    memory: float | None = None
 
 
-def measure(case: Case, device: str, precision: Precision, steps: int, warm_up: int) -> Speed:
-    """Times training steps of a case."""
+class Clock:
+    """Times steps over batches in turn; on a GPU, a step ends when the device has finished it.
+
+    Args:
+        batches: The batches, which are the size of `steps` and `warm_up` together.
+        device: ``cpu`` or ``cuda``.
+        precision: Arithmetic under autocast.
+        warm_up: Steps that are not timed.
+    """
+
+    def __init__(self, batches: list[Any], device: str, precision: Precision, warm_up: int):
+        self.batches, self.device, self.precision, self.warm_up = batches, device, precision, warm_up
+
+    def seconds(self, work: Callable[[Any], object]) -> float:
+        """Returns the median of the seconds that `work` takes with a batch."""
+        times = []
+        for batch in self.batches:
+            started = time.perf_counter()
+            work(batch)
+            if self.device == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - started)
+        return statistics.median(times[self.warm_up :])
+
+    def training(
+        self, model: nn.Module, loss: Callable[[Any], torch.Tensor], optimizer: torch.optim.Optimizer
+    ) -> float:
+        """Returns the median of the seconds of a training step."""
+
+        def step(batch: Any) -> None:
+            optimizer.zero_grad()
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                value = loss(batch)
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+
+        model.train()
+        return self.seconds(step)
+
+    def tagging(self, model: nn.Module, tag: Callable[[Any], object]) -> float:
+        """Returns the median of the seconds of tagging a batch."""
+
+        def step(batch: Any) -> None:
+            with torch.no_grad(), torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                tag(batch)
+
+        model.eval()
+        return self.seconds(step)
+
+
+def draw_batches(case: Case, count: int) -> list[list[EncodedTweet]]:
+    """Returns batches of tweets of like length."""
+    tweets = draw_tweets(case, 4096 if case.token_budget else max(512, 4 * case.batch_size))
+    sampler = list(LengthBatchSampler([tweet.lengths for tweet in tweets], case.batch_size, 1, case.token_budget))
+    return [[tweets[index] for index in sampler[number % len(sampler)]] for number in range(count)]
+
+
+def speed(
+    case: Case,
+    batches: list[list[EncodedTweet]],
+    training: float,
+    outside: float | None,
+    tagging: float | None,
+    device: str,
+) -> Speed:
+    """Returns rates from the seconds of a step."""
+    tweets = statistics.mean(len(batch) for batch in batches)
+    subtokens = statistics.mean(sum(sum(tweet.lengths) for tweet in batch) for batch in batches)
+    layers, hidden, _, feed_forward, vocabulary = SHAPES[case.encoder]
+    shape = EncoderShape(layers, hidden, feed_forward, vocabulary, 512)
+    flop = shape.training_flop(round(subtokens), case.text + case.context / 2)
+    memory = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else None
+    return Speed(
+        tweets / training,
+        subtokens / training,
+        flop / training,
+        outside,
+        None if tagging is None else tweets / tagging,
+        memory,
+    )
+
+
+def measure(case: Case, device: str, precision: Precision, steps: int, warm_up: int, in_full: bool = False) -> Speed:
+    """Times training steps of a case, and with `in_full` what is outside the encoder, and tagging."""
+    forget_memory(device)
     encoder = build_encoder(case.encoder)
+    use_fast_dropout(encoder)
     if case.gradient_checkpointing:
         checkpoint_activations(encoder)
     if case.compile:
         encoder.compile(dynamic=True)
     options = ITAOptions(cva="token", contexts=("cap",))
-    model = EncoderTagger(TYPES, options, Recipe(temperature=4.0), encoder).train().to(device)
+    model = EncoderTagger(TYPES, options, Recipe(temperature=4.0), encoder).to(device)
     optimizer = model.make_optimizer()
-    tweets = draw_tweets(case, 4096 if case.token_budget else max(512, 4 * case.batch_size))
-    sampler = LengthBatchSampler([tweet.lengths for tweet in tweets], case.batch_size, 1, case.token_budget)
-    batches = [Collate(0)([tweets[index] for index in batch]).to(device) for batch in list(sampler)[: steps + warm_up]]
+    drawn = draw_batches(case, steps + warm_up)
+    clock = Clock([Collate(0)(batch).to(device) for batch in drawn], device, precision, warm_up)
+    seconds = clock.training(model, lambda batch: model.loss(model.losses(batch)), optimizer)
+    outside = tagging = None
+    if in_full:
 
-    def full(batch: TwoViewBatch) -> torch.Tensor:
-        return model.loss(model.losses(batch))
+        def encoder_alone(batch: TwoViewBatch) -> torch.Tensor:
+            return word_states(model.encoder, [batch.text, batch.cross_modal]).float().mean()
 
-    def encoder_alone(batch: TwoViewBatch) -> torch.Tensor:
-        return word_states(model.encoder, [batch.text, batch.cross_modal]).float().mean()
+        outside = 1 - clock.training(model, encoder_alone, optimizer) / seconds
+        tagging = clock.tagging(model, model.decode)
+    return speed(case, drawn[warm_up:], seconds, outside, tagging, device)
 
-    def seconds(loss: Callable[[TwoViewBatch], torch.Tensor]) -> list[float]:
-        times = []
-        for number in range(steps + warm_up):
-            batch = batches[number % len(batches)]
-            started = time.perf_counter()
-            optimizer.zero_grad()
-            with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
-                value = loss(batch)
-            value.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            if device == "cuda":
-                torch.cuda.synchronize()
-            times.append(time.perf_counter() - started)
-        return times[warm_up:]
 
-    whole, part = seconds(full), seconds(encoder_alone)
-    counts = [(len(b.ids), len(b.text.subtokens) + len(b.cross_modal.subtokens)) for b in batches][warm_up:]
-    median = statistics.median(whole)
-    tweets_a_step, subtokens_a_step = (statistics.mean(column) for column in zip(*counts, strict=True))
-    layers, hidden, _, feed_forward, vocabulary = SHAPES[case.encoder]
-    shape = EncoderShape(layers, hidden, feed_forward, vocabulary, 512)
-    flop = shape.training_flop(round(subtokens_a_step), case.text + case.context / 2)
-    return Speed(
-        tweets_a_step / median,
-        subtokens_a_step / median,
-        flop / median,
-        1 - statistics.median(part) / median,
-        torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else None,
-    )
+def measure_plain(case: Case, device: str, precision: Precision, steps: int, warm_up: int) -> Speed:
+    """Times the plain loop, with the same number of tweets per batch, in random order."""
+    forget_memory(device)
+    model = naive.NaiveTagger(build_encoder(case.encoder), 4 * len(TYPES) + 1, Recipe(temperature=4.0), alignment=True)
+    model.to(device)
+    optimizer = model.optimizer()
+    sizes = [len(batch) for batch in draw_batches(case, steps + warm_up)]
+    tweets, rng = draw_tweets(case, 4096), random.Random(1)
+    drawn = [rng.sample(tweets, size) for size in sizes]
+    batches = [naive.collate(batch, 0, text=True, cross_modal=True) for batch in drawn]
+    moved = [naive.NaiveBatch(*(tensor.to(device) for tensor in batch)) for batch in batches]
+    clock = Clock(moved, device, precision, warm_up)
+    seconds = clock.training(model, model.loss, optimizer)
+    return speed(case, drawn[warm_up:], seconds, None, clock.tagging(model, model.tag), device)
+
+
+def forget_memory(device: str) -> None:
+    """Gives the memory of earlier measurements back."""
+    if device == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def matmul_rate(device: str, precision: Precision) -> float:
     """Returns the speed of a large matrix product in floating-point operations per second."""
     size = 8192 if device == "cuda" else 2048
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    matrix = torch.ones(size, size, device=device, dtype=dtype)
+    matrix = torch.randn(size, size, device=device, dtype=dtype)  # a product of ones would be faster
     times = []
     for _ in range(10):
         started = time.perf_counter()
@@ -230,19 +317,39 @@ def utilisation(
     device: str, precision: Precision, steps: int, encoders: tuple[str, ...], case: Case, peak: float
 ) -> str:
     """Measures large shapes at a fixed number of sub-tokens per step; returns a table."""
+    name = torch.cuda.get_device_name() if device == "cuda" else device
     lines = [
-        f"{case.token_budget} sub-tokens per step, {precision}, {device}; peak {peak / 1e12:.1f} TFLOP/s.",
+        f"{name}, torch {torch.__version__}: {case.token_budget} sub-tokens per step, {case.text} in the text view and "
+        f"{case.context} more in the other; peak {peak / 1e12:.1f} TFLOP/s.",
         "",
-        "| encoder | tweets/s | sub-tokens/s | TFLOP/s | utilisation | outside the encoder | peak GiB |",
-        "|---|---|---|---|---|---|---|",
+        "| encoder | loop | tweets/s | ours is faster by | sub-tokens/s | TFLOP/s | utilisation | outside the "
+        "encoder | tagging, tweets/s | ours is faster by | peak GiB |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for encoder in encoders:
-        speed = measure(replace(case, encoder=encoder), device, precision, steps, 3)
-        memory = "" if speed.memory is None else f"{speed.memory:.1f}"
-        lines.append(
-            f"| {encoder} | {speed.tweets:.1f} | {speed.subtokens:.0f} | {speed.flop / 1e12:.2f} | "
-            f"{100 * speed.flop / peak:.0f} % | {100 * speed.outside:.1f} % | {memory} |"
-        )
+        sized = replace(case, encoder=encoder)
+        ours = measure(sized, device, precision, steps, 3, in_full=True)
+        rows = {f"this project, {precision}": ours}
+        others: set[Precision] = {precision, "float32"}
+        for other in sorted(others):
+            rows[f"plain loop, {other}"] = measure_plain(sized, device, other, min(steps, 6), 2)
+        for loop, found in rows.items():
+            assert ours.tagging is not None
+            assert found.tagging is not None
+            cells = (
+                encoder,
+                loop,
+                f"{found.tweets:.0f}",
+                "" if found is ours else f"{ours.tweets / found.tweets:.2f}",
+                f"{found.subtokens:.0f}",
+                f"{found.flop / 1e12:.2f}",
+                f"{100 * found.flop / peak:.0f} %",
+                "" if found.outside is None else f"{100 * found.outside:.1f} %",
+                f"{found.tagging:.0f}",
+                "" if found is ours else f"{ours.tagging / found.tagging:.2f}",
+                "" if found.memory is None else f"{found.memory:.1f}",
+            )
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

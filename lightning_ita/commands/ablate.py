@@ -59,6 +59,8 @@ examples:
       the same models, tested with the images of other tweets, and with half of the images missing
   lightning-ita ablate --dataset twitter17 --data-dir DATA --contexts cap --encoder xlm-roberta-large --dry-run
       the runs of a study and what they cost; runs nothing
+  lightning-ita ablate --launcher slurm --slurm.partition gpu --slurm.gres gpu:1 --slurm.time 4:00:00
+      on a Slurm cluster; the jobs go on without this command, and the same command watches them again
 """
 
 
@@ -143,6 +145,9 @@ def main(argv: Sequence[str]) -> int:
     )
     out = Path(arguments.out or default_folder(study, systems))
     console = make_console()
+    if arguments.cancel:
+        launcher_of(arguments).cancel(out, console)
+        return 0
     corpora = read_corpora(study, source)
     study = with_precision_of(study, out)  # may import torch: later than what is wrong with the data is said
     cells = plan(study, corpora)

@@ -12,6 +12,14 @@ from lightning_ita.studies.launch import LAUNCHERS
 if TYPE_CHECKING:  # launchers import torch
     from lightning_ita.studies.launch.launcher import Launcher
 
+# Options of sbatch that are not the user's to set, and why.
+OURS = {
+    **dict.fromkeys(("nodes", "ntasks", "ntasks_per_node"), "a task is one process on one node"),
+    **dict.fromkeys(("array", "map_count"), "--jobs says how many tasks there are"),
+    **dict.fromkeys(("output", "error", "open_mode"), "logs are in the study's folder slurm/"),
+    **dict.fromkeys(("job_name", "signal"), "by the name it finds the job again; --slurm.signal_delay_s is free"),
+}
+
 
 def add_launcher(parser: jsonargparse.ArgumentParser, what: str = "Cells") -> None:
     """Adds ``--launcher`` and its options.
@@ -43,6 +51,17 @@ def add_launcher(parser: jsonargparse.ArgumentParser, what: str = "Cells") -> No
         help="Ray's cluster: auto (the one that this machine is part of), HOST:PORT, ray://HOST:PORT, or local (one "
         "that ends with the command).",
     )
+    parser.add_argument(
+        "--slurm",
+        type=dict[str, str] | None,
+        help="Options of Slurm's sbatch for each task: --slurm.partition gpu --slurm.time 4:00:00 --slurm.gres gpu:1 "
+        "--slurm.cpus_per_task 4 --slurm.mem 16G ...; --slurm.setup 'module load cuda' is a command before each task.",
+    )
+    parser.add_argument(
+        "--cancel",
+        action="store_true",
+        help="With --launcher slurm: cancel the jobs of this study that wait or run, and end. They save their state.",
+    )
 
 
 def check_launcher(arguments: Any) -> None:
@@ -62,12 +81,20 @@ def check_launcher(arguments: Any) -> None:
             raise UserError(
                 f"--{name.replace('_', '-')} is for a cluster; on this machine --jobs shares out what is there"
             )
+        if value is not None and arguments.launcher == "slurm" and value != int(value):
+            raise UserError(f"--{name.replace('_', '-')} {value:g}: Slurm gives whole ones; expected a whole number")
+    if arguments.slurm and arguments.launcher != "slurm":
+        raise UserError(f"--slurm.{next(iter(arguments.slurm))} is for --launcher slurm, not {arguments.launcher}")
+    for name in arguments.slurm or {}:
+        if name.replace("-", "_") in OURS:
+            raise UserError(f"--slurm.{name} is set by this command: {OURS[name.replace('-', '_')]}")
 
 
 def launcher_of(arguments: Any) -> Launcher:
     """Returns the launcher that was asked for."""
     from lightning_ita.studies.launch.launcher import Resources
 
-    resources = Resources(arguments.jobs, arguments.cell_cpus, arguments.cell_gpus, arguments.ray_address)
+    slurm = {name.replace("-", "_"): value for name, value in (arguments.slurm or {}).items()}
+    resources = Resources(arguments.jobs, arguments.cell_cpus, arguments.cell_gpus, arguments.ray_address, slurm)
     launcher: Launcher = LAUNCHERS[arguments.launcher](resources)
     return launcher

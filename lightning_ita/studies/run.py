@@ -389,6 +389,8 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
             # The batch normalisation of a vision model that is trained keeps its statistics.
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+            # A login node of Slurm: a cell is one process, in a job of Slurm's or not.
+            warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
             # pytorch-lightning 2.6.6 against torch 2.15.
             warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
             yield

@@ -80,6 +80,12 @@ def _read(cell: Cell, out: Path) -> Result:
     return Result(cell, failure=schema.read_failure(failure) if failure.is_file() else None)
 
 
+def ended(out: Path) -> set[str]:
+    """Returns the names of the cells of a study that are finished or have failed."""
+    finished = {path.name for path in (out / CELLS).glob("[!.]*") if (path / METRICS).is_file()}
+    return finished | {path.stem for path in (out / FAILED).glob("*.log")}
+
+
 def failure_log(cell: Cell, out: Path) -> Path:
     """Returns where the failure of a cell is noted: its reason in the first line, then the traceback."""
     return out / FAILED / f"{cell.name}.log"
@@ -93,6 +99,7 @@ def run(
     finished: Callable[[Cell], None] = lambda cell: None,
     logger: str = "none",
     keep_models: str = "none",
+    wait: bool = True,
 ) -> None:
     """Runs the cells that are not finished and not noted as failed; one that fails is noted, and the others go on.
 
@@ -109,6 +116,7 @@ def run(
         finished: Called with each cell that is finished or has failed.
         logger: Logger that records each run; see `lightning_ita.studies.loggers`.
         keep_models: Which models stay: ``none``, ``best`` (of each row, by F1 on valid), ``all``.
+        wait: Whether to wait for cells that other processes run, to take them up if those are killed.
 
     Raises:
         OSError: The folder cannot be written: a full disk ends the study, not one cell.
@@ -119,7 +127,11 @@ def run(
     waiting = list(cells)
     while waiting:
         left: list[Cell] = []
+        done = ended(out)  # one look at the folder, not a lock for each of thousands of cells
         for number, cell in enumerate(waiting):
+            if cell.name in done:
+                finished(cell)
+                continue
             if waits(cell, [*left, *waiting[number + 1 :]]):
                 left.append(cell)
                 continue
@@ -136,6 +148,8 @@ def run(
             except Timeout:  # another process is at it
                 left.append(cell)
         if len(left) == len(waiting):
+            if not wait:
+                break
             time.sleep(1)
         waiting = left
     drop_weights(cells, out / CELLS)

@@ -7,6 +7,7 @@ LAUNCHERS = Registry(
     {
         "local": "lightning_ita.studies.launch.local:Local",
         "ray": "lightning_ita.studies.launch.ray_cluster:RayCluster",
+        "slurm": "lightning_ita.studies.launch.slurm:Slurm",
     },
     group="lightning_ita.launchers",
 )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import signal
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
 from lightning_ita.data.source import Source
-from lightning_ita.errors import Terminated
+from lightning_ita.errors import Terminated, UserError
 from lightning_ita.models.encoders.locating import EncoderShape
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.progress import StudyProgress
@@ -33,12 +33,14 @@ class Resources:
         cpus: Processors per cell.
         gpus: GPUs per cell; several cells may share one.
         ray_address: Where Ray's cluster is: ``auto``, ``HOST:PORT``, ``ray://HOST:PORT``, or ``local``.
+        slurm: Options of Slurm's sbatch for each task, by name.
     """
 
     jobs: int | None = None
     cpus: float | None = None
     gpus: float | None = None
     ray_address: str = "auto"
+    slurm: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,18 @@ class Launcher(ABC):
             KeyboardInterrupt: Ctrl-C was pressed; what was finished is kept, what was running goes on next time.
             Terminated: SIGTERM came; the same holds.
         """
+
+    def cancel(self, out: Path, console: Console) -> None:
+        """Ends what runs of a study without a command that watches it.
+
+        Args:
+            out: The study's folder.
+            console: Where it is told.
+
+        Raises:
+            UserError: Nothing does, with this launcher.
+        """
+        raise UserError("with this --launcher nothing runs but while its command does; end that one with Ctrl-C")
 
 
 class Stop:

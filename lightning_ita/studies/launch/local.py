@@ -121,10 +121,22 @@ def run_jobs(
         else:
             progress.within(by_name[name], share, stage)
 
-    run_workers(partial(_run, cells, out, source, logger, keep_models), min(jobs, len(cells)), heard, out)
+    run_workers(partial(run_reporting, cells, out, source, logger, keep_models), min(jobs, len(cells)), heard, out)
 
 
-def _run(cells: Sequence[Cell], out: Path, source: Source, logger: str, keep_models: str, report: Report) -> None:
+def run_reporting(
+    cells: Sequence[Cell],
+    out: Path,
+    source: Source,
+    logger: str,
+    keep_models: str,
+    report: Report,
+    wait: bool = True,
+) -> None:
+    """Runs cells in this process, and reports how far each is: its name, the share done, and the stage in words.
+
+    The share is ``None`` when the cell has ended. For the arguments see `lightning_ita.studies.study.run`.
+    """
     run(
         cells,
         out,
@@ -133,4 +145,5 @@ def _run(cells: Sequence[Cell], out: Path, source: Source, logger: str, keep_mod
         lambda cell: report(cell.name, None, ""),
         logger,
         keep_models,
+        wait,
     )

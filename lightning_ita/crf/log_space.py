@@ -8,12 +8,31 @@ only.
 
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from lightning_ita.crf.tree import ascend, log_identity, log_product, prefixes, recur, suffixes
 from lightning_ita.devices import has_float64
+
+# Whether kernels written in Triton replace the tree where they can.
+USE_FUSED = False
+
+
+def fused_kernels(scores: Tensor) -> ModuleType | None:
+    """Returns :mod:`lightning_ita.crf.fused`, or None where the tree is to be used or Triton is missing.
+
+    Args:
+        scores: Emissions, (batch, length, tags).
+    """
+    if not USE_FUSED or scores.device.type != "cuda":
+        return None
+    try:
+        from lightning_ita.crf import fused
+    except ImportError:
+        return None
+    return fused if scores.shape[2] <= fused.MOST_TAGS else None
 
 
 @dataclass(frozen=True)
@@ -25,10 +44,11 @@ class LogTrellis:
         mask: (batch, length).
         emissions: Emissions minus their maximum at each position, (batch, length, tags).
         transitions: (tags, tags).
-        alpha: Log-sum-exp of the scores of all prefixes that end in a tag, with its emission, (batch, length, tags).
-        beta: Log-sum-exp of the scores of all suffixes that follow a tag, (batch, length, tags).
+        alpha: Log-sum-exp of the scores of all prefixes that end in a tag, with its emission, up to one constant per
+            position, (batch, length, tags).
+        beta: Log-sum-exp of the scores of all suffixes that follow a tag, likewise, (batch, length, tags).
         log_partition: (batch,).
-        log_depth: Whether to compute in a tree.
+        log_depth: Whether to compute in a tree, or with fused kernels.
     """
 
     dtype: torch.dtype
@@ -89,13 +109,23 @@ class LogTrellis:
         Returns:
             Gradients with respect to emissions, start, transitions and end.
         """
+        into_alpha, into_beta, counts = self._adjoints(alpha_grad, beta_grad)
+        ends = into_beta[torch.arange(len(self.mask), device=self.mask.device), self.last]
+        grads = into_alpha + into_beta - beta_grad, into_alpha[:, 0].sum(0), counts, ends.sum(0)
+        return tuple(grad.to(self.dtype) for grad in grads)  # type: ignore[return-value]
+
+    def _adjoints(self, alpha_grad: Tensor, beta_grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the gradients of α and β with what later steps add, (batch, length, tags), and of transitions."""
+        onward = self.emissions + self.beta
+        if self.log_depth and (fused := fused_kernels(self.emissions)):
+            return fused.adjoints(self.alpha, onward, self.mask, self.transitions, alpha_grad, beta_grad)
         batch = len(self.mask)
         inside = self.mask[:, 1:, None, None]
         # p(y_{t-1} = i | y_t = j, prefix) and p(y_t = j | y_{t-1} = i, suffix); 0 where all of them are impossible
         # shape: (batch, length - 1, tags, tags)
         before = (self.alpha[:, :-1, :, None] + self.transitions).softmax(2)
         before = torch.where(inside & ~before.isnan(), before, 0)
-        after = (self.transitions + (self.emissions + self.beta)[:, 1:, None, :]).softmax(3)
+        after = (self.transitions + onward[:, 1:, None, :]).softmax(3)
         after = torch.where(inside & ~after.isnan(), after, 0)
         # The adjoint of α runs backwards; that of β runs forwards and is reversed, so that both are solved together.
         matrices = torch.cat([before, after.mT.flip(1)])
@@ -105,9 +135,7 @@ class LogTrellis:
         into_alpha, into_beta = solved[:batch], solved[batch:].flip(1)
         # shape: (tags, tags)
         counts = (before * into_alpha[:, 1:, None, :] + after * into_beta[:, :-1, :, None]).sum((0, 1))
-        ends = into_beta[torch.arange(batch, device=self.mask.device), self.last]
-        grads = into_alpha + into_beta - beta_grad, into_alpha[:, 0].sum(0), counts, ends.sum(0)
-        return tuple(grad.to(self.dtype) for grad in grads)  # type: ignore[return-value]
+        return into_alpha, into_beta, counts
 
 
 def _walk(matrices: Tensor, inputs: Tensor) -> Tensor:
@@ -137,10 +165,13 @@ def forward_backward(
         start: (tags,).
         transitions: (tags, tags).
         end: (tags,).
-        log_depth: Whether to compute in a tree; otherwise along the chain.
+        log_depth: Whether to compute in a tree, or with fused kernels; otherwise along the chain.
     """
     dtype = emissions.dtype
     double = working_dtype(emissions.device, dtype)
+    if log_depth and (fused := fused_kernels(emissions)):
+        centred, alpha, beta, log_partition = fused.forward_backward(emissions, mask, start, transitions, end, double)
+        return LogTrellis(dtype, mask, centred, transitions.to(double), alpha, beta, log_partition, log_depth)
     start, transitions, end = (scores.to(double) for scores in (start, transitions, end))
     # Minus their maximum (0 where all are −inf), so that a constant added to all of them costs no precision.
     # shape: (batch, length, 1)

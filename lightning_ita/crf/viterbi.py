@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_ita.crf.log_space import chain_matrices
+from lightning_ita.crf.log_space import chain_matrices, fused_kernels
 from lightning_ita.crf.tree import ascend, best_path, log_identity, max_product
 
 
@@ -35,13 +35,15 @@ def viterbi(
         start: (tags,).
         transitions: (tags, tags).
         end: (tags,).
-        log_depth: Whether to compute in a tree; otherwise along the chain, which needs the CPU.
+        log_depth: Whether to compute in a tree, or with fused kernels; otherwise along the chain, which needs the CPU.
 
     Returns:
         Tags, int64, shape (batch, length), −1 at padding.
     """
     if not log_depth:
         return _along_chain(emissions, mask, start, transitions, end)
+    if fused := fused_kernels(emissions):
+        return fused.viterbi(emissions, mask, start, transitions, end)
     first = start + emissions[:, 0]
     levels = ascend(chain_matrices(emissions, mask, transitions), log_identity(transitions), max_product)
     path = best_path(levels, first, end.expand_as(first))[:, : mask.shape[1]]

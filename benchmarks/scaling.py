@@ -81,8 +81,8 @@ SHAPES = {
 BATCH_SIZES, CONTEXTS, ENCODERS = (4, 8, 16, 32, 64), (0, 12, 32, 64, 128, 256), ("minilm", "bert-base", "xlm-r-large")
 
 
-def build_encoder(name: str) -> nn.Module:
-    """Makes an encoder of a published shape with random weights."""
+def build_encoder(name: str, device: str = "cpu") -> nn.Module:
+    """Makes an encoder of a published shape with random weights, on a device, which is where that is fast."""
     layers, hidden, heads, feed_forward, vocabulary = SHAPES[name]
     families: dict[bool, tuple[Any, Any]] = {True: (XLMRobertaConfig, XLMRobertaModel), False: (BertConfig, BertModel)}
     config_type, model_type = families[name.startswith("xlm")]
@@ -95,7 +95,8 @@ def build_encoder(name: str) -> nn.Module:
         max_position_embeddings=514,
     )
     torch.manual_seed(0)
-    encoder: nn.Module = model_type(config, add_pooling_layer=False)
+    with torch.device(device):
+        encoder: nn.Module = model_type(config, add_pooling_layer=False)
     return encoder.train()
 
 
@@ -220,7 +221,7 @@ def speed(
 def measure(case: Case, device: str, precision: Precision, steps: int, warm_up: int, in_full: bool = False) -> Speed:
     """Times training steps of a case, and with `in_full` what is outside the encoder, and tagging."""
     forget_memory(device)
-    encoder = build_encoder(case.encoder)
+    encoder = build_encoder(case.encoder, device)
     use_fast_dropout(encoder)
     if case.gradient_checkpointing:
         checkpoint_activations(encoder)
@@ -246,7 +247,9 @@ def measure(case: Case, device: str, precision: Precision, steps: int, warm_up: 
 def measure_plain(case: Case, device: str, precision: Precision, steps: int, warm_up: int) -> Speed:
     """Times the plain loop, with the same number of tweets per batch, in random order."""
     forget_memory(device)
-    model = naive.NaiveTagger(build_encoder(case.encoder), 4 * len(TYPES) + 1, Recipe(temperature=4.0), alignment=True)
+    model = naive.NaiveTagger(
+        build_encoder(case.encoder, device), 4 * len(TYPES) + 1, Recipe(temperature=4.0), alignment=True
+    )
     model.to(device)
     optimizer = model.optimizer()
     sizes = [len(batch) for batch in draw_batches(case, steps + warm_up)]

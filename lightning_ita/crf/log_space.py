@@ -1,9 +1,10 @@
 """Forward–backward in log space: exact for all scores, −inf included, and on every device.
 
 On the CPU it goes along the chain, and is used for scores whose spread is too wide for
-:mod:`lightning_ita.crf.scaled`. On other devices it computes products in a tree, so that the number of kernels grows
-with the logarithm of the length; it never waits for the device. Its speed there is unmeasured: it was tested on a CPU
-only.
+:mod:`lightning_ita.crf.scaled`. On CUDA it is two kernels (:mod:`lightning_ita.crf.fused`). On other accelerators it
+computes products in a tree, so that the number of kernels grows with the logarithm of the length. On none does it wait
+for the device. Measured on an H100, the tree takes 3.3 times as long as the kernels for a likelihood and its gradient
+(32 chains of up to 128 positions, 17 tags).
 """
 
 from dataclasses import dataclass
@@ -16,17 +17,14 @@ from torch import Tensor
 from lightning_ita.crf.tree import ascend, log_identity, log_product, prefixes, recur, suffixes
 from lightning_ita.devices import has_float64
 
-# Whether kernels written in Triton replace the tree where they can.
-USE_FUSED = False
-
 
 def fused_kernels(scores: Tensor) -> ModuleType | None:
-    """Returns :mod:`lightning_ita.crf.fused`, or None where the tree is to be used or Triton is missing.
+    """Returns :mod:`lightning_ita.crf.fused` where it can be used: on CUDA, with Triton, and not too many tags.
 
     Args:
         scores: Emissions, (batch, length, tags).
     """
-    if not USE_FUSED or scores.device.type != "cuda":
+    if scores.device.type != "cuda":
         return None
     try:
         from lightning_ita.crf import fused

@@ -20,7 +20,7 @@ from lightning_ita.models.encoders.loading import CPU_EVALUATION_BUDGET, evaluat
 from lightning_ita.models.encoders.locating import encoder_shape
 from lightning_ita.models.ita import ITAOptions
 from lightning_ita.models.options import CROSS_MODAL, TEXT, Options
-from lightning_ita.models.packing import use_packed_attention, word_states
+from lightning_ita.models.packing import has_flash_attention, use_packed_attention, word_states
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies import resume
@@ -60,19 +60,37 @@ def tagger(encoder: str, name: str, **recipe: Any) -> EncoderTagger:
     return options.make_tagger(TYPES, Recipe(**values), encoder)  # type: ignore[return-value]
 
 
-@pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype stage:UserWarning")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("family", ENCODERS)
-def test_packed_views_are_read_as_each_view_alone(family: str) -> None:
+def test_packed_views_are_read_as_each_view_alone(family: str, precision: str) -> None:
     torch.manual_seed(0)
-    model = ENCODERS[family]().eval()
+    model = ENCODERS[family]().double().eval()
     views = batch(50)
-    expected = one_by_one(model.double(), [views.text, views.cross_modal])
+    expected = one_by_one(model, [views.text, views.cross_modal])
     model.float().cuda()
     use_packed_attention(model)
     on_gpu = views.to("cuda")
-    states = word_states(model, [on_gpu.text, on_gpu.cross_modal]).double().cpu()
+    half = precision == "bfloat16"
+    with torch.autocast("cuda", torch.bfloat16, enabled=half):
+        assert has_flash_attention(model, on_gpu.text.input_ids.device) is half
+        states = word_states(model, [on_gpu.text, on_gpu.cross_modal])
+    tolerance = {"rtol": 0.05, "atol": 0.1} if half else {"rtol": 1e-3, "atol": 1e-4}
     for row, state in enumerate(expected):
-        torch.testing.assert_close(states[row, : len(state)], state, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(states[row, : len(state)].double().cpu(), state, **tolerance)
+
+
+def test_gradients_in_bfloat16_are_near_those_of_float32(tiny_encoder: str) -> None:
+    results = []
+    for half in (False, True):
+        model = tagger(tiny_encoder, "token").eval().cuda()
+        with torch.autocast("cuda", torch.bfloat16, enabled=half):
+            loss = model.loss(model.losses(batch().to("cuda")))
+        loss.backward()
+        gradients = [parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]
+        results.append((loss.detach(), torch.cat(gradients)))
+    (loss, gradient), (found_loss, found) = results
+    torch.testing.assert_close(found_loss, loss, rtol=0.02, atol=0.02)
+    assert torch.nn.functional.cosine_similarity(found, gradient, dim=0) > 0.99
 
 
 @pytest.mark.parametrize("name", OPTIONS)

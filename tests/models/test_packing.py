@@ -19,7 +19,14 @@ from transformers import (
 from lightning_ita.data.batching import Collate, EncodedTweet, TwoViewBatch, ViewBatch
 from lightning_ita.data.views import View
 from lightning_ita.models.encoders import checkpoint_activations
-from lightning_ita.models.packing import PACKED_ATTENTION, pack, position_offset, use_packed_attention, word_states
+from lightning_ita.models.packing import (
+    PACKED_ATTENTION,
+    VariableLengthLayout,
+    pack,
+    position_offset,
+    use_packed_attention,
+    word_states,
+)
 
 SIZES = {
     "vocab_size": 50,
@@ -66,43 +73,51 @@ def one_by_one(model: nn.Module, views: Sequence[ViewBatch]) -> list[torch.Tenso
     return states
 
 
-@pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype stage:UserWarning")
-@pytest.mark.parametrize("padding", [True, False], ids=["padded", "variable length"])
 @pytest.mark.parametrize("family", ENCODERS)
 @pytest.mark.parametrize("grad", [True, False])
-def test_one_pass_over_both_views_equals_a_pass_over_each_alone(
-    family: str, padding: bool, grad: bool, batch: TwoViewBatch
-) -> None:
+def test_one_pass_over_both_views_equals_a_pass_over_each_alone(family: str, grad: bool, batch: TwoViewBatch) -> None:
     model = encoder(family)
     views = [batch.text, batch.cross_modal]
     with torch.set_grad_enabled(grad):
         expected = one_by_one(model, views)
         use_packed_attention(model)
         assert model.config._attn_implementation == PACKED_ATTENTION
-        packed = pack(views, position_offset(model), padding)
+        packed = pack(views, position_offset(model), padding=True)
         hidden = model(attention_mask=None, **packed._asdict()).last_hidden_state[0].unflatten(0, (6, 7))
-    assert len(packed.input_ids[0]) == (3 * 9 + 3 * 15 if padding else 17 + 34)
+    assert len(packed.input_ids[0]) == 3 * 9 + 3 * 15
     for row, states in enumerate(expected):
         torch.testing.assert_close(hidden[row, : len(states)], states)
 
 
-@pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype stage:UserWarning")
-def test_gradients_agree_in_all_layouts(batch: TwoViewBatch) -> None:
+def test_gradients_agree_in_both_layouts(batch: TwoViewBatch) -> None:
     gradients = []
-    for implementation in ("separate", "padded", "variable length"):
+    for packed in (False, True):
         model = encoder("bert")
-        views = [batch.text, batch.cross_modal]
-        if implementation == "separate":
-            states = word_states(model, views)
-        else:
+        if packed:
             use_packed_attention(model)
-            packed = pack(views, 0, implementation == "padded")
-            states = model(attention_mask=None, **packed._asdict()).last_hidden_state[0].unflatten(0, (6, 7))
+        states = word_states(model, [batch.text, batch.cross_modal])
         (states * batch.mask.repeat(2, 1)[..., None]).square().sum().backward()
         gradients.append([p.grad for p in model.parameters() if p.grad is not None])
-    for other in gradients[1:]:
-        for left, right in zip(gradients[0], other, strict=True):
-            torch.testing.assert_close(left, right)
+    for left, right in zip(*gradients, strict=True):
+        torch.testing.assert_close(left, right)
+
+
+def test_without_padding_only_sub_tokens_are_left(batch: TwoViewBatch) -> None:
+    packed = pack([batch.text, batch.cross_modal], offset=2, padding=False)
+    layout = packed.layout
+    assert isinstance(layout, VariableLengthLayout)
+    assert layout.offsets.dtype == torch.int32
+    assert layout.offsets.tolist() == [0, 5, 14, 17, 32, 43, 51]
+    assert layout.longest == 15
+    assert len(packed.input_ids[0]) == 17 + 34
+    rows = [slice(*ends) for ends in zip(layout.offsets[:-1], layout.offsets[1:], strict=True)]
+    for row, where in enumerate(rows):
+        view = (batch.text, batch.cross_modal)[row // 3]
+        length = int(view.attention_mask[row % 3].sum())
+        assert packed.input_ids[0, where].tolist() == view.input_ids[row % 3, :length].tolist()
+        assert packed.position_ids[0, where].tolist() == list(range(2, 2 + length))
+        words = packed.first_subtokens.unflatten(0, (6, -1))[row][batch.mask[row % 3]]
+        assert (words - layout.offsets[row]).tolist() == view.first_subtokens[row % 3][batch.mask[row % 3]].tolist()
 
 
 def test_other_encoders_read_the_views_apart(batch: TwoViewBatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -25,8 +26,10 @@ QUANTITIES: dict[str, Callable[[ChainDistribution, ChainDistribution, Tensor], T
 @contextmanager
 def never_waiting() -> Iterator[None]:
     """Raises where the CPU waits for the GPU."""
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*Synchronization debug mode is a prototype")
+            torch.cuda.set_sync_debug_mode("error")
         yield
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jsonargparse
 from rich.console import Console
@@ -174,7 +174,7 @@ def by_kind(option: str, entries: Sequence[str], example: str) -> dict[str, str]
 
 
 def add_recipe(parser: jsonargparse.ArgumentParser) -> None:
-    """Adds ``--encoder``, ``--preset`` and ``--recipe.*``, whose defaults `parse` chooses."""
+    """Adds ``--encoder``, ``--preset``, ``--devices`` and ``--recipe.*``, whose defaults `parse` chooses."""
     from lightning_ita.models.presets import RECIPES
     from lightning_ita.models.recipes import Recipe
 
@@ -191,6 +191,15 @@ def add_recipe(parser: jsonargparse.ArgumentParser) -> None:
         "encoder, and demo on the demo corpus.",
     )
     parser.add_class_arguments(Recipe, "recipe")
+    (devices,) = (action for action in parser._actions if action.dest == "recipe.devices")
+    devices.option_strings = [*devices.option_strings, "--devices"]
+    parser._option_string_actions["--devices"] = devices
+    parser.add_argument(
+        "--strategy",
+        type=Literal["ddp"],
+        default="ddp",
+        help="How --devices share a run: each has the whole model and its own batches (distributed data parallel).",
+    )
     allow_bare_flags(parser, [f"recipe.{field.name}" for field in fields(Recipe) if isinstance(field.default, bool)])
 
 

@@ -49,6 +49,8 @@ examples:
       a system by name; --contexts and --cva are the short form of its options
   lightning-ita train --keep-models best
       keep the trained model for `lightning-ita predict`; a finished run without its model is run again
+  lightning-ita train --encoder xlm-roberta-large --devices 4 --strategy ddp
+      one run on four GPUs; each takes --recipe.batch_size tweets per step
   lightning-ita train --logger wandb
       record the run with Weights & Biases; on disk with WANDB_MODE=offline, or if the server cannot be reached
 """

@@ -240,3 +240,21 @@ def processes() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
+
+
+def weighed(loss: Tensor, tweets: int) -> Tensor:
+    """Weighs the mean loss of a batch by its share of the tweets of a step, which several processes may take together.
+
+    They average their gradients. Weighed so, that is the gradient of the mean over all tweets, however they are shared
+    out; in a single process nothing changes.
+
+    Args:
+        loss: Mean over the tweets of this process's batch.
+        tweets: How many they are.
+    """
+    _, world = processes()
+    if world == 1:
+        return loss
+    total = torch.tensor(float(tweets), device=loss.device)
+    torch.distributed.all_reduce(total)
+    return loss * (tweets * world / total)

@@ -193,6 +193,9 @@ class MNERDataModule(pl.LightningDataModule):
         batches = batches_of_like_length(lengths, None, self.eval_token_budget or self.inputs.evaluation_budget)
         batches.sort(key=lambda batch: -int(lengths[batch].sum(1).max()))
         rank, world = processes()
+        while len(batches) < min(world, len(encoded)):  # none is left without
+            most = max(batches, key=len)
+            batches = [batch for batch in batches if batch is not most] + np.array_split(most, 2)
         tweets = [[encoded[index] for index in batch] for batch in batches[rank::world]]
         return DataLoader(tweets, batch_size=None, collate_fn=self.inputs.collate)  # type: ignore[arg-type]
 

@@ -53,6 +53,8 @@ class Recipe:
         optimizer: adamw, or plain stochastic gradient descent (sgd).
         schedule: What the learning rate does after the warm-up: linear falls to 0 at the last step; constant stays;
             step falls to 4/5 after every second epoch, as in UMGF; inverse is divided by 1 + epoch/20, as in OCSGA.
+        devices: GPUs of one machine that train the model together. Each takes a batch of its own, so that a step is of
+            `devices` times as many tweets: the result is another than with one device.
 
     Raises:
         UserError: A value has a wrong type or is out of its range.
@@ -82,6 +84,7 @@ class Recipe:
     precision: Precision = "float32"
     optimizer: Optimizer = "adamw"
     schedule: Schedule = "linear"
+    devices: Count = 1
 
     def __post_init__(self) -> None:
         """Checks types and ranges."""
@@ -97,7 +100,7 @@ class Recipe:
 
 
 # Hyper-parameters that came later, with their defaults.
-LATER = {"optimizer": "adamw", "schedule": "linear"}
+LATER = {"optimizer": "adamw", "schedule": "linear", "devices": 1}
 
 
 # τ of token CVA, as published for ITA (Wang et al., NAACL 2022, arXiv 2112.06482); 4 for any other data set.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lightning_ita.crf import ChainDistribution, ForbiddenTransitions, LinearChainCRF
 from lightning_ita.crf.validation import NonFiniteScoresError
+from lightning_ita.data.batching import processes, weighed
 from lightning_ita.data.inputs import Batch, Inputs
 from lightning_ita.errors import NonFiniteLossError, UserError
 from lightning_ita.metrics import EntityF1
@@ -300,8 +301,10 @@ class Tagger(pl.LightningModule):
             )
         for name, term in terms.items():
             if term is not None:
-                self.log(f"train/{name}", term.detach().mean(), on_step=False, on_epoch=True, batch_size=len(batch.ids))
-        return loss
+                # Lightning rounds the mean of the counts over processes down; of such multiples it is whole.
+                count, mean = len(batch.ids) * processes()[1], term.detach().mean()
+                self.log(f"train/{name}", mean, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
+        return weighed(loss, len(batch.ids))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Counts the mentions of a batch."""

@@ -28,7 +28,9 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from lightning_ita.data.batching import processes
 from lightning_ita.errors import Terminated
+from lightning_ita.studies.ranks import any_rank, mean_over_ranks
 
 # A checkpoint is written when so many seconds, and so many times the seconds that writing the last one took, have been
 # trained since: a kill costs little, and checkpoints cost at most 2 % of the time, however large the model.
@@ -42,7 +44,7 @@ class StepSeeds(Callback):
     """Seeds every random generator before each training step, by run, epoch and step.
 
     So dropout is the same whatever ran before in the process: a resumed run draws what it would have drawn, and no
-    state of a generator needs to be kept.
+    state of a generator needs to be kept. Of a run on several devices, each draws its own.
 
     Args:
         seed: The run's seed.
@@ -53,7 +55,8 @@ class StepSeeds(Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, step: int) -> None:
         """Seeds the step."""
-        digest = hashlib.sha256(f"{self.seed} {trainer.current_epoch} {step}".encode()).digest()
+        rank = f" {trainer.global_rank}" if trainer.global_rank else ""
+        digest = hashlib.sha256(f"{self.seed} {trainer.current_epoch} {step}{rank}".encode()).digest()
         pl.seed_everything(int.from_bytes(digest[:4]), verbose=False)
 
 
@@ -82,7 +85,8 @@ class Checkpoints(Callback):
     At any moment `folder` holds the last state with the weights that it names as best, so that a run can be killed
     while it writes.
 
-    On SIGTERM, as Slurm sends it, the run ends after the step in hand, with its state saved.
+    On SIGTERM, as Slurm sends it, the run ends after the step in hand, with its state saved. On several devices, all
+    processes save at the same step, as soon as one wants to; Lightning has the first of them write.
 
     Args:
         folder: Where the files lie.
@@ -186,7 +190,10 @@ class Checkpoints(Callback):
         whole = (step + 1) % trainer.accumulate_grad_batches == 0 and step + 1 < trainer.num_training_batches
         if whole and self._due():
             self._batches = step + 1
-            self._logged = {name: result.metric_state for name, result in results.items()}
+            self._logged = {
+                name: {sum_: mean_over_ranks(value) for sum_, value in result.metric_state.items()}
+                for name, result in results.items()
+            }
             self._save(trainer)
             self._logged = {}
 
@@ -209,9 +216,11 @@ class Checkpoints(Callback):
         self._terminated = True
 
     def _due(self) -> bool:
-        return self._terminated or time.monotonic() - self._saved >= max(SECONDS_APART, COSTS_APART * self._cost)
+        late = time.monotonic() - self._saved >= max(SECONDS_APART, COSTS_APART * self._cost)
+        return any_rank(self._terminated or late)
 
     def _save(self, trainer: pl.Trainer) -> None:
+        self._terminated = any_rank(self._terminated)
         started = time.monotonic()
         trainer.save_checkpoint(self.folder / STATE)
         self._epoch_of_state = self.best_epoch
@@ -224,6 +233,8 @@ class Checkpoints(Callback):
     def _remove_weights(self) -> None:
         """Removes weights that are neither the best nor those that the state on disk names as best."""
         kept = {self.best, _weights(self.folder, self._epoch_of_state)}
+        if processes()[0]:
+            return
         for path in set(self.folder.glob(_weights(self.folder, "*").name)) - kept:
             path.unlink()
 

@@ -19,13 +19,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -40,13 +41,13 @@ from lightning_ita.errors import Terminated
 from lightning_ita.metrics import EntityF1
 from lightning_ita.models.options import to_values
 from lightning_ita.models.tagger import Tagger
-from lightning_ita.studies import schema
+from lightning_ita.studies import ranks, schema
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.provenance import code_digest, packages
 from lightning_ita.studies.records import VERSION, Environment, Metrics
 from lightning_ita.studies.resume import Checkpoints, History, StepSeeds, WholeFiles, read_checkpoint
 from lightning_ita.studies.study import CONFIG, ENVIRONMENT, METRICS, part_of
-from lightning_ita.studies.trained import VALID_PREDICTIONS, WEIGHTS, trained_already
+from lightning_ita.studies.trained import VALID_PREDICTIONS, WEIGHTS, Trained, trained_already
 from lightning_ita.tags import LabelConvention, bio_tags
 
 
@@ -100,34 +101,17 @@ def run_cell(
     result.mkdir(parents=True)
     schema.write_config(result / CONFIG, cell.to_config())
     made_with = {"code": code_digest(cell.dataset, cell.system), **packages()}
-    checkpoints = Checkpoints(part, made_with, device())
-
-    with quiet(), interruptions():
-        pl.seed_everything(cell.seed, verbose=False)
-        datamodule = make_datamodule(cell, corpus, source.cache_dir)
-        datamodule.setup()
-        model = cell.options.make_tagger(corpus.types, cell.recipe, cell.encoder)
+    share = ranks.Share(cell, folder, source, corpus, test, max(1, torch.get_num_threads() // cell.recipe.devices))
+    with quiet(), interruptions(), ranks.together(share, part):
+        checkpoints = Checkpoints(part, made_with, device(cell.recipe.devices))
         history = History()
-        trainer = make_trainer(cell, [history, StepSeeds(cell.seed), checkpoints, *callbacks], logger)
-        trained = trained_already(cell, folder, made_with)
-        if trained is None:
-            trainer.fit(model, datamodule, ckpt_path=checkpoints.resumable(), weights_only=True)
-        training_seconds = checkpoints.seconds
-        weights = checkpoints.best if trained is None else trained.weights
-        model.load_state_dict(read_checkpoint(weights)["state_dict"])
-        scores: dict[str, Any] = {}
-        if trained is None:
-            scores["valid"] = evaluate(trainer, model, datamodule, "valid", result)
-        else:  # a control at test changes nothing here
-            scores["valid"] = trained.metrics["valid"]
-            shutil.copyfile(trained.weights.with_name(VALID_PREDICTIONS), result / VALID_PREDICTIONS)
-        if test:
-            scores["test"] = evaluate(trainer, model, datamodule, "test", result)
+        ran = _train_and_score(share, history, checkpoints, callbacks, logger, result)
+    trained, model, datamodule, scores = ran.trained, ran.model, ran.datamodule, ran.scores
 
     training = {
         "best_epoch": checkpoints.best_epoch + 1,
         "history": history.epochs,
-        "training_seconds": round(training_seconds, 2),
+        "training_seconds": round(ran.training_seconds, 2),
     }
     if trained is not None:
         training = {name: trained.metrics[name] for name in training}  # type: ignore[literal-required]
@@ -154,7 +138,7 @@ def run_cell(
     }
     metrics = cast(Metrics, content)
     if keep_checkpoint:
-        shutil.copyfile(weights, result / WEIGHTS)
+        shutil.copyfile(checkpoints.best if trained is None else trained.weights, result / WEIGHTS)
     schema.write_environment(result / ENVIRONMENT, environment(started, checkpoints))
     schema.write_metrics(result / METRICS, metrics)
     if keep_model:
@@ -163,10 +147,88 @@ def run_cell(
         keep(model, result, cell, metrics, corpus)
     os.replace(result, folder)
     shutil.rmtree(part)
-    del trainer, model
+    del ran, model
     gc.collect()  # model and trainer refer to each other; a study's next cell needs their memory
     return_freed_memory()
     return metrics
+
+
+def run_share(share: ranks.Share, rank: int) -> None:
+    """Runs the share of a cell that a process of several has, besides the first one; it leaves nothing behind."""
+    keep_freed_memory()
+    made_with = {"code": code_digest(share.cell.dataset, share.cell.system), **packages()}
+    with quiet(), interruptions():
+        checkpoints = Checkpoints(part_of(share.folder), made_with, device(share.cell.recipe.devices))
+        _train_and_score(share, History(), checkpoints, rank=rank)
+
+
+class _Ran(NamedTuple):
+    """A model that was trained, or taken from where it was, and scored.
+
+    Attributes:
+        trained: Where it was taken from; ``None`` if it was trained.
+        trainer: What trained it.
+        model: The model.
+        datamodule: Its data.
+        scores: By split and view.
+        training_seconds: What training took.
+    """
+
+    trained: Trained | None
+    trainer: pl.Trainer
+    model: Tagger
+    datamodule: MNERDataModule
+    scores: dict[str, Any]
+    training_seconds: float
+
+
+def _train_and_score(
+    share: ranks.Share,
+    history: History,
+    checkpoints: Checkpoints,
+    callbacks: Sequence[Callback] = (),
+    logger: Logger | None = None,
+    result: Path | None = None,
+    rank: int = 0,
+) -> _Ran:
+    """Trains a cell's model, or takes the one that is there, and scores it; the processes of a run do so together.
+
+    Args:
+        share: What to run.
+        history: Keeps what is logged.
+        checkpoints: Keeps the run's state.
+        callbacks: Further Lightning callbacks.
+        logger: A Lightning logger.
+        result: Where predictions are written; nowhere if not given.
+        rank: Number of this process.
+    """
+    cell = share.cell
+    pl.seed_everything(cell.seed, verbose=False)
+    datamodule = make_datamodule(cell, share.corpus, share.source.cache_dir)
+    datamodule.setup()
+    model = cell.options.make_tagger(share.corpus.types, cell.recipe, cell.encoder)
+    trainer = make_trainer(cell, [history, StepSeeds(cell.seed), checkpoints, *callbacks], logger, rank)
+    trained = trained_already(cell, share.folder, checkpoints.made_with)
+    if trained is None:
+        if rank:
+            ranks.barrier()  # rank 0 has removed what cannot be used
+        state = checkpoints.resumable()
+        if not rank:
+            ranks.barrier()
+        trainer.fit(model, datamodule, ckpt_path=state, weights_only=True)
+    training_seconds = checkpoints.seconds
+    weights = checkpoints.best if trained is None else trained.weights
+    model.load_state_dict(read_checkpoint(weights)["state_dict"])
+    scores: dict[str, Any] = {}
+    if trained is None:
+        scores["valid"] = evaluate(trainer, model, datamodule, "valid", result)
+    else:  # a control at test changes nothing here
+        scores["valid"] = trained.metrics["valid"]
+        if result is not None:
+            shutil.copyfile(trained.weights.with_name(VALID_PREDICTIONS), result / VALID_PREDICTIONS)
+    if share.test:
+        scores["test"] = evaluate(trainer, model, datamodule, "test", result)
+    return _Ran(trained, trainer, model, datamodule, scores, training_seconds)
 
 
 def make_datamodule(cell: Cell, corpus: Corpus, cache_dir: str | None = None) -> MNERDataModule:
@@ -208,18 +270,21 @@ def split_summary(datamodule: MNERDataModule, split: str) -> dict[str, Any]:
     return summary | summary.pop("counts")
 
 
-def make_trainer(cell: Cell, callbacks: Sequence[Callback], logger: Logger | None = None) -> pl.Trainer:
-    """Returns the trainer of a cell: one device, quiet, best epoch by `callbacks`."""
+def make_trainer(cell: Cell, callbacks: Sequence[Callback], logger: Logger | None = None, rank: int = 0) -> pl.Trainer:
+    """Returns the trainer of a cell: quiet, best epoch by `callbacks`; on several devices, that of one process."""
+    # Some encoders have parts that tagging does not use, such as a pooler; and statistics of batches are not trained.
+    ddp = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False, gradient_as_bucket_view=True)
     return pl.Trainer(
         max_epochs=cell.recipe.epochs,
         precision="bf16-mixed" if cell.recipe.precision == "bfloat16" else "32-true",
         gradient_clip_val=cell.recipe.gradient_clip,
         accumulate_grad_batches=cell.recipe.accumulate,
         accelerator="auto",
-        devices=1,
+        devices=cell.recipe.devices,
+        strategy=ddp if cell.recipe.devices > 1 else "auto",
         callbacks=list(callbacks),
-        # Not Slurm's environment, even inside an allocation: a cell is one process, whatever --ntasks says.
-        plugins=[WholeFiles(), LightningEnvironment()],
+        # Not Slurm's environment, even inside an allocation: we start the processes, whatever --ntasks says.
+        plugins=[WholeFiles(), ranks.Rank(rank) if cell.recipe.devices > 1 else LightningEnvironment()],
         enable_checkpointing=False,
         logger=logger or False,
         log_every_n_steps=1 if logger else None,  # nothing is logged by step; more steps than an epoch has would warn
@@ -231,12 +296,21 @@ def make_trainer(cell: Cell, callbacks: Sequence[Callback], logger: Logger | Non
 
 
 def evaluate(
-    trainer: pl.Trainer, model: Tagger, datamodule: MNERDataModule, split: str, folder: Path
+    trainer: pl.Trainer, model: Tagger, datamodule: MNERDataModule, split: str, folder: Path | None
 ) -> dict[str, dict[str, float]]:
     """Tags a split in every tested view, writes ``predictions.<split>.jsonl``, and scores it.
 
     A line of that file is one tweet: its words and the texts of its image, so that errors can be read without the
     corpus, the gold tags, and the tags of each view.
+
+    The processes of a run tag a share of the split each, no tweet twice; each scores the whole.
+
+    Args:
+        trainer: Runs the model.
+        model: The model.
+        datamodule: Its data.
+        split: The split.
+        folder: Where the file is written; nowhere if not given.
 
     Returns:
         Scores by view, as `EntityF1` names them.
@@ -252,6 +326,7 @@ def evaluate(
     for ids, views in outputs:
         for row, tweet_id in enumerate(ids):
             tagged[tweet_id] = {view: [tag for tag in tags[row].tolist() if tag >= 0] for view, tags in views.items()}
+    tagged = ranks.merged(tagged)
     lines: list[Any] = []
     gold = []
     predicted: dict[str, list[list[int]]] = {view: [] for view in model.tested_views}
@@ -267,7 +342,8 @@ def evaluate(
             predicted[view].append(tags)
             line[view] = [names[tag] for tag in tags]
         lines.append(line)
-    schema.write_predictions(folder / f"predictions.{split}.jsonl", lines)
+    if folder is not None:
+        schema.write_predictions(folder / f"predictions.{split}.jsonl", lines)
     types, labels = datamodule.corpus.types, datamodule.labels
     return {view: score(tags, gold, types, labels) for view, tags in predicted.items()}
 
@@ -353,9 +429,10 @@ def peak_memory_mib() -> int | None:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
 
 
-def device() -> str:
-    """Returns what a run is computed on: the accelerator, or the processor and the threads used."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{processor()}, {torch.get_num_threads()}"
+def device(count: int = 1) -> str:
+    """Returns what a run is computed on: the accelerators, or the processor and the threads of each process."""
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{processor()}, {torch.get_num_threads()}"
+    return name if count == 1 else f"{count} devices: {name}"
 
 
 def processor() -> str:
@@ -389,6 +466,12 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
             # The batch normalisation of a vision model that is trained keeps its statistics.
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+            # Scores over all processes are logged as they are; they are the same in each.
+            warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
+            # Processes of a run on CPUs, which share the cores.
+            warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
+            # Its successor is not in the oldest torch that we take.
+            warnings.filterwarnings("ignore", message=".*`broadcast_buffers` is deprecated.*")
             # A login node of Slurm: a cell is one process, in a job of Slurm's or not.
             warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
             # pytorch-lightning 2.6.6 against torch 2.15.

@@ -31,7 +31,8 @@ class Local(Launcher):
         """
         cells, left = work.cells, work.left
         # By all cells, not by those left: threads decide the last bits of a sum.
-        jobs = self.resources.jobs or default_jobs(encoder_shape(cells[0].encoder), len(cells))
+        devices = cells[0].recipe.devices
+        jobs = self.resources.jobs or default_jobs(encoder_shape(cells[0].encoder), len(cells), devices)
         with work.shown(console) as progress:
             progress.begin(min(jobs, len(left)), None if console.is_terminal else _rate(left))
             run_jobs(left, work.out, work.source, jobs, progress, work.logger, work.keep_models)
@@ -84,18 +85,24 @@ def run_here(
         )
 
 
-def default_jobs(shape: EncoderShape, cells: int) -> int:
-    """Returns how many cells to run at once: one per GPU, else as many as cores and memory hold."""
+def default_jobs(shape: EncoderShape, cells: int, devices: int = 1) -> int:
+    """Returns how many cells to run at once: one per GPU, else as many as cores and memory hold.
+
+    Args:
+        shape: The encoder's.
+        cells: How many there are.
+        devices: Devices that a cell is trained on.
+    """
     import torch
 
     if gpus := len(visible_gpus()):
-        return min(gpus, max(1, cells))
+        return max(1, min(gpus // devices, cells))
     if torch.backends.mps.is_available():
         return 1
-    jobs = min(torch.get_num_threads(), cells)
+    jobs = min(torch.get_num_threads() // devices, cells)
     if hasattr(os, "sysconf"):  # Windows does not tell its memory this way
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        jobs = min(jobs, int(memory / 2 // bytes_per_process(shape)))
+        jobs = min(jobs, int(memory / 2 // (devices * bytes_per_process(shape))))
     return max(1, jobs)
 
 
@@ -121,7 +128,13 @@ def run_jobs(
         else:
             progress.within(by_name[name], share, stage)
 
-    run_workers(partial(run_reporting, cells, out, source, logger, keep_models), min(jobs, len(cells)), heard, out)
+    run_workers(
+        partial(run_reporting, cells, out, source, logger, keep_models),
+        min(jobs, len(cells)),
+        heard,
+        out,
+        cells[0].recipe.devices,
+    )
 
 
 def run_reporting(

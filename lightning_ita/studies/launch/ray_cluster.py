@@ -101,9 +101,10 @@ class Dispatch:
         from lightning_ita.studies.launch.ray_node import run_order
 
         self.ray, self.work, self.progress = ray, work, progress
-        gpus = resources.gpus if resources.gpus is not None else float("GPU" in ray.cluster_resources())
-        cpus = 1.0 if resources.cpus is None else resources.cpus
-        memory = bytes_per_process(encoder_shape(work.cells[0].encoder))
+        devices = work.cells[0].recipe.devices
+        gpus = resources.gpus if resources.gpus is not None else float(devices * ("GPU" in ray.cluster_resources()))
+        cpus = float(devices) if resources.cpus is None else resources.cpus
+        memory = devices * bytes_per_process(encoder_shape(work.cells[0].encoder))
         self.needs = {"CPU": cpus, "GPU": gpus, "memory": float(memory)}
         self.threads, self.jobs = max(1, int(cpus)), resources.jobs
         self.task = ray.remote(run_order).options(num_cpus=cpus, num_gpus=gpus, memory=memory, max_retries=0)

@@ -73,7 +73,7 @@ class Slurm(Launcher):
 
             progress.begin(processes=self._count(len(open_)))
             try:
-                self._share(job, self._count(len(open_)), heard, out, left, progress.say)
+                self._share(job, self._count(len(open_)), heard, out, left, progress.say, work.cells[0].recipe.devices)
             except KeyboardInterrupt:
                 progress.progress.stop()
                 _leave(Array(out), console)
@@ -104,6 +104,7 @@ class Slurm(Launcher):
         out: Path,
         left: Callable[[], int],
         say: Callable[[str], None],
+        devices: int = 1,
     ) -> None:
         """Submits an array, or finds the one that is at work, and watches it until nothing is left."""
         submitit = require("submitit", extra="slurm")
@@ -117,15 +118,17 @@ class Slurm(Launcher):
                 elif submitted:
                     raise UserError(array.gone(left()))
                 else:
-                    number = array.submit(submitit, job, count, self.resources.slurm, self._asked())
+                    number = array.submit(submitit, job, count, self.resources.slurm, self._asked(devices))
                     submitted = True
                     say(f"submitted {count} task{'' if count == 1 else 's'} as the job {number}, {array.name}")
             array.watch(heard, left, say)
         array.finish()
 
-    def _asked(self) -> dict[str, str]:
+    def _asked(self, devices: int) -> dict[str, str]:
         """Returns what a task is given where ``--slurm.*`` says nothing of it."""
         asked = {}
+        if devices > 1 and not any("gres" in name or "gpu" in name for name in self.resources.slurm):
+            asked["gpus_per_node"] = str(devices)
         if self.resources.cpus is not None:
             asked["cpus_per_task"] = f"{self.resources.cpus:g}"
         if self.resources.gpus:

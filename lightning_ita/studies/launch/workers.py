@@ -23,7 +23,7 @@ Report = Callable[..., None]
 PATIENCE = 60.0
 
 
-def run_workers(work: Callable[[Report], None], jobs: int, heard: Report, place: Path) -> None:
+def run_workers(work: Callable[[Report], None], jobs: int, heard: Report, place: Path, devices: int = 1) -> None:
     """Runs `work` in `jobs` processes that share the cores and the GPUs, each until it finds nothing more to do.
 
     Args:
@@ -31,6 +31,7 @@ def run_workers(work: Callable[[Report], None], jobs: int, heard: Report, place:
         jobs: Processes; with one, `work` runs in this process.
         heard: Called in this process with whatever a process reports.
         place: Where the processes write, for errors that do not tell.
+        devices: GPUs that each process uses.
 
     Raises:
         UserError: A process raised one, or could not write, or all of them were killed.
@@ -42,7 +43,7 @@ def run_workers(work: Callable[[Report], None], jobs: int, heard: Report, place:
         return
     context = _context()
     threads = max(1, torch.get_num_threads() // jobs)
-    gpus = visible_gpus()
+    gpus = groups_of(visible_gpus(), devices)
     # One pipe per process: a process that is killed while it reports leaves a shared queue locked.
     workers: dict[Connection, Any] = {}
     try:
@@ -124,6 +125,12 @@ def visible_gpus() -> list[str]:
     count = torch.cuda.device_count()
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return named.split(",")[:count] if named else [str(number) for number in range(count)]
+
+
+def groups_of(gpus: list[str], devices: int) -> list[str]:
+    """Returns GPUs in groups of so many, as ``CUDA_VISIBLE_DEVICES`` names them; one group where they are too few."""
+    starts = range(0, max(1, len(gpus) - devices + 1), devices)
+    return [",".join(gpus[start : start + devices]) for start in starts] if gpus else []
 
 
 def _work(work: Callable[[Report], None], threads: int, gpu: str | None, reports: Connection, place: Path) -> None:

@@ -16,7 +16,7 @@ from lightning_ita.errors import DataError, Terminated, UserError
 from lightning_ita.models.encoders.locating import EncoderShape
 from lightning_ita.studies.launch import workers
 from lightning_ita.studies.launch.local import default_jobs
-from lightning_ita.studies.launch.workers import Report, run_workers
+from lightning_ita.studies.launch.workers import Report, groups_of, run_workers
 
 
 def first_comes_to_grief(place: Path, report: Report) -> None:
@@ -181,6 +181,15 @@ def test_as_many_cells_run_at_once_as_there_are_gpus(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     assert default_jobs(shape, 14) == 8
     assert default_jobs(shape, 3) == 3
+    assert default_jobs(shape, 14, devices=3) == 2
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert default_jobs(shape, 14) == 3
+
+
+def test_gpus_are_grouped_for_cells_that_need_several() -> None:
+    gpus = ["0", "1", "GPU-5f", "3", "4"]
+    assert groups_of(gpus, 1) == gpus
+    assert groups_of(gpus, 2) == ["0,1", "GPU-5f,3"]
+    assert groups_of(gpus[:1], 2) == ["0"]  # the run says that they are too few
+    assert groups_of([], 2) == []

@@ -157,6 +157,7 @@ def test_a_step_learns_and_never_waits_for_the_device(tiny_encoder: str, name: s
     assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch's compiler imports
 def test_a_compiled_encoder_computes_the_same(tiny_encoder: str) -> None:
     given = batch().to("cuda")
     results = []

@@ -22,6 +22,7 @@ from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.plan import CELLS
 from lightning_ita.studies.records import Metrics
 from lightning_ita.studies.study import CONFIG, METRICS
+from lightning_ita.studies.trained import with_own_model
 
 if TYPE_CHECKING:
     from lightning_ita.models.kept import Handles
@@ -63,9 +64,12 @@ def valid_f1(cell: Cell, metrics: Metrics) -> float:
 
 
 def best_of_rows(cells: Sequence[Cell], out: Path) -> list[Cell]:
-    """Returns the finished cell of each row with the highest F1 on valid; of equal ones the first."""
+    """Returns the finished cell of each row with the highest F1 on valid; of equal ones the first.
+
+    Rows that test the models of another row, under a control at test, have none of their own.
+    """
     rows: dict[str, list[tuple[float, Cell]]] = defaultdict(list)
-    for cell in cells:
+    for cell in with_own_model(cells):
         path = out / CELLS / cell.name / METRICS
         if path.is_file():
             rows[_row(cell)].append((valid_f1(cell, schema.read_metrics(path)), cell))
@@ -102,7 +106,7 @@ def without_model(cells: Sequence[Cell], out: Path, keep_models: str) -> list[Ce
     """Returns the finished cells whose model was to be kept and is not there: they were run without being asked to."""
     if keep_models == "none":
         return []
-    wanted = best_of_rows(cells, out) if keep_models == "best" else cells
+    wanted = best_of_rows(cells, out) if keep_models == "best" else with_own_model(cells)
     folders = [(cell, out / CELLS / cell.name) for cell in wanted]
     return [cell for cell, folder in folders if (folder / METRICS).is_file() and not (folder / MODEL).is_dir()]
 

@@ -122,8 +122,9 @@ def run(
         OSError: The folder cannot be written: a full disk ends the study, not one cell.
     """
     from lightning_ita.studies.keeping import keep_best
-    from lightning_ita.studies.trained import drop_weights, is_shared, waits
+    from lightning_ita.studies.trained import drop_weights, is_shared, waits, with_own_model
 
+    kept = {cell.name for cell in with_own_model(cells)} if keep_models != "none" else set[str]()
     waiting = list(cells)
     while waiting:
         left: list[Cell] = []
@@ -139,9 +140,8 @@ def run(
                 with claim(cell.name, out):
                     if _read(cell, out) == Result(cell):
                         shared = is_shared(cell, cells)
-                        attempt(
-                            cell, out, source, callbacks(cell), logger, keep_models != "none", keep_checkpoint=shared
-                        )
+                        keep = cell.name in kept
+                        attempt(cell, out, source, callbacks(cell), logger, keep, keep_checkpoint=shared)
                         if keep_models == "best":
                             keep_best(cells, out, cell)
                     finished(cell)

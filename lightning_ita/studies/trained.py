@@ -61,6 +61,12 @@ def waits(cell: Cell, left: Sequence[Cell]) -> bool:
     return tests_another(cell) and any(other.name == cell.uncontrolled.name for other in left)
 
 
+def with_own_model(cells: Sequence[Cell]) -> list[Cell]:
+    """Returns the cells of a plan without those that test the model of another one in it."""
+    names = {cell.name for cell in cells}
+    return [cell for cell in cells if not (tests_another(cell) and cell.uncontrolled.name in names)]
+
+
 def is_shared(cell: Cell, cells: Sequence[Cell]) -> bool:
     """Tells whether other cells of a plan test the model of this one."""
     return any(tests_another(other) and other.uncontrolled.name == cell.name for other in cells)

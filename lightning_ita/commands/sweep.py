@@ -20,6 +20,7 @@ from lightning_ita.commands.cli import (
     say,
     source_of,
 )
+from lightning_ita.commands.launching import add_launcher, check_launcher, launcher_of
 from lightning_ita.commands.systems import add_options, one_system
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data import DATASETS
@@ -52,6 +53,8 @@ examples:
       on real data, with contexts and epochs fixed
   lightning-ita sweep --storage postgresql://user:password@host/sweeps --name cva --trials 200
       several machines share one sweep: run the command on each; a file in a shared folder works too
+  lightning-ita sweep --launcher slurm --jobs 8 --slurm.partition gpu --slurm.gres gpu:1 --trials 60
+      8 workers as an array job of Slurm, on the trials in the sweep's folder; --launcher ray takes a --storage by URL
   lightning-ita sweep --space mine.yaml --pruner none --top 0 --out runs/mine
       another space; no trial ends early, and none is trained again
 """
@@ -97,19 +100,18 @@ def main(argv: Sequence[str]) -> int:
         type=str | None,
         help="Where trials are recorded: a file ending in .log (journal) or .db (SQLite), or a URL such as "
         "postgresql://user:password@host/database, whose driver (psycopg) you must install; by default sweep.db in "
-        "the sweep's folder.",
+        "the sweep's folder, or sweep.log with a --launcher of several machines.",
     )
     parser.add_argument("--name", type=str | None, help="The sweep's name in the storage; by default its folder's.")
-    parser.add_argument(
-        "--jobs", type=int | None, help="Trials to run at once; by default as many as cores and memory hold."
-    )
+    add_launcher(parser, "Trials")
     add_keep(parser)
     arguments = parse(parser, argv)
 
     check_keep(arguments.keep_models)
-    for name, least in (("trials", 1), ("top", 0), ("jobs", 1)):
+    check_launcher(arguments)
+    for name, least in (("trials", 1), ("top", 0)):
         value = getattr(arguments, name)
-        if value is not None and value < least:
+        if value < least:
             raise UserError(f"--{name} {value}: expected {least} or more")
     if arguments.pruner not in PRUNERS:
         raise unknown("pruner", arguments.pruner, PRUNERS)
@@ -153,7 +155,7 @@ def main(argv: Sequence[str]) -> int:
     base = replace(base, recipe=replace(base.recipe, precision=available_precision(base.recipe.precision)))
     try:
         from lightning_ita.studies.looking import look
-        from lightning_ita.studies.sweep.search import search
+        from lightning_ita.studies.sweep.search import WINNERS, search
         from lightning_ita.studies.sweep.storage import Sweep
     except ModuleNotFoundError as error:
         raise UserError(
@@ -161,12 +163,17 @@ def main(argv: Sequence[str]) -> int:
         ) from None
 
     out = Path(arguments.out or f"runs/sweep-{base.dataset}-{Path(base.encoder).name}")
+    launcher = launcher_of(arguments)
+    if arguments.cancel:
+        for folder in (out, out / WINNERS):
+            launcher.cancel(folder, console)
+        return 0
     if of_pictures:
         source = replace(source, cache_dir=str(out / CACHE))
         look(cells, {base.dataset: corpus}, source.cache_dir, console)
     sweep = Sweep(
         name=arguments.name or out.name,
-        storage=storage_of(arguments.storage, out),
+        storage=storage_of(arguments.storage, out, arguments.launcher != "local"),
         out=out,
         base=base,
         digests=dict(corpus.digests),
@@ -175,15 +182,23 @@ def main(argv: Sequence[str]) -> int:
         trials=arguments.trials,
         pruner=arguments.pruner,
     )
-    return search(sweep, console, arguments.jobs, arguments.top, seeds, arguments.keep_models)
+    return search(sweep, console, launcher, arguments.top, seeds, arguments.keep_models)
 
 
-def storage_of(given: str | None, out: Path) -> str:
+def storage_of(given: str | None, out: Path, on_cluster: bool = False) -> str:
     """Returns the URL of a database, or the path of a journal.
+
+    Args:
+        given: What was asked for.
+        out: The sweep's folder, which has the storage if none was asked for.
+        on_cluster: Whether workers run on several machines: SQLite's locks do not reach over all network file systems,
+            a journal's do.
 
     Raises:
         UserError: It is neither a URL nor a file of a kind that is known, or its name cannot be part of a URL.
     """
+    if given is None and not (out / "sweep.db").exists() and (on_cluster or (out / "sweep.log").exists()):
+        return str(out / "sweep.log")
     if given is None or (given.endswith(".db") and "://" not in given):
         if "?" in str(given or out):
             raise UserError(

@@ -106,6 +106,24 @@ def test_the_scores_are_those_of_one_process_with_the_same_weights(
         assert best[f"valid/{view}/f1"] == pytest.approx(score["f1"], abs=1e-3)
 
 
+@pytest.mark.parametrize("world", [1, 5, 12])
+def test_every_process_has_a_share_of_a_split_and_no_tweet_is_in_two(
+    world: int, cell: Cell, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lightning_ita.studies.run import make_datamodule
+
+    datamodule = make_datamodule(cell, cell.read(source))
+    datamodule.setup()
+    shares = []
+    for rank in range(world):
+        monkeypatch.setattr("lightning_ita.data.datamodule.processes", lambda rank=rank: (rank, world))
+        shares.append([tweet for batch in datamodule.eval_dataloader("valid") for tweet in batch.ids])
+    assert all(shares)  # 12 tweets, which are one batch: a process without any would leave the others waiting
+    assert sorted(tweet for share in shares for tweet in share) == sorted(
+        tweet.id for tweet in datamodule.corpus.splits["valid"]
+    )
+
+
 def test_one_process_writes_and_leaves_nothing_of_the_others(shared: Path) -> None:
     assert not part_of(shared).exists()
     assert {path.name for path in shared.iterdir()} == {

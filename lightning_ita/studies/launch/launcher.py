@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -18,6 +19,10 @@ from lightning_ita.models.encoders.locating import EncoderShape
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.progress import StudyProgress
 from lightning_ita.studies.study import Result
+
+if TYPE_CHECKING:
+    from lightning_ita.studies.sweep.progress import SweepProgress
+    from lightning_ita.studies.sweep.storage import Sweep
 
 # Weights, gradients, AdamW's two moments and the best epoch, 4 bytes per parameter each, with room for activations.
 BYTES_PER_PARAMETER = 24
@@ -49,7 +54,7 @@ class Work:
 
     Attributes:
         results: What there is of each cell of the plan; those that are neither finished nor failed are run.
-        weights: Floating-point operations of each cell.
+        weights: Floating-point operations of each cell, if they are known.
         out: The study's folder.
         source: Where the data lie.
         logger: Where each run is told as it goes; see `lightning_ita.studies.loggers`.
@@ -57,7 +62,7 @@ class Work:
     """
 
     results: Sequence[Result]
-    weights: Sequence[float]
+    weights: Sequence[float] | None
     out: Path
     source: Source
     logger: str = "none"
@@ -76,7 +81,7 @@ class Work:
     @contextmanager
     def shown(self, console: Console) -> Iterator[StudyProgress]:
         """Shows the progress of the study, in which cells that have ended are done already."""
-        with StudyProgress(self.cells, self.weights, console) as progress:
+        with StudyProgress(self.cells, self.weights or [1.0] * len(self.results), console) as progress:
             for result in self.results:
                 if not result.left:
                     progress.finished(result)
@@ -106,6 +111,20 @@ class Launcher(ABC):
             KeyboardInterrupt: Ctrl-C was pressed; what was finished is kept, what was running goes on next time.
             Terminated: SIGTERM came; the same holds.
         """
+
+    def run_trials(self, sweep: Sweep, progress: SweepProgress) -> None:
+        """Runs the trials of a sweep until as many as asked for are finished.
+
+        Args:
+            sweep: The sweep, whose study is open.
+            progress: Where it is shown.
+
+        Raises:
+            UserError: The trials cannot be run here, or too many failed.
+            KeyboardInterrupt: Ctrl-C was pressed.
+            Terminated: SIGTERM came.
+        """
+        raise UserError("this --launcher runs the cells of studies, and no sweeps")
 
     def cancel(self, out: Path, console: Console) -> None:
         """Ends what runs of a study without a command that watches it.

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -18,6 +19,10 @@ from lightning_ita.studies.launch.workers import Report, run_workers, visible_gp
 from lightning_ita.studies.progress import StudyProgress
 from lightning_ita.studies.study import collect, run
 from lightning_ita.studies.watching import RunProgress
+
+if TYPE_CHECKING:
+    from lightning_ita.studies.sweep.progress import SweepProgress
+    from lightning_ita.studies.sweep.storage import Sweep
 
 
 class Local(Launcher):
@@ -34,8 +39,18 @@ class Local(Launcher):
         devices = cells[0].recipe.devices
         jobs = self.resources.jobs or default_jobs(encoder_shape(cells[0].encoder), len(cells), devices)
         with work.shown(console) as progress:
-            progress.begin(min(jobs, len(left)), None if console.is_terminal else _rate(left))
+            rate = None if console.is_terminal or work.weights is None else _rate(left)
+            progress.begin(min(jobs, len(left)), rate)
             run_jobs(left, work.out, work.source, jobs, progress, work.logger, work.keep_models)
+
+    def run_trials(self, sweep: Sweep, progress: SweepProgress) -> None:
+        """Runs trials in processes of this machine; see `Launcher.run_trials`."""
+        from lightning_ita.studies.sweep.trials import run_trials
+
+        devices = sweep.base.recipe.devices
+        jobs = self.resources.jobs or default_jobs(encoder_shape(sweep.base.encoder), sweep.trials, devices)
+        progress.begin(jobs)
+        run_workers(partial(run_trials, sweep), jobs, progress.note, sweep.out, devices)
 
 
 def _rate(cells: Sequence[Cell]) -> float | None:

@@ -10,37 +10,45 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import signal
-import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from rich.console import Console
 
 from lightning_ita.errors import UserError
-from lightning_ita.models.encoders.locating import encoder_shape
 from lightning_ita.registry import require
 from lightning_ita.studies import schema
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.keeping import keep_best
-from lightning_ita.studies.launch.launcher import Launcher, Resources, Stop, Work, bytes_per_process
+from lightning_ita.studies.launch.launcher import Launcher, Resources, Stop, Work
 from lightning_ita.studies.launch.parcels import Bytes, Shipment, pack, unpack
-from lightning_ita.studies.launch.reports import Reports
+from lightning_ita.studies.launch.ray_tasks import (
+    MOST_LOSSES,
+    PATIENCE,
+    POLL,
+    as_task,
+    cannot_run,
+    clear_nodes,
+    connected,
+    first_line,
+    needs_of,
+    no_node,
+    reports_here,
+    slots_of,
+)
 from lightning_ita.studies.plan import CACHE, CELLS, STUDY
 from lightning_ita.studies.progress import StudyProgress
 from lightning_ita.studies.provenance import code_digest
 from lightning_ita.studies.study import check_there, claim, collect, failure_log, part_of
-from lightning_ita.text import printable
 
-# Seconds between two looks at what the nodes report, and seconds that runs may take to save their state at the end.
-POLL, PATIENCE = 0.25, 60.0
-# A cell whose process or node was lost so often has failed: perhaps it needs more memory than there is.
-MOST_LOSSES = 5
+if TYPE_CHECKING:
+    from lightning_ita.studies.sweep.progress import SweepProgress
+    from lightning_ita.studies.sweep.storage import Sweep
+
 # Cells that wait at the cluster beside those that it can run at once, so that no node waits for this process.
 AHEAD = 32
 
@@ -58,33 +66,25 @@ class RayCluster(Launcher):
         with connected(ray, self.resources.ray_address), work.shown(console) as progress:
             Dispatch(ray, work, self.resources, progress).run()
 
+    def run_trials(self, sweep: Sweep, progress: SweepProgress) -> None:
+        """Runs trials in tasks of a Ray cluster, each until none is left; see `Launcher.run_trials`.
 
-@contextmanager
-def connected(ray: Any, address: str) -> Iterator[None]:
-    """Connects this process to a cluster, if it is not yet.
+        A worker whose node is lost is started again. Its trial is failed when its heartbeat has been missing for two
+        minutes, and its values are tried again.
 
-    Raises:
-        UserError: There is none at this address.
-    """
-    if ray.is_initialized():
-        yield
-        return
-    # Ray's own handler would end this process before it has saved anything.
-    handler = signal.getsignal(signal.SIGTERM)
-    new = {"include_dashboard": False} if address == "local" else {}
-    try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR", **new)
-    except Exception as error:  # Ray raises many kinds, this one itself among them
-        raise UserError(
-            f"--ray-address {address}: no Ray cluster could be reached there ({first_line(error)}); `ray start --head` "
-            "starts one on this machine, and --ray-address local one that ends with the command"
-        ) from error
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+        Raises:
+            UserError: The trials are not in a database that all nodes reach, or the nodes cannot run them.
+        """
+        ray = require("ray", extra="ray")
+        if not sweep.elsewhere:
+            raise UserError(
+                f"--launcher ray: the nodes cannot reach the trials in {sweep.place}; give a database by its URL, for "
+                "example --storage postgresql+psycopg://user:password@host/sweeps"
+            )
+        from lightning_ita.studies.launch.ray_search import Workers
+
+        with connected(ray, self.resources.ray_address):
+            Workers(ray, sweep, self.resources, progress).run()
 
 
 class Dispatch:
@@ -101,17 +101,11 @@ class Dispatch:
         from lightning_ita.studies.launch.ray_node import run_order
 
         self.ray, self.work, self.progress = ray, work, progress
-        devices = work.cells[0].recipe.devices
-        gpus = resources.gpus if resources.gpus is not None else float(devices * ("GPU" in ray.cluster_resources()))
-        cpus = float(devices) if resources.cpus is None else resources.cpus
-        memory = devices * bytes_per_process(encoder_shape(work.cells[0].encoder))
-        self.needs = {"CPU": cpus, "GPU": gpus, "memory": float(memory)}
-        self.threads, self.jobs = max(1, int(cpus)), resources.jobs
-        self.task = ray.remote(run_order).options(num_cpus=cpus, num_gpus=gpus, memory=memory, max_retries=0)
-        on = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-        here = on(ray.get_runtime_context().get_node_id(), soft=True)
-        self.reports = ray.remote(Reports).options(num_cpus=0, scheduling_strategy=here).remote()
-        self.study = hashlib.sha256((work.out / STUDY).read_bytes()).hexdigest()[:16]
+        self.needs = needs_of(ray, resources, work.cells[0])
+        self.threads, self.jobs = max(1, int(self.needs["CPU"])), resources.jobs
+        self.task = as_task(ray, run_order, self.needs)
+        self.reports = reports_here(ray)
+        self.study = folder_name(work.out)
         self.cache = Shipment.of(work.out / CACHE, ray.put)
         self.encoders: dict[str, Shipment] = {}
         self.corpora: dict[str, list[Any]] = {}
@@ -128,11 +122,10 @@ class Dispatch:
             KeyboardInterrupt: Ctrl-C was pressed.
             Terminated: SIGTERM came.
         """
-        slots = self.slots()
+        slots = slots_of(self.ray, self.needs)
         self.progress.begin(min(slots, self.jobs or slots, len(self.waiting)))
         if not slots:
-            needs = ", ".join(f"{amount:g} {name}" for name, amount in self.needs.items() if amount)
-            self.progress.say(f"no node of the cluster has what a cell needs ({needs}): waiting for one")
+            self.progress.say(no_node(self.needs))
         stop, until = Stop(), float("inf")
         try:
             with stop.noted():
@@ -154,32 +147,15 @@ class Dispatch:
             self.ray.kill(self.reports)
         if stop.asked is not None:
             raise stop.asked
-        self.clear()
-
-    def clear(self) -> None:
-        """Has the nodes remove what they keep of the study; those that do not answer soon are left alone."""
         from lightning_ita.studies.launch.ray_node import clear
 
-        on = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-        used = [node["NodeID"] for node in self.ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-        task = self.ray.remote(clear)
-        tasks = [
-            task.options(num_cpus=0, max_retries=0, scheduling_strategy=on(node, soft=False)).remote(self.study)
-            for node in used
-        ]
-        self.ray.wait(tasks, num_returns=len(tasks), timeout=PATIENCE)
-
-    def slots(self) -> int:
-        """Returns how many cells the nodes of the cluster can run at once."""
-        wanted = {name: amount for name, amount in self.needs.items() if amount}
-        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        return sum(min(int(node.get(name, 0) / amount) for name, amount in wanted.items()) for node in nodes)
+        clear_nodes(self.ray, clear, self.study)
 
     def submit(self) -> None:
         """Sends as many cells as the cluster can run, and some more, so that a growing one sees what is wanted."""
         if not self.waiting and self.elsewhere:
             self.waiting, self.elsewhere = self.elsewhere, deque()
-        most = 0 if not self.waiting else self.jobs or self.slots() + AHEAD
+        most = 0 if not self.waiting else self.jobs or slots_of(self.ray, self.needs) + AHEAD
         while self.waiting and len(self.running) < most:
             cell = self.waiting.popleft()
             lock = claim(cell.name, self.work.out)
@@ -197,12 +173,10 @@ class Dispatch:
 
     def order(self, cell: Cell) -> Any:
         """Returns what a node needs to run a cell; what was sent before is not sent again."""
-        from lightning_ita.studies.launch.ray_node import Order
+        from lightning_ita.studies.launch.ray_node import Order, corpus_name
 
         work, ray = self.work, self.ray
-        corpus = hashlib.sha256(
-            repr((cell.dataset, sorted(cell.data.items()), cell.recipe.labels)).encode()
-        ).hexdigest()
+        corpus = corpus_name(cell)
         if corpus not in self.corpora:
             self.corpora[corpus] = [ray.put(cell.read(work.source))]
         if "encoder" in cell.data and cell.encoder not in self.encoders:
@@ -252,11 +226,7 @@ class Dispatch:
             outcome = self.ray.get(reference)
         except errors.RayTaskError as error:
             if not isinstance(error.cause, errors.RayError):
-                reason = printable(str(error).strip().splitlines()[-1])
-                raise UserError(
-                    f"a node of the cluster cannot run cells: {reason}; is lightning-ita installed there, in the same "
-                    "version as here?"
-                ) from error
+                raise UserError(cannot_run(error)) from error
             self.lost(cell, first_line(error.cause))
             return
         except errors.RayError as error:
@@ -304,6 +274,12 @@ class Dispatch:
                     self.parts[name] = [self.ray.put(parcel)]  # the node's own copy goes with the node
 
 
+def folder_name(out: Path) -> str:
+    """Returns the name that a study's folder has on the nodes."""
+    settings = (out / STUDY).read_bytes() if (out / STUDY).is_file() else bytes(out.resolve())
+    return hashlib.sha256(settings).hexdigest()[:16]
+
+
 def put_in_place(parcel: Bytes, out: Path, cell: Cell) -> None:
     """Puts files that came from a node into the study's folder: a cell's folder whole, or not at all.
 
@@ -335,8 +311,3 @@ def put_in_place(parcel: Bytes, out: Path, cell: Cell) -> None:
     if folder.is_dir():
         shutil.rmtree(part, ignore_errors=True)
     shutil.rmtree(incoming)
-
-
-def first_line(error: BaseException) -> str:
-    """Returns what kind of error it is, and the first line of what it says."""
-    return printable(f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}")

@@ -7,17 +7,18 @@ folder of the cell as bytes. Ray keeps the process for the next task: modules an
 from __future__ import annotations
 
 import getpass
+import hashlib
 import os
 import platform
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import ray
 import torch
@@ -25,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from lightning_ita.data.corpus import Corpus
 from lightning_ita.data.source import Source
-from lightning_ita.errors import Terminated, what_happened
+from lightning_ita.errors import Terminated, UserError, what_happened
 from lightning_ita.models.encoders.locating import folder_digest
 from lightning_ita.studies import schema
 from lightning_ita.studies.cell import Cell
@@ -36,6 +37,9 @@ from lightning_ita.studies.provenance import code_digest
 from lightning_ita.studies.resume import STATE
 from lightning_ita.studies.study import CONFIG, METRICS, attempt, collect, part_of
 from lightning_ita.studies.watching import RunProgress
+
+if TYPE_CHECKING:
+    from lightning_ita.studies.sweep.storage import Sweep
 
 # Seconds between two reports of a run; seconds that a cell waits for a process of the node that still has its folder.
 REPORTS_APART, PATIENCE = 0.5, 120.0
@@ -105,7 +109,7 @@ def run_order(order: Order, reports: Any) -> Outcome:
         reports: Ray's handle of `lightning_ita.studies.launch.reports.Reports`.
     """
     started, node = time.monotonic(), platform.node()
-    if ray.get(reports.asked_to_stop.remote()):
+    if asked_to_stop(reports):
         return Outcome("stopped", node=node)
     if code_digest(order.cell.dataset, order.cell.system) != order.code:
         return Outcome("refused", node=node, reason="it has other code of lightning_ita than the driver")
@@ -173,6 +177,71 @@ def _name_encoder(folder: Path, encoder: str) -> None:
     schema.write_metrics(folder / METRICS, metrics)
 
 
+@dataclass(frozen=True)
+class Search:
+    """Trials to run, with all that they need.
+
+    Attributes:
+        sweep: The sweep; its folder on the node is another.
+        study: Name of that folder.
+        corpora: References to the corpora of its cells, by name; see `corpus_name`.
+        threads: Threads of the process.
+        code: Digest of the driver's code.
+    """
+
+    sweep: Sweep
+    study: str
+    corpora: Mapping[str, list[Any]]
+    threads: int
+    code: str
+
+
+def run_search(search: Search, reports: Any) -> Outcome:
+    """Runs trials in this process until as many as asked for are finished.
+
+    Args:
+        search: The sweep, and what it needs.
+        reports: Ray's handle of `lightning_ita.studies.launch.reports.Reports`.
+    """
+    from lightning_ita.studies.sweep.trials import run_trials
+
+    node, out = platform.node(), scratch() / search.study
+    if asked_to_stop(reports):
+        return Outcome("stopped", node=node)
+    base = search.sweep.base
+    if code_digest(base.dataset, base.system) != search.code:
+        return Outcome("refused", node=node, reason="it has other code of lightning_ita than the driver")
+    torch.set_num_threads(search.threads)
+    source = replace(search.sweep.source, cache_dir=str(out / CACHE))
+    telling = Telling(reports)
+
+    def corpus(cell: Cell) -> Corpus:
+        name = corpus_name(cell)
+        return corpus_of(name, search.corpora[name])
+
+    try:
+        for folder in (FAILED, LOCKS):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+        with terminable():
+            run_trials(
+                replace(search.sweep, out=out, source=source),
+                lambda number, share, stage: telling.tell(str(number), share, stage),
+                corpus,
+            )
+    except Terminated:
+        return Outcome("stopped", node=node)
+    except UserError as error:
+        return Outcome("refused", node=node, reason=str(error))
+    except OSError as error:
+        return Outcome("refused", node=node, reason=what_happened(error, out))
+    return Outcome("ended", node=node)
+
+
+def corpus_name(cell: Cell) -> str:
+    """Names the corpus of a cell, by what it is read from."""
+    return hashlib.sha256(repr((cell.dataset, sorted(cell.data.items()), cell.recipe.labels)).encode()).hexdigest()
+
+
 def scratch() -> Path:
     """Returns the folder on this node in which cells run; in ``TMPDIR``, if that is set."""
     return Path(tempfile.gettempdir()) / f"lightning-ita-{getpass.getuser()}"
@@ -190,6 +259,18 @@ def clear(study: str) -> None:
             busy = True
     if not busy:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def clear_search(study: str) -> None:
+    """Removes what this node keeps of a sweep that has ended, unless another driver's workers are at it."""
+    place = scratch() / study
+    try:
+        for lock in (place / LOCKS).glob("*.lock"):
+            with FileLock(lock, timeout=0):
+                pass
+    except Timeout:
+        return
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def corpus_of(name: str, reference: list[Any]) -> Corpus:
@@ -213,6 +294,37 @@ def terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def asked_to_stop(reports: Any) -> bool:
+    """Tells whether the driver wants runs to end; not where it does not answer."""
+    try:
+        return bool(ray.get(reports.asked_to_stop.remote()))
+    except ray.exceptions.RayError:
+        return False
+
+
+class Telling:
+    """Tells the driver how far runs are, and ends the run in hand where the driver asks for it.
+
+    Args:
+        reports: Ray's handle of the driver's `Reports`.
+    """
+
+    def __init__(self, reports: Any):
+        self.reports = reports
+        self._told, self._answer = 0.0, None
+
+    def tell(self, name: str, share: float, stage: str) -> None:
+        """Tells how far a run is, now and then."""
+        if self._answer is not None and ray.wait([self._answer], timeout=0)[0]:
+            answer, self._answer = self._answer, None
+            with suppress(ray.exceptions.RayError):
+                if ray.get(answer):
+                    os.kill(os.getpid(), signal.SIGTERM)  # as Slurm does: `Checkpoints` saves, and ends the run
+        if self._answer is None and time.monotonic() - self._told >= REPORTS_APART:
+            self._told = time.monotonic()
+            self._answer = self.reports.note.remote(name, share, stage)
+
+
 class Watching(RunProgress):
     """Tells the driver how far a run is, sends it checkpoints, and ends the run where the driver asks for it.
 
@@ -231,7 +343,7 @@ class Watching(RunProgress):
         self.name, self.place, self.reports, self.started = name, place, reports, started
         self.startup = 0.0
         self.state = part_of(place / CELLS / name) / STATE
-        self._told, self._answer = 0.0, None
+        self._telling = Telling(reports)
         self._sent, self._cost, self._held = time.monotonic(), 0.0, None
         self._seen = self._written()
 
@@ -245,14 +357,7 @@ class Watching(RunProgress):
         self._send()
 
     def _tell(self, share: float, stage: str) -> None:
-        if self._answer is not None and ray.wait([self._answer], timeout=0)[0]:
-            answer, self._answer = self._answer, None
-            with suppress(ray.exceptions.RayError):
-                if ray.get(answer):
-                    os.kill(os.getpid(), signal.SIGTERM)  # as Slurm does: `Checkpoints` saves, and ends the run
-        if self._answer is None and time.monotonic() - self._told >= REPORTS_APART:
-            self._told = time.monotonic()
-            self._answer = self.reports.note.remote(self.name, share, stage)
+        self._telling.tell(self.name, share, stage)
 
     def _written(self) -> float:
         return self.state.stat().st_mtime if self.state.is_file() else 0.0

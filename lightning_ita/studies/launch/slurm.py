@@ -19,9 +19,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -35,6 +36,10 @@ from lightning_ita.studies.plan import LOCKS
 from lightning_ita.studies.study import collect, ended
 from lightning_ita.text import printable
 
+if TYPE_CHECKING:
+    from lightning_ita.studies.sweep.progress import SweepProgress
+    from lightning_ita.studies.sweep.storage import Sweep
+
 # The folder within a study's where submitit keeps its files, and tasks their logs.
 FOLDER = "slurm"
 # Seconds between two looks at what tasks report, and between two questions to Slurm, which serves many users.
@@ -43,6 +48,8 @@ POLL, ASK = 1.0, 10.0
 MOST_SILENCE = 60
 # Slurm's own bound (MaxArraySize) where nobody has raised it.
 MOST_TASKS = 1000
+# Trials of a sweep at once: each is drawn without knowing what those beside it will have found.
+TRIALS_AT_ONCE = 8
 # Seconds that tasks may take to end when nothing is left to do, and that their last results may take to be seen here.
 PATIENCE, SETTLING = 60.0, 15.0
 
@@ -78,6 +85,35 @@ class Slurm(Launcher):
                 progress.progress.stop()
                 _leave(Array(out), console)
                 raise
+
+    def run_trials(self, sweep: Sweep, progress: SweepProgress) -> None:
+        """Runs trials in an array job, whose tasks share the sweep's folder and storage; see `Launcher.run_trials`."""
+        from lightning_ita.studies.launch.slurm_node import search
+        from lightning_ita.studies.sweep.storage import open_study
+        from lightning_ita.studies.sweep.trials import unfinished
+
+        study, console = open_study(sweep), progress.console
+        count = min(self.resources.jobs or TRIALS_AT_ONCE, sweep.trials)
+        progress.begin(count)
+
+        def left() -> int:
+            progress.tell_ended()
+            return unfinished(sweep, study)
+
+        try:
+            self._share(
+                partial(search, replace(sweep, out=sweep.out.resolve())),
+                count,
+                progress.note,
+                sweep.out,
+                left,
+                partial(_say, console),
+                sweep.base.recipe.devices,
+            )
+        except KeyboardInterrupt:
+            progress.progress.stop()
+            _leave(Array(sweep.out), console)
+            raise
 
     def cancel(self, out: Path, console: Console) -> None:
         """Cancels the array of a study; see `Launcher.cancel`."""

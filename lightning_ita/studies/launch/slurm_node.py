@@ -15,12 +15,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning_ita.data.source import Source
 from lightning_ita.errors import Terminated
 from lightning_ita.files import write_text
 from lightning_ita.studies.launch.workers import Report
+
+if TYPE_CHECKING:
+    from lightning_ita.studies.sweep.storage import Sweep
 
 # Seconds between two reports of a task.
 REPORTS_APART = 5.0
@@ -86,7 +89,7 @@ class Notes:
         path: The file.
 
     Attributes:
-        any: Whether there has been anything to report.
+        any: Whether anything has been trained.
     """
 
     def __init__(self, path: Path):
@@ -96,7 +99,7 @@ class Notes:
 
     def note(self, what: Any, share: float | None, stage: str) -> None:
         """Notes how far something is; that it has ended is seen from its results."""
-        self.any = True
+        self.any = self.any or share is None or share > 0
         now = time.monotonic()
         if share is not None and now - self._told >= REPORTS_APART and self.path.parent.is_dir():
             self._told = now
@@ -120,3 +123,10 @@ def run_left(out: Path, source: Source, logger: str, keep_models: str, report: R
     cells = open_plan(out)
     first = int(start * len(cells))
     run_reporting([*cells[first:], *cells[:first]], out, source, logger, keep_models, report, wait=False)
+
+
+def search(sweep: Sweep, report: Report, start: float = 0.0) -> None:
+    """Runs trials of a sweep until as many as asked for are finished; for the rest see `run_left`."""
+    from lightning_ita.studies.sweep.trials import run_trials
+
+    run_trials(sweep, report)

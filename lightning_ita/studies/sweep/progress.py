@@ -22,10 +22,9 @@ class SweepProgress:
         sweep: What is searched.
         study: The sweep in its storage.
         console: Where to write; without a terminal there are lines for every epoch instead of bars.
-        processes: How many trials run at once.
     """
 
-    def __init__(self, sweep: Sweep, study: Study, console: Console, processes: int):
+    def __init__(self, sweep: Sweep, study: Study, console: Console):
         self.sweep, self.study, self.console = sweep, study, console
         self.running: dict[int, TaskID] = {}
         self.progress = make_bars(console)
@@ -35,14 +34,22 @@ class SweepProgress:
         self.bar = self.progress.add_task("sweep", total=sweep.trials, completed=finished)
         self.stages: dict[int, str] = {}
         if ended:
-            self._say(f"going on: {finished} of {sweep.trials} trials are finished")
-        left = sweep.trials - finished
-        if not console.is_terminal and left > 0:
-            self._say(f"running {left} trial{'' if left == 1 else 's'}, {at_once(min(processes, left))}")
+            self.say(f"going on: {finished} of {sweep.trials} trials are finished")
+        self.left = sweep.trials - finished
 
     def __enter__(self) -> SweepProgress:
         self.progress.start()
         return self
+
+    def begin(self, processes: int) -> None:
+        """Notes that trials are run from now on; in a pipe or a file, where there is no bar, it says so.
+
+        Args:
+            processes: How many run at once.
+        """
+        if not self.console.is_terminal and self.left > 0:
+            left = f"{self.left} trial{'' if self.left == 1 else 's'}"
+            self.say(f"running {left}, {at_once(min(processes, self.left))}")
 
     def __exit__(self, *_: object) -> None:
         try:
@@ -60,7 +67,7 @@ class SweepProgress:
         self.progress.update(self.running[number], completed=share, description=f"  trial {number}: {stage}")
         if not self.console.is_terminal and self.stages.get(number) != stage:
             self.stages[number] = stage
-            self._say(f"trial {number:>2}  {stage}")
+            self.say(f"trial {number:>2}  {stage}")
 
     def tell_ended(self) -> None:
         """Writes a line for each trial that ended since the last call."""
@@ -76,9 +83,10 @@ class SweepProgress:
             self.progress.update(self.bar, completed=finished, description=f"sweep {finished}/{self.sweep.trials}")
             mark = "  (best so far)" if trial.state == TrialState.COMPLETE and trial.value == best else ""
             line = f"trial {trial.number:>2}  {outcome(trial)}{mark}  {describe(trial, self.sweep.space)}"
-            self._say(line)
+            self.say(line)
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Prints a line above the bars."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from lightning_ita.errors import UserError
-from lightning_ita.models.encoders import encoder_shape
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.keeping import model_lines, remove
-from lightning_ita.studies.launch.local import default_jobs, run_jobs
-from lightning_ita.studies.launch.workers import run_workers
-from lightning_ita.studies.plan import CELLS, FAILED, LOCKS
-from lightning_ita.studies.progress import StudyProgress, describe
+from lightning_ita.studies.launch.launcher import Launcher, Work
+from lightning_ita.studies.plan import CELLS, FAILED, LOCKS, PLAN, write_plan
+from lightning_ita.studies.progress import describe
 from lightning_ita.studies.study import collect, forget_failures
 from lightning_ita.studies.sweep.progress import SweepProgress
 from lightning_ita.studies.sweep.results import Winner, chosen, terminal, winner_cells, write_results
 from lightning_ita.studies.sweep.storage import Sweep, open_study, storage_errors
-from lightning_ita.studies.sweep.trials import ranking, run_trials
+from lightning_ita.studies.sweep.trials import ranking, unfinished
 
 WINNERS = "winners"
 
 
 def search(
-    sweep: Sweep, console: Console, jobs: int | None, top: int, seeds: Sequence[int], keep_models: str = "none"
+    sweep: Sweep, console: Console, launcher: Launcher, top: int, seeds: Sequence[int], keep_models: str = "none"
 ) -> int:
     """Runs the trials and winners of a sweep that are missing, and prints and writes its results.
 
     Args:
         sweep: What is searched.
         console: Where progress and tables go.
-        jobs: Trials at once; ``None`` for as many as cores and memory hold.
+        launcher: Where trials and winners run.
         top: How many of the best trials are run again.
         seeds: With which seeds they are.
         keep_models: Models that stay: of the chosen trial the best seed's (``best``), of all winners (``all``), none.
@@ -52,16 +49,16 @@ def search(
     except OSError as error:
         raise UserError(f"cannot write to {sweep.out}: {error.strerror}; choose another --out") from error
     study = open_study(sweep)
-    jobs = jobs or default_jobs(encoder_shape(sweep.base.encoder), sweep.trials)
-    with storage_errors(sweep), SweepProgress(sweep, study, console, jobs) as progress:
-        run_workers(partial(run_trials, sweep), jobs, progress.note, sweep.out)
+    with storage_errors(sweep), SweepProgress(sweep, study, console) as progress:
+        if unfinished(sweep, study):
+            launcher.run_trials(sweep, progress)
 
     winners = []
     trials = study.get_trials(deepcopy=False)
     if top:
         write_results(sweep, study, [])  # what there is already, should the runs to come be interrupted
         by_trial = winner_cells(sweep, trials, top, seeds)
-        _run([cell for cells in by_trial for cell in cells], out, sweep, jobs, console, keep_models)
+        _run([cell for cells in by_trial for cell in cells], out, sweep, launcher, console, keep_models)
         winners = [
             Winner(trial, tuple(collect(cells, out))) for trial, cells in zip(ranking(trials), by_trial, strict=False)
         ]
@@ -82,16 +79,13 @@ def search(
     return 1 if gaps else 0
 
 
-def _run(cells: Sequence[Cell], out: Path, sweep: Sweep, jobs: int, console: Console, keep_models: str) -> None:
+def _run(
+    cells: Sequence[Cell], out: Path, sweep: Sweep, launcher: Launcher, console: Console, keep_models: str
+) -> None:
     """Runs the winners' cells that are not finished."""
+    (out / PLAN).unlink(missing_ok=True)  # other trials may have won before
+    write_plan(out, cells)
+    forget_failures(cells, out)
     results = collect(cells, out)
-    unfinished = [result.cell for result in results if result.metrics is None]
-    if not unfinished:
-        return
-    with StudyProgress(cells, [1.0] * len(cells), console) as progress:
-        for result in results:
-            if result.metrics is not None:
-                progress.finished(result)
-        progress.begin(min(jobs, len(unfinished)))
-        forget_failures(unfinished, out)
-        run_jobs(unfinished, out, sweep.source, jobs, progress, keep_models=keep_models)
+    if any(result.left for result in results):
+        launcher.run(Work(results, None, out, sweep.source, keep_models=keep_models), console)

@@ -19,7 +19,7 @@ from filelock import FileLock
 from optuna import Study
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
 
 from lightning_ita.data.source import Source
@@ -36,6 +36,8 @@ TRIALS, FAILED = "trials", "failed"
 STARTUP_TRIALS = 5
 # Seconds between heartbeats of workers that share a database; after twice as long without one, their trial has failed.
 HEARTBEAT = 60
+# A sweep gives up after this many failed trials; one that is killed this often is not tried again.
+MOST_FAILURES = 3
 # How often, and how many seconds apart, a database is opened that other processes are setting up.
 OPENINGS, OPENING_APART = 10, 0.5
 # What Optuna raises where its storage fails.
@@ -179,5 +181,9 @@ def _storage(sweep: Sweep) -> BaseStorage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats, since 2.9
         if sweep.elsewhere:
-            return RDBStorage(url, {"pool_pre_ping": True}, heartbeat_interval=HEARTBEAT)
+            # What a lost machine tried another one tries again.
+            retry = RetryHeartbeatStaleTrialCallback(max_retry=MOST_FAILURES - 1)
+            return RDBStorage(
+                url, {"pool_pre_ping": True}, heartbeat_interval=HEARTBEAT, heartbeat_stale_trial_callback=retry
+            )
         return RDBStorage(url, {"connect_args": {"timeout": 60}})

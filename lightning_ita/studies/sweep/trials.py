@@ -21,6 +21,7 @@ from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 from pytorch_lightning.callbacks import Callback
 
+from lightning_ita.data.corpus import Corpus
 from lightning_ita.errors import NonFiniteLossError, Terminated, UserError
 from lightning_ita.files import write_text
 from lightning_ita.studies.cell import Cell
@@ -31,6 +32,7 @@ from lightning_ita.studies.schema import read_metrics
 from lightning_ita.studies.study import METRICS, part_of
 from lightning_ita.studies.sweep.storage import (
     FAILED,
+    MOST_FAILURES,
     STARTUP_TRIALS,
     STORAGE_ERRORS,
     Sweep,
@@ -40,10 +42,9 @@ from lightning_ita.studies.sweep.storage import (
 from lightning_ita.studies.watching import RunProgress
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-# A sweep gives up after this many failed trials; one that is killed this often is not tried again.
-MOST_FAILURES = 3
 # Takes the number of a trial, how much of it is done, and the stage in words.
 Report = Callable[[int, float, str], None]
+CorpusOf = Callable[[Cell], Corpus | None]
 # The number that is reported where no trial is running: one has ended, or others are waited for.
 NO_TRIAL = -1
 
@@ -80,7 +81,7 @@ class _StoppedError(BaseException):
         self.reason = reason
 
 
-def run_trials(sweep: Sweep, report: Report = lambda *_: None) -> None:
+def run_trials(sweep: Sweep, report: Report = lambda *_: None, corpus_of: CorpusOf = lambda cell: None) -> None:
     """Runs trials until as many as asked for are finished; several processes may do so at once.
 
     A trial whose process was killed is failed, and its values are tried again: their cell goes on where it stopped,
@@ -89,6 +90,7 @@ def run_trials(sweep: Sweep, report: Report = lambda *_: None) -> None:
     Args:
         sweep: What is searched; see `open_study`.
         report: Told how far trials are.
+        corpus_of: Returns the corpus of a cell, where it has been read already.
 
     Raises:
         UserError: Too many trials failed, or the storage did.
@@ -107,9 +109,15 @@ def run_trials(sweep: Sweep, report: Report = lambda *_: None) -> None:
                 if finished >= sweep.trials:
                     return
                 if finished + states.count(TrialState.RUNNING) < sweep.trials:
-                    failures += not _run_one(study, sweep, len(states), turn, report, failures)
+                    failures += not _run_one(study, sweep, len(states), turn, report, failures, corpus_of)
                     continue
             time.sleep(1)
+
+
+def unfinished(sweep: Sweep, study: Study) -> int:
+    """Returns how many trials are still to be finished."""
+    finished = sum(trial.state in FINISHED for trial in study.get_trials(deepcopy=False))
+    return max(0, sweep.trials - finished)
 
 
 def _retry_killed(study: Study, sweep: Sweep) -> None:
@@ -134,7 +142,9 @@ def _retry_killed(study: Study, sweep: Sweep) -> None:
             _give_up(sweep, sweep.cell(trial.params))
 
 
-def _run_one(study: Study, sweep: Sweep, number: int, turn: BaseFileLock, report: Report, failures: int) -> bool:
+def _run_one(
+    study: Study, sweep: Sweep, number: int, turn: BaseFileLock, report: Report, failures: int, corpus_of: CorpusOf
+) -> bool:
     """Runs one trial; releases `turn` once its values are drawn.
 
     Args:
@@ -144,6 +154,7 @@ def _run_one(study: Study, sweep: Sweep, number: int, turn: BaseFileLock, report
         turn: The lock under which values are drawn.
         report: Told how far the trial is.
         failures: How many trials have failed in this process.
+        corpus_of: Returns the corpus of a cell, where it has been read already.
 
     Returns:
         Whether it did not fail.
@@ -157,7 +168,7 @@ def _run_one(study: Study, sweep: Sweep, number: int, turn: BaseFileLock, report
             values = {parameter.name: parameter.suggest(trial) for parameter in sweep.space}
             turn.release()
             try:
-                return _score(trial, sweep, sweep.cell(values), report)
+                return _score(trial, sweep, sweep.cell(values), report, corpus_of)
             except (KeyboardInterrupt, Terminated, OSError) as error:
                 with suppress(Exception):  # on a full disk, the storage fails too
                     trial.set_user_attr("stopped", True)
@@ -189,14 +200,14 @@ def _run_one(study: Study, sweep: Sweep, number: int, turn: BaseFileLock, report
     return True
 
 
-def _score(trial: Trial, sweep: Sweep, cell: Cell, report: Report) -> float:
+def _score(trial: Trial, sweep: Sweep, cell: Cell, report: Report, corpus_of: CorpusOf) -> float:
     """Trains a trial's cell, or reads what is there of it, and returns the objective in its best epoch."""
     folder, pruning = sweep.folder(cell), Pruning(trial)
     try:
         with sweep.lock(cell.name):  # two trials may have drawn the same values
             if not (folder / METRICS).is_file():
                 watch = RunProgress(lambda share, stage: report(trial.number, share, stage))
-                run_cell(cell, folder, sweep.source, callbacks=[watch, pruning], test=False)
+                run_cell(cell, folder, sweep.source, corpus_of(cell), callbacks=[watch, pruning], test=False)
             metrics = read_metrics(folder / METRICS)
     except (TrialPruned, NonFiniteLossError) as error:
         trial.set_user_attr("failure", first_line(error))

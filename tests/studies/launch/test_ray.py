@@ -5,12 +5,14 @@ They take minutes, and run where the environment variable ``CLUSTER_TESTS`` is s
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -177,3 +179,42 @@ def test_sigterm_brings_the_checkpoints_home_and_they_are_taken_up(
     assert sorted(step for parts in starts(out) for step in parts[1:]) == saved
     assert results(out) == expected
     assert clean(out, nodes)
+
+
+@pytest.mark.skipif("POSTGRESQL_URL" not in os.environ, reason="needs a database; set POSTGRESQL_URL")
+def test_a_sweep_loses_no_values_when_a_node_is_lost(
+    corpus: Path, tiny_encoder: str, nodes: Nodes, tmp_path: Path
+) -> None:
+    """Takes some minutes: a lost node's heartbeat is missed after two."""
+    out = tmp_path / "out"
+    space = tmp_path / "space.yaml"
+    space.write_text("parameters:\n  recipe.learning_rate: {min: 0.0001, max: 0.001}\n")
+    options = [f"--data-dir={corpus}", f"--encoder={tiny_encoder}", "--preset=small", "--contexts=cap", "--cva=token"]
+    options += [f"--space={space}", "--trials=6", "--top=1", "--seeds=1", "--recipe.epochs=60", "--pruner=none"]
+    options += [f"--storage={os.environ['POSTGRESQL_URL']}", f"--name={uuid.uuid4()}", f"--out={out}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweeps.optuna", *options, "--launcher=ray", f"--ray-address={nodes.address}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+    def at_work() -> list[Path]:
+        found = [path for node in nodes.nodes for path in node.glob("lightning-ita-*/*/trials/.*.part/epoch-*.ckpt")]
+        return found if len({path.relative_to(nodes.place).parts[0] for path in found}) == 3 else []
+
+    (first, *_) = wait_for(at_work, process)
+    nodes.kill(nodes.place / first.relative_to(nodes.place).parts[0])
+    nodes.add()
+    said = finish(process)
+    assert "a worker was lost" in said
+    with (out / "trials.csv").open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    states = [line["state"] for line in lines]
+    assert (states.count("complete"), states.count("fail"), len(states)) == (6, 1, 7)
+    (lost,) = (line for line in lines if line["state"] == "fail")
+    assert [line["state"] for line in lines if line["recipe.learning_rate"] == lost["recipe.learning_rate"]] == [
+        "fail",
+        "complete",
+    ]
+    assert len(list((out / "winners" / "cells").glob("*/metrics.json"))) == 1

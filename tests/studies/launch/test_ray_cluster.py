@@ -245,11 +245,9 @@ def test_there_is_no_cluster(study: list[str], tmp_path: Path, monkeypatch: pyte
 
 
 def test_slots_are_counted_node_by_node() -> None:
-    dispatch = ray_cluster.Dispatch.__new__(ray_cluster.Dispatch)
-    dispatch.ray = FakeRay({"CPU": 3.0, "GPU": 1.0, "memory": 100.0})
+    ray = FakeRay({"CPU": 3.0, "GPU": 1.0, "memory": 100.0})
     for needs, slots in (({"CPU": 2.0, "GPU": 0.0}, 1), ({"CPU": 0.5, "GPU": 0.25}, 4), ({"CPU": 1.0, "TPU": 1.0}, 0)):
-        dispatch.needs = needs
-        assert dispatch.slots() == slots
+        assert ray_cluster.slots_of(ray, needs) == slots
 
 
 def test_a_node_keeps_what_another_driver_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

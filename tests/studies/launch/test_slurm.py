@@ -5,6 +5,7 @@ They take minutes, and run where the environment variable ``CLUSTER_TESTS`` is s
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -148,3 +149,27 @@ def test_the_job_survives_the_login_shell(study: list[str], expected: dict[str, 
     said = finish(start(study, out))
     assert "submitted" not in said
     assert results(out) == expected
+
+
+def test_a_sweep_loses_no_values_when_a_task_is_killed(corpus: Path, tiny_encoder: str, out: Path) -> None:
+    space = out.with_name("space.yaml")
+    space.write_text("parameters:\n  recipe.learning_rate: {min: 0.0001, max: 0.001}\n")
+    options = [f"--data-dir={corpus}", f"--encoder={tiny_encoder}", "--preset=small", "--contexts=cap", "--cva=token"]
+    options += [f"--space={space}", "--trials=4", "--top=1", "--seeds=1", "--recipe.epochs=60", "--pruner=none"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweeps.optuna", *options, f"--out={out}", "--launcher=slurm", "--jobs=2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    wait_for(lambda: len(list((out / "trials").glob(".*.part/epoch-*.ckpt"))) == 2)
+    task = next(task for task, state in Array(out).tasks().items() if state.startswith("RUNNING"))
+    subprocess.run(["scancel", "--signal=KILL", task], check=True)
+    finish(process)
+    with (out / "trials.csv").open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    states = [line["state"] for line in lines]
+    assert (states.count("complete"), states.count("fail"), len(states)) == (4, 1, 5)
+    (lost,) = (line["recipe.learning_rate"] for line in lines if line["state"] == "fail")
+    assert [line["state"] for line in lines if line["recipe.learning_rate"] == lost] == ["fail", "complete"]
+    assert len(list((out / "winners" / "cells").glob("*/metrics.json"))) == 1

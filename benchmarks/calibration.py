@@ -28,7 +28,7 @@ import argparse
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -126,7 +126,9 @@ def read(tagger: Tagger, source: Source) -> tuple[Cell, Corpus]:
         raise UserError("the model does not say what it was trained on: it was not kept by a study")
     # Its encoder is in the model's folder; data of other digests are read, too, as a model may be of another release.
     cell = Cell.from_config({**training["config"], "encoder": "minilm", "data": {}})
-    return cell, cell.read(source)
+    # The demo corpus is generated, unless it is in the folder.
+    generated = cell.dataset == "demo" and source.data_dir and not (Path(source.data_dir) / "demo").exists()
+    return cell, cell.read(replace(source, data_dir=None) if generated else source)
 
 
 def judge(tagger: Tagger, cell: Cell, corpus: Corpus, split: str, view: ViewName) -> dict[str, Judged]:

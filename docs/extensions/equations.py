@@ -30,8 +30,9 @@ def inline(self: Any, node: nodes.math) -> None:
 
 
 def block(self: Any, node: nodes.math_block) -> None:
-    """Writes an equation of its own."""
-    self.body.append(f'<div class="equation">{mathml(node.astext(), "block")}</div>')
+    """Writes an equation of its own; parts with wide space (qquad) between them wrap on narrow pages."""
+    parts = "".join(f"<div>{mathml(part, 'block')}</div>" for part in node.astext().split(r"\qquad"))
+    self.body.append(f'<div class="equation">{parts}</div>')
     raise nodes.SkipNode
 
 

@@ -16,9 +16,9 @@ class RpBERTOptions(RelationOptions):
     """Options of RpBERT.
 
     Attributes:
-        gate: Where the gate r is: attention (each region counts r times as much as a sub-token in every layer, and not
-            at all for r = 0) or input (regions are multiplied by r before positions are added and normalised, as in the
-            official code; for r = 0 they are still there).
+        gate: Where the gate g is: attention (each region counts g times as much as a sub-token in every layer, and not
+            at all for g = 0) or input (regions are multiplied by g before positions are added and normalised, as in the
+            official code; for g = 0 they are still there).
         lstm_layers: Layers of the BiLSTM between encoder and CRF; 0 for none.
         lstm_width: Its hidden units, per direction.
     """

@@ -142,6 +142,15 @@ def test_equations_and_drawings_are_in_the_page(site: Path) -> None:
     assert "flowchart" not in chart
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "docs" / "systems").glob("*.md")))
+def test_the_equations_of_a_system_are_typeset(name: str, site: Path) -> None:
+    text = (site / "docs" / "systems" / f"{name}.html").read_text(encoding="utf-8")
+    assert text.count('<div class="equation">') >= 5
+    # What the converter does not know stands in the page as it was written.
+    assert re.findall(r"[\\$&]", "".join(re.findall(r"<m\w+[^>]*>([^<]*)", text)).replace("&#x", "")) == []
+    assert "$" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+
+
 @pytest.fixture
 def asked(site: Path) -> Iterator[tuple[object, list[str]]]:
     """A page in a browser, and every address that it asks for."""

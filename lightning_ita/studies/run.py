@@ -39,6 +39,7 @@ from lightning_ita.data.inputs import Preparing
 from lightning_ita.data.source import Source
 from lightning_ita.errors import Terminated
 from lightning_ita.metrics import EntityF1
+from lightning_ita.models.inputs import TwoViewInputs
 from lightning_ita.models.options import to_values
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies import ranks, schema
@@ -49,6 +50,10 @@ from lightning_ita.studies.resume import Checkpoints, History, StepSeeds, WholeF
 from lightning_ita.studies.study import CONFIG, ENVIRONMENT, METRICS, part_of
 from lightning_ita.studies.trained import VALID_PREDICTIONS, WEIGHTS, Trained, trained_already
 from lightning_ita.tags import LabelConvention, bio_tags
+
+# What cells of this process have read, by all that it depends on: as many as the default study has of each corpus.
+READ: dict[Any, dict[str, Any]] = {}
+MOST_READ = 4
 
 
 def run_cell(
@@ -205,7 +210,7 @@ def _train_and_score(
     cell = share.cell
     pl.seed_everything(cell.seed, verbose=False)
     datamodule = make_datamodule(cell, share.corpus, share.source.cache_dir)
-    datamodule.setup()
+    _set_up(datamodule, cell)
     model = cell.options.make_tagger(share.corpus.types, cell.recipe, cell.encoder)
     trainer = make_trainer(cell, [history, StepSeeds(cell.seed), checkpoints, *callbacks], logger, rank)
     trained = trained_already(cell, share.folder, checkpoints.made_with)
@@ -249,6 +254,28 @@ def make_datamodule(cell: Cell, corpus: Corpus, cache_dir: str | None = None) ->
         inputs=cell.options.make_inputs(corpus.types, recipe, cell.encoder, cache_dir),
         corpus=corpus,
     )
+
+
+def _set_up(datamodule: MNERDataModule, cell: Cell) -> None:
+    """Sets a data module up, with what an earlier cell of this process has read, where that is the same.
+
+    To read Twitter-15 takes a second of a core, more than all else before the first step of a cell. Only text is kept
+    so; a control has another corpus for every seed.
+    """
+    if type(datamodule.inputs) is not TwoViewInputs or cell.control is not None:
+        datamodule.setup()
+        return
+    recipe, corpus = cell.recipe, datamodule.corpus
+    key = (
+        *(cell.dataset, corpus.types, tuple(sorted(corpus.digests.items())), datamodule.inputs.kinds),
+        *(cell.encoder, cell.data.get("encoder")),
+        *(recipe.labels, recipe.tag_scheme, recipe.max_length, recipe.normalise_urls),
+    )
+    datamodule.encoded = READ.get(key, {})
+    datamodule.setup()
+    READ[key] = READ.pop(key, datamodule.encoded)  # the last one that was used
+    while len(READ) > MOST_READ:
+        del READ[next(iter(READ))]
 
 
 def notes_of(datamodule: MNERDataModule) -> list[str]:

@@ -31,7 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shipped")
     for name in ("demo", "twitter15", "twitter17", "snap"):
         write_corpus(folder / name)
-        for kind in ("tag", "cap", "ocr"):
+        for kind in ("tag", "cap", "ocr", "know"):
             path = folder / "contexts" / f"{name}.{kind}.some.jsonl"
             path.parent.mkdir(exist_ok=True)
             lines = [json.dumps({"image": image, "texts": [kind]}) for image in ("train0", "valid1", "test2")]
@@ -44,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_there_are_studies() -> None:
-    assert {path.stem for path in STUDIES} == {"demo", "paper", "twitter", "control", "systems"}
+    assert {path.stem for path in STUDIES} == {"demo", "paper", "twitter", "control", "systems", "knowledge"}
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

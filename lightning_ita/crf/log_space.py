@@ -8,7 +8,7 @@ for the device. Measured on an H100, the tree takes 3.3 times as long as the ker
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from types import ModuleType
 
 import torch
@@ -24,13 +24,18 @@ def fused_kernels(scores: Tensor) -> ModuleType | None:
     Args:
         scores: Emissions, (batch, length, tags).
     """
-    if scores.device.type != "cuda":
-        return None
+    kernels = _kernels() if scores.device.type == "cuda" else None
+    return kernels if kernels is not None and scores.shape[2] <= kernels.MOST_TAGS else None
+
+
+@cache
+def _kernels() -> ModuleType | None:
+    """Imports the kernels once: without Triton, every attempt would search all folders again."""
     try:
         from lightning_ita.crf import fused
     except ImportError:
         return None
-    return fused if scores.shape[2] <= fused.MOST_TAGS else None
+    return fused
 
 
 @dataclass(frozen=True)

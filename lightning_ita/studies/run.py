@@ -487,8 +487,6 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             # Where a GPU is there and is not used, the user chose so.
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-            # On a machine of a Slurm cluster: a cell is one process.
-            warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
             # `Checkpoints` has the sampler leave out the batches that a resumed run has done.
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
             # The batch normalisation of a vision model that is trained keeps its statistics.

@@ -173,3 +173,9 @@ def latex_with_booktabs() -> bool:
         return False
     found = subprocess.run([find, "booktabs.sty", "graphicx.sty"], capture_output=True, text=True, check=False)
     return len(found.stdout.split()) == 2
+
+
+def results(out: Path) -> dict[str, bytes]:
+    """The tables and predictions of a finished study, as files."""
+    paths = [out / "table.csv", out / "table.md", *sorted((out / "cells").glob("*/predictions.*"))]
+    return {str(path.relative_to(out)): path.read_bytes() for path in paths}

@@ -259,19 +259,6 @@ def test_keyboard_interrupts_come_through(cell: Cell, source: Source, tmp_path: 
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def raise_terminated(*_: object) -> None:
-    raise Terminated
-
-
-@pytest.fixture
-def terminable() -> Iterator[None]:
-    """Has SIGTERM end this process as the commands do."""
-    before = signal.signal(signal.SIGTERM, raise_terminated)
-    yield
-    assert signal.getsignal(signal.SIGTERM) is raise_terminated
-    signal.signal(signal.SIGTERM, before)
-
-
 @pytest.fixture
 def without_handler() -> Iterator[None]:
     """Has SIGTERM end this process at once, as in a process that set no handler."""

@@ -109,10 +109,8 @@ def run_order(order: Order, reports: Any) -> Outcome:
         reports: Ray's handle of `lightning_ita.studies.launch.reports.Reports`.
     """
     started, node = time.monotonic(), platform.node()
-    if asked_to_stop(reports):
-        return Outcome("stopped", node=node)
-    if code_digest(order.cell.dataset, order.cell.system) != order.code:
-        return Outcome("refused", node=node, reason="it has other code of lightning_ita than the driver")
+    if (outcome := not_begun(order.cell, order.code, reports)) is not None:
+        return outcome
     torch.set_num_threads(order.threads)
     study = scratch() / order.study
     place = study / order.cell.name
@@ -206,11 +204,8 @@ def run_search(search: Search, reports: Any) -> Outcome:
     from lightning_ita.studies.sweep.trials import run_trials
 
     node, out = platform.node(), scratch() / search.study
-    if asked_to_stop(reports):
-        return Outcome("stopped", node=node)
-    base = search.sweep.base
-    if code_digest(base.dataset, base.system) != search.code:
-        return Outcome("refused", node=node, reason="it has other code of lightning_ita than the driver")
+    if (outcome := not_begun(search.sweep.base, search.code, reports)) is not None:
+        return outcome
     torch.set_num_threads(search.threads)
     source = replace(search.sweep.source, cache_dir=str(out / CACHE))
     telling = Telling(reports)
@@ -235,6 +230,22 @@ def run_search(search: Search, reports: Any) -> Outcome:
     except OSError as error:
         return Outcome("refused", node=node, reason=what_happened(error, out))
     return Outcome("ended", node=node)
+
+
+def not_begun(cell: Cell, code: str, reports: Any) -> Outcome | None:
+    """Returns why nothing is run: the driver wants runs to end, or has other code; ``None`` where neither is so.
+
+    Args:
+        cell: The cell to run, or the one that trials vary.
+        code: Digest of the driver's code.
+        reports: Ray's handle of the driver's `Reports`.
+    """
+    if asked_to_stop(reports):
+        return Outcome("stopped", node=platform.node())
+    if code_digest(cell.dataset, cell.system) != code:
+        reason = "it has other code of lightning_ita than the driver"
+        return Outcome("refused", node=platform.node(), reason=reason)
+    return None
 
 
 def corpus_name(cell: Cell) -> str:

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from lightning_ita.commands import ablate
 from lightning_ita.studies.resume import read_checkpoint
+from tests.studies.studies import results
 
 pytestmark = [
     pytest.mark.skipif("CLUSTER_TESTS" not in os.environ, reason="takes minutes; set CLUSTER_TESTS=1 to run it"),
@@ -76,19 +76,6 @@ def study(corpus: Path, tiny_encoder: str) -> list[str]:
     """Arguments of a study of six cells, long enough to be disturbed."""
     options = ["--preset=small", "--contexts=cap", "--cva=off,token", "--seeds=1,2", "--recipe.epochs=20"]
     return [f"--data-dir={corpus}", f"--encoder={tiny_encoder}", *options]
-
-
-@pytest.fixture(scope="module")
-def expected(study: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The tables and predictions of the study on this machine, undisturbed."""
-    out = tmp_path_factory.mktemp("local") / "out"
-    assert ablate.main([*study, f"--out={out}", "--jobs=1"]) == 0
-    return results(out)
-
-
-def results(out: Path) -> dict[str, bytes]:
-    paths = [out / "table.csv", out / "table.md", *sorted((out / "cells").glob("*/predictions.*"))]
-    return {str(path.relative_to(out)): path.read_bytes() for path in paths}
 
 
 def start(study: list[str], out: Path, nodes: Nodes) -> subprocess.Popen[str]:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -168,16 +168,6 @@ def test_a_full_disk_of_a_node_is_a_loss(
     monkeypatch.setattr(ray_node, "attempt", full)
     assert ablate.main([*study, "--seeds=1", f"--out={tmp_path / 'out'}"]) == 0
     assert len(calls) == 2
-
-
-@pytest.fixture
-def terminable() -> Iterator[None]:
-    def terminate(*_: object) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
@@ -107,19 +107,6 @@ class TellsUs:
                 os.kill(forkserver._forkserver._forkserver_pid, signal.SIGTERM)  # type: ignore[attr-defined]
                 time.sleep(0.5)
             os.kill(os.getpid(), signal.SIGTERM)
-
-
-@pytest.fixture
-def terminable() -> Iterator[None]:
-    """Has SIGTERM end this process as the commands do."""
-
-    def terminate(*_: object) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    yield
-    assert signal.getsignal(signal.SIGTERM) is terminate
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("server", [False, True])

@@ -77,17 +77,28 @@ class PaddedLayout:
 
 
 def _attend_block(block: Block, query: Tensor, key: Tensor, value: Tensor, scale: float, dropout_rate: float) -> Tensor:
-    heads = query.shape[1]
-    # (rows · heads, length, width) each
+    # (rows, heads, length, width) each
     query, key, value = (
-        tensor.unflatten(0, (block.rows, block.length)).transpose(1, 2).flatten(0, 1) for tensor in (query, key, value)
+        tensor.unflatten(0, (block.rows, block.length)).transpose(1, 2) for tensor in (query, key, value)
     )
-    # torch's fused kernel has no dropout on CPUs, and is slower for inputs as short as tweets.
+    bias = block.bias.to(query.dtype)
+    if dropout_rate == 0:
+        attended = F.scaled_dot_product_attention(query, key, value, bias, scale=scale)
+    else:
+        attended = _attend_with_dropout(query, key, value, bias, scale, dropout_rate)
+    return attended.transpose(1, 2).flatten(0, 1)
+
+
+def _attend_with_dropout(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float, dropout_rate: float
+) -> Tensor:
+    # torch's fused kernel has no dropout on CPUs, and is slower than this for inputs as short as tweets without it.
+    rows, heads, length, _ = query.shape
+    query, key, value = (tensor.flatten(0, 1) for tensor in (query, key, value))
     # (rows · heads, length, length)
-    bias = block.bias.to(query.dtype).expand(-1, heads, block.length, -1).flatten(0, 1)
+    bias = bias.expand(-1, heads, length, -1).flatten(0, 1)
     scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale)
-    attended = dropout(scores.softmax(-1), dropout_rate) @ value
-    return attended.unflatten(0, (block.rows, heads)).transpose(1, 2).flatten(0, 1)
+    return (dropout(scores.softmax(-1), dropout_rate) @ value).unflatten(0, (rows, heads))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from lightning_ita.files import user_path
 from lightning_ita.images.files import ImageError, decode
 from lightning_ita.images.pictures import Picture, PictureImage, read_picture
 from lightning_ita.metrics.entity_f1 import find_mentions
+from lightning_ita.models.converted import converted
 from lightning_ita.models.mentions import Mention, Tagged
 from lightning_ita.models.options import CROSS_MODAL, TEXT, VIEWS
 from lightning_ita.models.tagging import forbidden_transitions, to_bio
@@ -248,7 +249,7 @@ def _chain(tagger: Tagger, view: str, reads: Sequence[Input]) -> ChainDistributi
     batch = tagger.inputs.collate(reads).to(tagger.device)
     fast = tagger.recipe.precision == "bfloat16" and _fast_precision() == "bfloat16"
     with torch.autocast(tagger.device.type, torch.bfloat16, enabled=fast):
-        chain: ChainDistribution = tagger(batch, (view,))[view]
+        chain: ChainDistribution = (converted(tagger) if fast else tagger)(batch, (view,))[view]
     return chain
 
 

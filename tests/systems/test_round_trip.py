@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lightning_ita.data import relations
 from lightning_ita.data.source import Source
 from lightning_ita.demo import DemoConfig, write
 from lightning_ita.models import MODELS
@@ -59,8 +60,17 @@ for folder in sys.argv[2:]:
 
 
 @pytest.fixture(scope="module")
+def few_relations() -> Iterator[None]:
+    """Gates learn from the pictures of 20 tweets, not of 800."""
+    few = relations.made(DemoConfig(seed=5, train=12, valid=1, test=8))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(relations, "relations", lambda file: few)
+        yield
+
+
+@pytest.fixture(scope="module")
 def said(
-    tiny_encoder: str, tiny_vision: str, tmp_path_factory: pytest.TempPathFactory
+    tiny_encoder: str, tiny_vision: str, few_relations: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, tuple[Any, Any, Any]]]:
     """What each system said in its run, when it was loaded, and in another process, by view and post."""
     place = tmp_path_factory.mktemp("round-trip")

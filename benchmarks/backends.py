@@ -31,6 +31,7 @@ from lightning_ita.data import DATASETS
 from lightning_ita.data.batching import TwoViewBatch
 from lightning_ita.data.source import Source
 from lightning_ita.devices import available_precision
+from lightning_ita.models.converted import converted
 from lightning_ita.models.options import TEXT
 from lightning_ita.models.packing import PACKED_ATTENTION
 from lightning_ita.models.tagger import Tagger
@@ -125,9 +126,12 @@ def contenders(tagger: Any, folder: Path, threads: int) -> dict[str, Callable[[T
         return to_bio(tagger.tag_set, chain.argmax(tagger._forbidden))
 
     def torch_in(precision: str) -> Callable[[TwoViewBatch], Tensor]:
+        half = precision == "bfloat16"
+        model = converted(tagger) if half else tagger
+
         def run(batch: TwoViewBatch) -> Tensor:
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-                return tags(tagger.states(batch, (TEXT,)), batch)
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                return tags(model.states(batch, (TEXT,)), batch)
 
         return run
 

@@ -2,8 +2,9 @@
 
 Measures on a Ray cluster on this machine, which ends with the command (extra ``ray``):
 
-- start-up: seconds from the order of a cell to its first training step, in a process that Ray has just started, and in
-  one that has run a cell before (warm); cells of ITA with captions, one epoch each;
+- start-up, to the first training step of a cell, of ITA with captions: in a process that Ray starts for it, from when
+  the driver begins, imports included; and in one that has run a cell before (warm), from the end of that one. In
+  seconds, and in seconds of a processor, which other work on the machine hardly changes;
 - dispatch: cells per second that the driver hands out and puts in place, with tasks that return the folder of a
   finished cell at once.
 
@@ -17,13 +18,16 @@ from __future__ import annotations
 import argparse
 import heapq
 import io
+import os
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from rich.console import Console
 
@@ -48,6 +52,41 @@ def make_work(out: Path, source: Source, dataset: str, encoder: str, seeds: int,
     return Work(collect(cells, out), None, out, replace(source, cache_dir=str(out / CACHE)))
 
 
+class Moment(NamedTuple):
+    """When something was so.
+
+    Attributes:
+        clock: Seconds, the same for all processes of this machine.
+        processor: Seconds of a processor that the process has used.
+    """
+
+    clock: float
+    processor: float
+
+    @classmethod
+    def now(cls) -> Moment:
+        """Returns this moment in this process."""
+        return cls(time.monotonic(), time.process_time())
+
+    def since(self, other: Moment) -> Moment:
+        """Returns the seconds between two moments."""
+        return Moment(self.clock - other.clock, self.processor - other.processor)
+
+
+class Start(NamedTuple):
+    """The start of a cell in a process.
+
+    Attributes:
+        process: Number of the process.
+        step: When it came to its first training step.
+        end: When the process was done with it.
+    """
+
+    process: int
+    step: Moment
+    end: Moment
+
+
 def pretend(order: Any, reports: Any) -> Any:
     """Returns the folder of a finished cell as a node does, without running it."""
     from lightning_ita.studies.launch.parcels import pack
@@ -58,28 +97,67 @@ def pretend(order: Any, reports: Any) -> Any:
         return Outcome("ended", pack(Path(place), [CELLS]))
 
 
-def dispatch(ray: Any, work: Work, task: Any = None) -> tuple[float, list[tuple[str, float]]]:
-    """Runs a study by Ray's driver; returns seconds, and node and start-up of each cell in the order of their ends."""
+def start(order: Any, reports: Any) -> Any:
+    """Runs a cell as a node does, as far as its first training step, and pretends the rest."""
+    from lightning_ita.errors import Terminated
+    from lightning_ita.studies.launch import ray_node
+
+    steps = []
+
+    def stop(*_: object) -> None:
+        steps.append(Moment.now())
+        raise Terminated
+
+    with patch.object(ray_node.Watching, "on_train_batch_start", stop):
+        ray_node.run_order(order, reports)
+    outcome = pretend(order, reports)
+    return replace(outcome, node=Start(os.getpid(), steps[0], Moment.now()))
+
+
+def dispatch(ray: Any, work: Work, task: Callable[[Any, Any], Any]) -> tuple[float, list[Any]]:
+    """Runs a study by Ray's driver; returns seconds, and the outcomes in the order in which they came."""
     from lightning_ita.studies.launch.ray_cluster import Dispatch
-    from lightning_ita.studies.launch.ray_node import run_order
     from lightning_ita.studies.launch.ray_tasks import as_task
 
-    startups: list[tuple[str, float]] = []
+    outcomes: list[Any] = []
     with work.shown(Console(file=io.StringIO())) as progress:
         driver = Dispatch(ray, work, Resources(cpus=1.0), progress)
         driver.needs["memory"] = 2.0**28  # many cells on one machine: what they hold is not the question here
-        driver.task = as_task(ray, task or run_order, driver.needs)
+        driver.task = as_task(ray, task, driver.needs)
         take = driver.take
 
         def noted(cell: Cell, reference: Any) -> None:
-            outcome = ray.get(reference)
-            startups.append((outcome.node, outcome.startup))
+            outcomes.append(ray.get(reference))
             take(cell, reference)
 
         driver.take = noted  # type: ignore[method-assign]
-        started = time.perf_counter()
+        started = time.monotonic()
         driver.run()
-    return time.perf_counter() - started, startups
+    return time.monotonic() - started, outcomes
+
+
+def startups(begun: float, starts: Sequence[Start]) -> tuple[Moment, Moment]:
+    """Returns what start-up takes, as medians: of the first cell of each process, and of the next ones.
+
+    Args:
+        begun: When the driver began, in seconds of `Moment.clock`.
+        starts: All cells.
+
+    Raises:
+        SystemExit: No process had two cells.
+    """
+    before: dict[int, Moment] = {}
+    cold, warm = [], []
+    for each in sorted(starts, key=lambda start: start.step):
+        if each.process in before:
+            warm.append(each.step.since(before[each.process]))
+        else:
+            cold.append(each.step.since(Moment(begun, 0.0)))  # the processor time of imports included
+        before[each.process] = each.end
+    if not warm:
+        sys.exit("no process ran two cells; give more --cells")
+    first, next_ = (Moment(*map(statistics.median, zip(*times, strict=True))) for times in (cold, warm))
+    return first, next_
 
 
 def simulate(cells: int, nodes: int, seconds: float, cold: float, warm: float, rate: float) -> float:
@@ -112,23 +190,24 @@ def said(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def measure(options: argparse.Namespace) -> tuple[float, float, float]:
+def measure(options: argparse.Namespace) -> tuple[Moment, Moment, float]:
     """Returns start-up of a cell in a new process and in a warm one, and cells per second of the driver."""
     import ray
 
     source, recipe = Source(options.data_dir), replace(RECIPES["small"], epochs=1)
-    ray.init(num_cpus=options.cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init("local", num_cpus=options.cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
         with tempfile.TemporaryDirectory() as place:
             work = make_work(Path(place) / "a", source, options.dataset, options.encoder, options.cells, recipe)
-            _, startups = dispatch(ray, work)
+            begun = time.monotonic()
+            _, outcomes = dispatch(ray, work, start)
+            cold, warm = startups(begun, [outcome.node for outcome in outcomes])
             cells = options.pretended
             work = make_work(Path(place) / "b", source, options.dataset, options.encoder, cells, recipe)
             seconds, _ = dispatch(ray, work, pretend)
     finally:
         ray.shutdown()
-    ordered = [startup for _, startup in startups]
-    return statistics.median(ordered[: options.cpus]), statistics.median(ordered[options.cpus :]), cells / seconds
+    return cold, warm, cells / seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -139,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dataset", default="demo", help="the corpus of the cells whose start-up is measured")
     parser.add_argument("--data-dir", help="where it lies")
     parser.add_argument("--encoder", default="minilm")
-    parser.add_argument("--cells", type=int, default=8, help="cells whose start-up is measured; each trains one epoch")
+    parser.add_argument("--cells", type=int, default=8, help="cells whose start-up is measured")
     parser.add_argument("--pretended", type=int, default=200, help="cells by which the rate of the driver is measured")
     parser.add_argument("--cpus", type=int, default=1, help="cells at once, each in a process of its own")
     parser.add_argument("--seconds", type=float, default=600.0, help="what a cell takes besides start-up")
@@ -153,10 +232,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.cells <= options.cpus:
         parser.error("--cells must be more than --cpus: the first cell of each process is cold")
-    cold, warm, rate = options.measured or measure(options)
-    print("| start-up of a cell, new process, s | warm process, s | cells the driver serves, per s |")
-    print("|---|---|---|")
-    print(f"| {cold:.1f} | {warm:.2f} | {rate:.1f} |\n")
+    if options.measured:
+        cold, warm, rate = options.measured
+    else:
+        *both, rate = measure(options)
+        cold, warm = (each.clock for each in both)
+        print("| start-up of a cell | seconds | seconds of a processor |")
+        print("|---|---|---|")
+        for name, each in zip(("new process", "warm process"), both, strict=True):
+            print(f"| {name} | {each.clock:.2f} | {each.processor:.2f} |")
+        print(f"\nThe driver serves {rate:.1f} cells per second.\n")
     print("| cells | " + " | ".join(f"{nodes} node{'' if nodes == 1 else 's'}" for nodes in NODES) + " |")
     print("|---|" + "---|" * len(NODES))
     for cells in STUDIES:

@@ -19,6 +19,7 @@ from lightning_ita.models.encoders.locating import EncoderShape
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.progress import StudyProgress
 from lightning_ita.studies.study import Result
+from lightning_ita.text import printable
 
 if TYPE_CHECKING:
     from lightning_ita.studies.sweep.progress import SweepProgress
@@ -172,3 +173,8 @@ class Stop:
 def bytes_per_process(shape: EncoderShape) -> int:
     """Returns the memory that the run of a cell needs, in bytes; on a GPU most of it is the GPU's."""
     return BYTES_PER_PROCESS + BYTES_PER_PARAMETER * shape.parameters
+
+
+def last_line(text: str) -> str:
+    """Returns the last line of what a program said: of a traceback, the error."""
+    return printable((text.strip().splitlines() or ["nothing"])[-1].strip())

@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,10 +41,11 @@ from lightning_ita.studies.launch.ray_tasks import (
     reports_here,
     slots_of,
 )
-from lightning_ita.studies.plan import CACHE, CELLS, STUDY
-from lightning_ita.studies.progress import StudyProgress
+from lightning_ita.studies.plan import CACHE, CELLS
+from lightning_ita.studies.progress import StudyProgress, describe
 from lightning_ita.studies.provenance import code_digest
 from lightning_ita.studies.study import check_there, claim, collect, failure_log, part_of
+from lightning_ita.studies.trained import with_own_model
 
 if TYPE_CHECKING:
     from lightning_ita.studies.sweep.progress import SweepProgress
@@ -105,7 +107,9 @@ class Dispatch:
         self.threads, self.jobs = max(1, int(self.needs["CPU"])), resources.jobs
         self.task = as_task(ray, run_order, self.needs)
         self.reports = reports_here(ray)
-        self.study = folder_name(work.out)
+        self.study = folder_name(work.cells)
+        self.kept = {cell.name for cell in with_own_model(work.cells)} if work.keep_models != "none" else set[str]()
+        self.stop = Stop()
         self.cache = Shipment.of(work.out / CACHE, ray.put)
         self.encoders: dict[str, Shipment] = {}
         self.corpora: dict[str, list[Any]] = {}
@@ -126,7 +130,7 @@ class Dispatch:
         self.progress.begin(min(slots, self.jobs or slots, len(self.waiting)))
         if not slots:
             self.progress.say(no_node(self.needs))
-        stop, until = Stop(), float("inf")
+        stop, until = self.stop, float("inf")
         try:
             with stop.noted():
                 while self.waiting or self.elsewhere or self.running:
@@ -187,13 +191,13 @@ class Dispatch:
         return Order(
             cell=cell,
             study=self.study,
-            corpus=(corpus, self.corpora[corpus]),
+            corpus=self.corpora[corpus],
             cache=self.cache,
             encoder=self.encoders.get(cell.encoder) if "encoder" in cell.data else None,
             part=self.parts.get(cell.name, []),
             source=work.source,
             logger=work.logger,
-            keep_model=work.keep_models != "none",
+            keep_model=cell.name in self.kept,
             threads=self.threads,
             code=code_digest(cell.dataset, cell.system),
         )
@@ -220,6 +224,7 @@ class Dispatch:
 
         Raises:
             UserError: The node has no such program, or another version of it.
+            OSError: The study's folder cannot be written.
         """
         errors = self.ray.exceptions
         try:
@@ -233,34 +238,40 @@ class Dispatch:
             self.lost(cell, first_line(error))
             return
         if outcome.state == "refused":
-            if "code" in outcome.reason:
-                raise UserError(f"the node {outcome.node}: {outcome.reason}; install the same version on all nodes")
-            self.lost(cell, f"{outcome.node}: {outcome.reason}")
-            return
+            raise UserError(f"the node {outcome.node}: {outcome.reason}; install the same version on all nodes")
         if outcome.parcel is not None:
             put_in_place(outcome.parcel, self.work.out, cell)
+            self.parts.pop(cell.name, None)  # what came is newer
         if outcome.state == "ended":
-            self.parts.pop(cell.name, None)
             if self.work.keep_models == "best":
                 keep_best(self.work.cells, self.work.out, cell)
             self.progress.finished(collect([cell], self.work.out)[0])
+        elif outcome.state == "hindered":
+            self.lost(cell, f"{outcome.node}: {outcome.reason}")
+        elif self.stop.asked is None:  # its node is being shut down
+            self.lost(cell, f"{outcome.node}: its process was told to end")
 
     def lost(self, cell: Cell, reason: str) -> None:
-        """Has a cell sent again whose node or process was lost, unless that has happened too often."""
+        """Has a cell sent again that a node could not run to its end, unless that has happened too often."""
         self.losses[cell.name] += 1
         if self.losses[cell.name] < MOST_LOSSES:
-            self.progress.within(cell, 0.0, "its node was lost")
+            self.progress.say(f"{describe(cell)} was lost ({reason}); it is sent again")
             self.waiting.appendleft(cell)
             return
-        reason = f"its node or process was lost {MOST_LOSSES} times, at last: {reason}"
+        reason = f"it was lost {MOST_LOSSES} times, at last: {reason}"
         schema.write_failure(failure_log(cell, self.work.out), reason, "")
         self.progress.finished(collect([cell], self.work.out)[0])
 
     def listen(self) -> None:
-        """Shows how far the cells are, and keeps their newest checkpoints."""
+        """Shows how far the cells are, and keeps their newest checkpoints.
+
+        Raises:
+            UserError: The study's folder was deleted.
+            OSError: The study's folder cannot be written.
+        """
         try:
             said, checkpoints = self.ray.get(self.reports.drain.remote(), timeout=10)
-        except self.ray.exceptions.RayError:
+        except self.ray.exceptions.RayError:  # lost with its node: Ray starts it again, and runs go on reporting
             return
         running = {cell.name: cell for cell, _ in self.running.values()}
         for name, (share, stage) in said.items():
@@ -274,10 +285,9 @@ class Dispatch:
                     self.parts[name] = [self.ray.put(parcel)]  # the node's own copy goes with the node
 
 
-def folder_name(out: Path) -> str:
-    """Returns the name that a study's folder has on the nodes."""
-    settings = (out / STUDY).read_bytes() if (out / STUDY).is_file() else bytes(out.resolve())
-    return hashlib.sha256(settings).hexdigest()[:16]
+def folder_name(cells: Sequence[Cell]) -> str:
+    """Returns the name that a study's folder has on the nodes: the same for the same plan, wherever it lies."""
+    return hashlib.sha256(repr([cell.name for cell in cells]).encode()).hexdigest()[:16]
 
 
 def put_in_place(parcel: Bytes, out: Path, cell: Cell) -> None:

@@ -15,8 +15,10 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,8 +48,8 @@ REPORTS_APART, PATIENCE = 0.5, 120.0
 # A checkpoint is sent to the driver when so many seconds, and so many times the seconds that sending the last one took,
 # have passed since: a lost node costs minutes of work, and sending at most 2 % of the time.
 SECONDS_APART, COSTS_APART = 60.0, 50.0
-# The corpora that this process has fetched, by name.
-CORPORA: dict[str, Corpus] = {}
+# Corpora that a process keeps for its next cells: as many as the default study has of each data set.
+MOST_CORPORA = 4
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,9 @@ class Order:
     Attributes:
         cell: The cell.
         study: Name of the study's folder on a node.
-        corpus: Name of the cell's corpus, and the reference to it.
+        corpus: The reference to the cell's corpus.
         cache: Files that the cells of the study share: sub-tokens of words, features of pictures.
-        encoder: The encoder's folder, if it is one.
+        encoder: The files of the encoder, if it is a folder.
         part: The reference to the last checkpoint that the driver has, if any.
         source: Where the data lie on the driver's machine: systems that train on pixels need them there on every node.
         logger: Logger that records the run.
@@ -70,7 +72,7 @@ class Order:
 
     cell: Cell
     study: str
-    corpus: tuple[str, list[Any]]
+    corpus: list[Any]
     cache: Shipment
     encoder: Shipment | None
     part: list[Any]
@@ -86,19 +88,17 @@ class Outcome:
     """What became of an order.
 
     Attributes:
-        state: The cell has ended (finished or failed), was stopped (a checkpoint may be in the parcel), or this node
-            could not run it.
+        state: The cell has ended (finished or failed), was stopped (a checkpoint may be in the parcel), was hindered
+            here and may be run elsewhere, or this node can run none.
         parcel: The files to put into the study's folder.
-        reason: Why the node could not.
+        reason: What hinders the node.
         node: The node's name.
-        startup: Seconds from the order to the first training step.
     """
 
-    state: Literal["ended", "stopped", "refused"]
+    state: Literal["ended", "stopped", "hindered", "refused"]
     parcel: Bytes | None = None
     reason: str = ""
     node: str = ""
-    startup: float = 0.0
 
 
 def run_order(order: Order, reports: Any) -> Outcome:
@@ -108,7 +108,7 @@ def run_order(order: Order, reports: Any) -> Outcome:
         order: The cell, and what it needs.
         reports: Ray's handle of `lightning_ita.studies.launch.reports.Reports`.
     """
-    started, node = time.monotonic(), platform.node()
+    node = platform.node()
     if (outcome := not_begun(order.cell, order.code, reports)) is not None:
         return outcome
     torch.set_num_threads(order.threads)
@@ -118,14 +118,17 @@ def run_order(order: Order, reports: Any) -> Outcome:
         (study / LOCKS).mkdir(parents=True, exist_ok=True)
         # The process of a driver that was killed may still be at it.
         with FileLock(study / LOCKS / f"{order.cell.name}.lock", timeout=PATIENCE), terminable():
-            watch = Watching(order.cell.name, place, reports, started)
-            stopped = _run(order, study, place, watch)
+            stopped = _run(order, study, place, Watching(order.cell.name, place, reports))
             parcel = pack(place, [path.name for path in place.iterdir()])
             if not stopped:
                 shutil.rmtree(place)
-            return Outcome("stopped" if stopped else "ended", parcel, node=node, startup=watch.startup)
+            return Outcome("stopped" if stopped else "ended", parcel, node=node)
+    except Terminated:  # before training
+        return Outcome("stopped", node=node)
+    except UserError as error:
+        return Outcome("hindered", node=node, reason=str(error))
     except OSError as error:
-        return Outcome("refused", node=node, reason=what_happened(error, place))
+        return Outcome("hindered", node=node, reason=what_happened(error, place))
 
 
 def _run(order: Order, study: Path, place: Path, watch: Watching) -> bool:
@@ -135,18 +138,18 @@ def _run(order: Order, study: Path, place: Path, watch: Watching) -> bool:
     for name in (CELLS, FAILED):
         (place / name).mkdir(parents=True, exist_ok=True)
     if order.part:
-        _take_part(ray.get(order.part[0]), place, folder)
-    order.cache.fetch(study / CACHE, ray.get)
-    if order.encoder is not None and folder_digest(cell.encoder) != cell.data["encoder"]:
-        there = scratch() / cell.data["encoder"][:16] / Path(cell.encoder).name
-        order.encoder.fetch(there, ray.get)
+        _take_part(fetched(order.part[0]), place, folder)
+    order.cache.fetch(study / CACHE, fetched)
+    if order.encoder is not None and not _is_here(cell):
+        there = study / CACHE / cell.data["encoder"][:16] / Path(cell.encoder).name
+        order.encoder.fetch(there, fetched)
         cell = replace(cell, encoder=str(there))
     if (result := collect([cell], place)[0]).metrics is not None:  # of a driver that was killed before it had it
         if not result.stale and (not order.keep_model or (folder / MODEL).is_dir()):
             return False
         shutil.rmtree(folder)
     source = replace(order.source, cache_dir=str(study / CACHE))
-    corpus = corpus_of(order.corpus[0], order.corpus[1])
+    corpus = corpus_of(order.corpus[0])
     try:
         attempt(cell, place, source, [watch], order.logger, order.keep_model, corpus)
     except Terminated:
@@ -156,9 +159,16 @@ def _run(order: Order, study: Path, place: Path, watch: Watching) -> bool:
     return False
 
 
+def _is_here(cell: Cell) -> bool:
+    """Tells whether the folder of a cell's encoder is on this node, with the same content."""
+    with suppress(UserError):  # there is no such folder
+        return folder_digest(cell.encoder) == cell.data["encoder"]
+    return False
+
+
 def _take_part(parcel: Bytes, place: Path, folder: Path) -> None:
     """Takes the driver's checkpoint, where this node has none that is newer."""
-    incoming, part = place / "incoming", part_of(folder)
+    incoming, part = folder.with_name(f".{folder.name}.incoming"), part_of(folder)
     unpack(parcel, incoming)
     sent, own = (path / STATE for path in (incoming / CELLS / part.name, part))
     if sent.is_file() and not (own.is_file() and own.stat().st_mtime >= sent.stat().st_mtime):
@@ -211,8 +221,7 @@ def run_search(search: Search, reports: Any) -> Outcome:
     telling = Telling(reports)
 
     def corpus(cell: Cell) -> Corpus:
-        name = corpus_name(cell)
-        return corpus_of(name, search.corpora[name])
+        return corpus_of(search.corpora[corpus_name(cell)][0])
 
     try:
         for folder in (FAILED, LOCKS):
@@ -284,11 +293,23 @@ def clear_search(study: str) -> None:
     shutil.rmtree(place, ignore_errors=True)
 
 
-def corpus_of(name: str, reference: list[Any]) -> Corpus:
-    """Returns a corpus, which this process fetches once."""
-    if name not in CORPORA:
-        CORPORA[name] = ray.get(reference[0])
-    return CORPORA[name]
+def fetched(reference: Any) -> Any:
+    """Returns what a reference stands for, and keeps this task's processors meanwhile.
+
+    In the main thread, `ray.get` and `ray.wait` give them to another task, which stays when they return: a node would
+    run two cells on the processors of one.
+
+    Raises:
+        RayError: It was lost, or the call that was to give it has failed.
+    """
+    return reference.future().result()
+
+
+@lru_cache(MOST_CORPORA)
+def corpus_of(reference: Any) -> Corpus:
+    """Returns a corpus, which is kept for the next cells of this process."""
+    corpus: Corpus = fetched(reference)
+    return corpus
 
 
 @contextmanager
@@ -308,7 +329,7 @@ def terminable() -> Iterator[None]:
 def asked_to_stop(reports: Any) -> bool:
     """Tells whether the driver wants runs to end; not where it does not answer."""
     try:
-        return bool(ray.get(reports.asked_to_stop.remote()))
+        return bool(fetched(reports.asked_to_stop.remote()))
     except ray.exceptions.RayError:
         return False
 
@@ -322,18 +343,19 @@ class Telling:
 
     def __init__(self, reports: Any):
         self.reports = reports
-        self._told, self._answer = 0.0, None
+        self._told = 0.0
+        self._answer: Future[bool] | None = None
 
     def tell(self, name: str, share: float, stage: str) -> None:
         """Tells how far a run is, now and then."""
-        if self._answer is not None and ray.wait([self._answer], timeout=0)[0]:
+        if self._answer is not None and self._answer.done():
             answer, self._answer = self._answer, None
             with suppress(ray.exceptions.RayError):
-                if ray.get(answer):
+                if answer.result():
                     os.kill(os.getpid(), signal.SIGTERM)  # as Slurm does: `Checkpoints` saves, and ends the run
         if self._answer is None and time.monotonic() - self._told >= REPORTS_APART:
             self._told = time.monotonic()
-            self._answer = self.reports.note.remote(name, share, stage)
+            self._answer = self.reports.note.remote(name, share, stage).future()
 
 
 class Watching(RunProgress):
@@ -343,24 +365,15 @@ class Watching(RunProgress):
         name: The cell's name.
         place: Folder of its run.
         reports: Ray's handle of the driver's `Reports`.
-        started: When the order came.
-
-    Attributes:
-        startup: Seconds from the order to the first training step.
     """
 
-    def __init__(self, name: str, place: Path, reports: Any, started: float):
+    def __init__(self, name: str, place: Path, reports: Any):
         super().__init__(self._tell)
-        self.name, self.place, self.reports, self.started = name, place, reports, started
-        self.startup = 0.0
+        self.name, self.place, self.reports = name, place, reports
         self.state = part_of(place / CELLS / name) / STATE
         self._telling = Telling(reports)
         self._sent, self._cost, self._held = time.monotonic(), 0.0, None
         self._seen = self._written()
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        """Notes the first step."""
-        self.startup = self.startup or time.monotonic() - self.started
 
     def on_train_batch_end(self, *given: Any) -> None:
         """Reports a training step; sends the last checkpoint if it is time."""

@@ -11,7 +11,7 @@ from typing import Any
 from lightning_ita.errors import UserError
 from lightning_ita.models.encoders.locating import encoder_shape
 from lightning_ita.studies.cell import Cell
-from lightning_ita.studies.launch.launcher import Resources, bytes_per_process
+from lightning_ita.studies.launch.launcher import Resources, bytes_per_process, last_line
 from lightning_ita.studies.launch.reports import Reports
 from lightning_ita.text import printable
 
@@ -81,7 +81,8 @@ def slots_of(ray: Any, needs: Mapping[str, float]) -> int:
 def no_node(needs: Mapping[str, float]) -> str:
     """Says that no node has what a run needs."""
     listed = ", ".join(f"{amount:g} {name}" for name, amount in needs.items() if amount)
-    return f"no node of the cluster has what a cell needs ({listed}): waiting for one"
+    remedy = "--cell-cpus and --cell-gpus ask for less"
+    return f"no node of the cluster has what a cell needs ({listed}): waiting for one; {remedy}"
 
 
 def clear_nodes(ray: Any, clear: Any, study: str) -> None:
@@ -103,9 +104,8 @@ def clear_nodes(ray: Any, clear: Any, study: str) -> None:
 
 def cannot_run(error: BaseException) -> str:
     """Says that a node has no program, or another one."""
-    reason = printable(str(error).strip().splitlines()[-1])
     remedy = "is lightning-ita installed there, in the same version as here?"
-    return f"a node of the cluster cannot run cells: {reason}; {remedy}"
+    return f"a node of the cluster cannot run cells: {last_line(str(error))}; {remedy}"
 
 
 def first_line(error: BaseException) -> str:

@@ -29,12 +29,11 @@ from rich.console import Console
 
 from lightning_ita.errors import UserError
 from lightning_ita.registry import require
-from lightning_ita.studies.launch.launcher import Launcher, Work
+from lightning_ita.studies.launch.launcher import Launcher, Work, last_line
 from lightning_ita.studies.launch.slurm_node import Task, run_left
 from lightning_ita.studies.launch.workers import Report
 from lightning_ita.studies.plan import LOCKS
 from lightning_ita.studies.study import collect, ended
-from lightning_ita.text import printable
 
 if TYPE_CHECKING:
     from lightning_ita.studies.sweep.progress import SweepProgress
@@ -271,7 +270,7 @@ class Array:
         words = [last_line(log.read_text(encoding="utf-8", errors="replace")) for log in logs]
         said = f"; the last one said: {words[-1]}" if words else ""
         return (
-            f"all tasks of the job {self.name} have ended, and {left} of the study is left{said}; their logs are in "
+            f"all tasks of the job {self.name} have ended with {left} of its runs left{said}; their logs are in "
             f"{self.folder}. Perhaps they need more (--slurm.mem, --slurm.time); the same command submits the rest"
         )
 
@@ -290,12 +289,16 @@ class Array:
     def _listen(self, heard: Report, seen: dict[Path, int]) -> None:
         """Passes on what tasks have reported since the last call."""
         for path in self.folder.glob("*.progress.json"):
-            with suppress(OSError, ValueError):  # it was removed meanwhile
+            try:
                 written = path.stat().st_mtime_ns
-                if seen.get(path) != written:
-                    seen[path] = written
-                    for what in json.loads(path.read_text(encoding="utf-8")):
-                        heard(*what)
+                if seen.get(path) == written:
+                    continue
+                reports = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):  # it was removed meanwhile, or a network file system shows a part of it
+                continue
+            seen[path] = written
+            for what in reports:
+                heard(*what)
 
 
 def parameters(name: str, given: Mapping[str, str]) -> dict[str, Any]:
@@ -386,9 +389,3 @@ def _leave(array: Array, console: Console) -> None:
 
 def _say(console: Console, text: str) -> None:
     console.print(text, soft_wrap=True, markup=False, highlight=False)
-
-
-def last_line(text: str) -> str:
-    """Returns the last line of what a program said."""
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    return printable(lines[-1].strip()) if lines else "nothing"

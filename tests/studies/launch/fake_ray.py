@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +36,15 @@ class Reference:
             return self.make(), None
         except RayError as error:
             return None, error
+
+    def future(self) -> Future[Any]:
+        future = Future[Any]()
+        value, error = self.outcome
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+        return future
 
 
 class Handle:

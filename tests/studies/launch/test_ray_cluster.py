@@ -25,29 +25,11 @@ from lightning_ita.studies.plan import read_plan
 from lightning_ita.studies.study import claim
 from tests.studies.launch.fake_ray import FakeRay, NodeDiedError, RayError
 
-NODE = {"CPU": 2.0, "memory": 2.0**35}
-
 
 @pytest.fixture
 def study(corpus: Path, tiny_encoder: str) -> list[str]:
     options = ["--preset=small", "--contexts=none", "--seeds=1,2", "--recipe.epochs=1", "--launcher=ray"]
     return [f"--data-dir={corpus}", f"--encoder={tiny_encoder}", *options]
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., FakeRay]:
-    """Returns a function that makes a cluster whose nodes are this process."""
-
-    def make(*arguments: Any, **options: Any) -> FakeRay:
-        ray = FakeRay(*arguments, **options)
-        monkeypatch.setattr(ray_cluster, "require", lambda *_, **__: ray)
-        for name in ("get", "put", "wait"):
-            monkeypatch.setattr(ray_node.ray, name, getattr(ray, name))
-        monkeypatch.setattr(ray_node, "scratch", lambda: tmp_path / "node")
-        monkeypatch.setattr(ray_node, "CORPORA", {})
-        return ray
-
-    return make
 
 
 def cells(out: Path) -> set[str]:
@@ -57,7 +39,7 @@ def cells(out: Path) -> set[str]:
 def test_a_study_on_a_cluster_is_that_of_this_machine(
     study: list[str], cluster: Callable[..., FakeRay], tmp_path: Path, tiny_encoder: str
 ) -> None:
-    ray = cluster(NODE)
+    ray = cluster()
     local, out = tmp_path / "local", tmp_path / "out"
     assert ablate.main([*study, f"--out={local}", "--launcher=local", "--jobs=1"]) == 0
     assert ablate.main([*study, f"--out={out}", "--cell-cpus=0.5"]) == 0
@@ -73,31 +55,70 @@ def test_a_study_on_a_cluster_is_that_of_this_machine(
 
 
 def test_an_encoder_that_is_on_no_node_comes_along(
-    study: list[str],
-    cluster: Callable[..., FakeRay],
-    tmp_path: Path,
-    tiny_encoder: str,
-    monkeypatch: pytest.MonkeyPatch,
+    study: list[str], cluster: Callable[..., FakeRay], tmp_path: Path, tiny_encoder: str
 ) -> None:
-    cluster(NODE)
-    digest = ray_node.folder_digest
-    monkeypatch.setattr(ray_node, "folder_digest", lambda name: None if name == tiny_encoder else digest(name))
-    out = tmp_path / "out"
-    assert ablate.main([*study, "--seeds=1", f"--out={out}"]) == 0
+    encoder, out = tmp_path / "mine" / "encoder", tmp_path / "out"
+    shutil.copytree(tiny_encoder, encoder)
+
+    def leave(number: int) -> None:
+        if number == 0:
+            encoder.rename(tmp_path / "elsewhere")
+
+    cluster(leave)
+    assert ablate.main([*study, "--seeds=1", f"--encoder={encoder}", "--keep-models=all", f"--out={out}"]) == 0
     (metrics,) = (out / "cells").glob("*/metrics.json")
-    assert json.loads(metrics.read_text())["tokenizer"] == tiny_encoder
-    assert f"encoder: {tiny_encoder}" in metrics.with_name("config.yaml").read_text()
-    assert list((tmp_path / "node").glob(f"*/{Path(tiny_encoder).name}/config.json"))
+    assert json.loads(metrics.read_text())["tokenizer"] == str(encoder)
+    assert f"encoder: {encoder}" in metrics.with_name("config.yaml").read_text()
+    assert not [path for path in out.rglob("*.*") if str(tmp_path / "node") in path.read_text(errors="replace")]
+    assert not list((tmp_path / "node").iterdir())
 
 
-def test_a_lost_cell_is_sent_again(study: list[str], cluster: Callable[..., FakeRay], tmp_path: Path) -> None:
+def test_a_row_that_tests_the_model_of_another_keeps_none(
+    study: list[str], cluster: Callable[..., FakeRay], tmp_path: Path
+) -> None:
+    cluster()
+    out = tmp_path / "out"
+    rows = ["--contexts=cap", "--cva=off", "--systems=ita", "--seeds=1", "--control=none,other-image-at-test"]
+    assert ablate.main([*study, *rows, "--keep-models=all", f"--out={out}"]) == 0
+    assert {path.name: (path / "model").is_dir() for path in (out / "cells").iterdir()} == {
+        name: "other-image" not in name for name in cells(out)
+    }
+    assert len(cells(out)) == 2
+
+
+def test_a_lost_cell_is_sent_again(
+    study: list[str], cluster: Callable[..., FakeRay], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def lose(number: int) -> None:
         if number in (0, 2):
             raise NodeDiedError("its node is dead")
 
-    cluster(NODE, lose)
+    cluster(lose)
     assert ablate.main([*study, f"--out={tmp_path / 'out'}"]) == 0
     assert len(cells(tmp_path / "out")) == 2
+    said = capsys.readouterr().out
+    assert said.count(" was lost (NodeDiedError: its node is dead); it is sent again") == 2
+
+
+def test_a_cell_is_sent_again_where_a_node_ends_its_process_and_the_driver_has_not_asked(
+    study: list[str],
+    cluster: Callable[..., FakeRay],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_attempt, calls = ray_node.attempt, []
+
+    def ended(*arguments: Any, **options: Any) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise Terminated
+        run_attempt(*arguments, **options)
+
+    cluster()
+    monkeypatch.setattr(ray_node, "attempt", ended)
+    assert ablate.main([*study, "--seeds=1", f"--out={tmp_path / 'out'}"]) == 0
+    assert "its process was told to end); it is sent again" in capsys.readouterr().out
 
 
 def test_a_cell_that_is_lost_again_and_again_has_failed(
@@ -107,12 +128,12 @@ def test_a_cell_that_is_lost_again_and_again_has_failed(
         if number != 1:
             raise RayError("its worker died")
 
-    cluster(NODE, lose)
+    cluster(lose)
     out = tmp_path / "out"
     assert ablate.main([*study, f"--out={out}"]) == 1
-    assert "failed: its node or process was lost 5 times, at last: RayError: its worker died" in capsys.readouterr().out
+    assert "failed: it was lost 5 times, at last: RayError: its worker died" in capsys.readouterr().out
     assert len(cells(out)) == 1
-    cluster(NODE)
+    cluster()
     assert ablate.main([*study, f"--out={out}", "--retry-failed"]) == 0
 
 
@@ -124,7 +145,7 @@ def test_what_fails_on_a_node_is_noted_here(
     def fail(*_: object) -> None:
         raise ValueError("no luck")
 
-    cluster(NODE)
+    cluster()
     monkeypatch.setattr(run, "score", fail)
     assert ablate.main([*study, f"--out={tmp_path / 'out'}"]) == 1
     assert {path.read_text().partition("\n")[0] for path in (tmp_path / "out" / "failed").iterdir()} == {"no luck"}
@@ -135,7 +156,7 @@ def test_what_fails_on_a_node_is_noted_here(
 def test_a_node_with_other_code_is_refused(
     study: list[str], cluster: Callable[..., FakeRay], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster(NODE)
+    cluster()
     monkeypatch.setattr(ray_node, "code_digest", lambda *_: "0" * 64)
     with pytest.raises(UserError, match="has other code of lightning_ita than the driver; install the same version"):
         ablate.main([*study, f"--out={tmp_path / 'out'}"])
@@ -147,14 +168,18 @@ def test_a_node_without_the_program_is_named(
     def missing(*_: object) -> None:
         raise ModuleNotFoundError("No module named 'lightning_ita'")
 
-    cluster(NODE)
+    cluster()
     monkeypatch.setattr(ray_node, "run_order", missing)
     with pytest.raises(UserError, match=r"cannot run cells: No module.*is lightning-ita installed"):
         ablate.main([*study, f"--out={tmp_path / 'out'}"])
 
 
 def test_a_full_disk_of_a_node_is_a_loss(
-    study: list[str], cluster: Callable[..., FakeRay], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: list[str],
+    cluster: Callable[..., FakeRay],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run_attempt, calls = ray_node.attempt, []
 
@@ -164,10 +189,11 @@ def test_a_full_disk_of_a_node_is_a_loss(
             raise OSError(28, "No space left on device")
         run_attempt(*arguments, **options)
 
-    cluster(NODE)
+    cluster()
     monkeypatch.setattr(ray_node, "attempt", full)
     assert ablate.main([*study, "--seeds=1", f"--out={tmp_path / 'out'}"]) == 0
     assert len(calls) == 2
+    assert "No space left on device" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
@@ -184,13 +210,13 @@ def test_a_signal_ends_the_driver_when_all_is_in_place(
         if task == 0:
             os.kill(os.getpid(), number)
 
-    cluster(NODE, lose)
+    cluster(lose)
     out = tmp_path / "out"
     with pytest.raises(expected):
         ablate.main([*study, f"--out={out}"])
     assert len(cells(out)) == 1  # the one in hand; the other was sent, and not begun
     monkeypatch.setattr(ray_node, "attempt", _only_the_second(out))
-    cluster(NODE)
+    cluster()
     assert ablate.main([*study, f"--out={out}"]) == 0
     assert len(cells(out)) == 2
 
@@ -218,7 +244,7 @@ def test_a_cell_that_another_process_runs_is_left_to_it(
         ran.append(number)
         lock.release()
 
-    cluster(NODE, other)
+    cluster(other)
     assert ablate.main([*study, f"--out={out}"]) == 0
     assert ran == [0, 1, 2]  # the two cells, and what clears the node
 

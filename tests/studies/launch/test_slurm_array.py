@@ -134,7 +134,7 @@ def test_tasks_that_end_too_early_are_told_with_their_last_words(
 
     monkeypatch.setattr(Array, "submit", submit)
     with pytest.raises(
-        UserError, match=r"and 2 of the study is left; the last one said: slurmstepd: error: Detected 1"
+        UserError, match=r"ended with 2 of its runs left; the last one said: slurmstepd: error: Detected 1"
     ):
         ablate.main([*study, f"--out={tmp_path / 'out'}"])
 

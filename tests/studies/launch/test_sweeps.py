@@ -10,7 +10,6 @@ import pytest
 
 from lightning_ita.commands import sweep as command
 from lightning_ita.errors import UserError
-from lightning_ita.studies.launch import ray_cluster, ray_node
 from lightning_ita.studies.sweep.storage import Sweep
 from tests.studies.launch.fake_ray import FakeRay, NodeDiedError
 from tests.studies.launch.test_slurm_array import Here
@@ -53,27 +52,16 @@ def test_trials_and_winners_run_as_array_jobs_of_slurm(
     assert len(here.submitted) == 2
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., FakeRay]:
-    """Returns a function that makes a cluster whose nodes are this process; its database is a file."""
-
-    def make(lose: Callable[[int], None] = lambda number: None) -> FakeRay:
-        ray = FakeRay({"CPU": 2.0, "memory": 2.0**35}, lose)
-        monkeypatch.setattr(ray_cluster, "require", lambda *_, **__: ray)
-        for name in ("get", "put", "wait"):
-            monkeypatch.setattr(ray_node.ray, name, getattr(ray, name))
-        monkeypatch.setattr(ray_node, "scratch", lambda: tmp_path / "node")
-        monkeypatch.setattr(ray_node, "CORPORA", {})
-        monkeypatch.setattr(Sweep, "elsewhere", True)
-        return ray
-
-    return make
-
-
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_trials_and_winners_run_on_ray_also_when_a_node_is_lost(
-    arguments: list[str], cluster: Callable[..., FakeRay], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    cluster: Callable[..., FakeRay],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(Sweep, "elsewhere", True)  # its database is a file, and its nodes are this process
+
     def lose(number: int) -> None:
         if number == 0:
             raise NodeDiedError("its node is dead")

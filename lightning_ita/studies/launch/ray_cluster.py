@@ -238,7 +238,7 @@ class Dispatch:
             self.lost(cell, first_line(error))
             return
         if outcome.state == "refused":
-            raise UserError(f"the node {outcome.node}: {outcome.reason}; install the same version on all nodes")
+            raise UserError(f"the node {outcome.node}: {outcome.reason}")
         if outcome.parcel is not None:
             put_in_place(outcome.parcel, self.work.out, cell)
             self.parts.pop(cell.name, None)  # what came is newer

@@ -252,7 +252,7 @@ def not_begun(cell: Cell, code: str, reports: Any) -> Outcome | None:
     if asked_to_stop(reports):
         return Outcome("stopped", node=platform.node())
     if code_digest(cell.dataset, cell.system) != code:
-        reason = "it has other code of lightning_ita than the driver"
+        reason = "it has other code of lightning_ita than the driver; install the same version on all nodes"
         return Outcome("refused", node=platform.node(), reason=reason)
     return None
 

@@ -64,6 +64,7 @@ class Workers:
         self.start = lambda: task.remote(search, self.reports)
         self.folder = search.study
         self.losses = 0
+        self.stop = Stop()
 
     def run(self) -> None:
         """Runs all trials that are left.
@@ -75,7 +76,7 @@ class Workers:
         """
         self.progress.begin(self.jobs)
         running = [self.start() for _ in range(self.jobs)]
-        stop, until = Stop(), float("inf")
+        stop, until = self.stop, float("inf")
         try:
             with stop.noted():
                 while running and time.monotonic() < until:
@@ -108,14 +109,18 @@ class Workers:
         except errors.RayError as error:
             if isinstance(error, errors.RayTaskError) and not isinstance(error.cause, errors.RayError):
                 raise UserError(cannot_run(error)) from error
-            self.losses += 1
-            if self.losses >= MOST_LOSSES * self.jobs:
-                raise UserError(f"workers were lost {self.losses} times, at last: {first_line(error)}") from error
-            self.progress.say(f"a worker was lost: {first_line(error)}; another one is started")
-            return False
-        if outcome.state == "refused":
-            raise UserError(f"the node {outcome.node}: {outcome.reason}")
-        return True
+            reason = first_line(error)
+        else:
+            if outcome.state == "refused":
+                raise UserError(f"the node {outcome.node}: {outcome.reason}")
+            if outcome.state == "ended" or self.stop.asked is not None:
+                return True
+            reason = f"{outcome.node}: its process was told to end"
+        self.losses += 1
+        if self.losses >= MOST_LOSSES * self.jobs:
+            raise UserError(f"workers were lost {self.losses} times, at last: {reason}")
+        self.progress.say(f"a worker was lost: {reason}; another one is started")
+        return False
 
     def _listen(self) -> None:
         try:

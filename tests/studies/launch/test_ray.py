@@ -58,10 +58,10 @@ class Nodes:
     def kill(self, folder: Path) -> None:
         self.cluster.remove_node(self.nodes.pop(folder), allow_graceful=False)
 
-    def running(self) -> set[tuple[Path, str]]:
+    def running(self) -> set[tuple[str, str]]:
         """Returns which node has had an epoch of which cell that it still runs."""
         found = (path for node in self.nodes for path in node.glob("lightning-ita-*/*/*/cells/.*.part/epoch-*.ckpt"))
-        return {(path.relative_to(self.place).parts[0], path.parts[-4]) for path in found}  # type: ignore[misc]
+        return {(path.relative_to(self.place).parts[0], path.parts[-4]) for path in found}
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ import pytest
 
 from lightning_ita.commands import sweep as command
 from lightning_ita.errors import UserError
+from lightning_ita.studies.launch import ray_search
+from lightning_ita.studies.launch.ray_node import Outcome
 from lightning_ita.studies.sweep.storage import Sweep
 from tests.studies.launch.fake_ray import FakeRay, NodeDiedError
 from tests.studies.launch.test_slurm_array import Here
@@ -66,10 +68,14 @@ def test_trials_and_winners_run_on_ray_also_when_a_node_is_lost(
         if number == 0:
             raise NodeDiedError("its node is dead")
 
+    run, shut_down = ray_search.run_search, iter([Outcome("stopped", node="node1")])
+    monkeypatch.setattr(ray_search, "run_search", lambda *given: next(shut_down, None) or run(*given))
     ray, out = cluster(lose), tmp_path / "out"
     options = ["--launcher=ray", "--jobs=1", f"--storage={tmp_path / 'database.db'}"]
     assert command.main([*arguments, f"--out={out}", *options]) == 0
-    assert "a worker was lost: NodeDiedError: its node is dead; another one is started" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "a worker was lost: NodeDiedError: its node is dead; another one is started" in said
+    assert "a worker was lost: node1: its process was told to end; another one is started" in said
     assert states(out) == ["complete", "complete"]
     assert len(list((out / "winners" / "cells").iterdir())) == 1
     # One corpus for the trials and one for the winner, whose digests are the same; nothing stays on the node.

@@ -21,7 +21,22 @@ settings.register_profile(
 )
 settings.load_profile("suite")
 
+# Files whose tests take half a minute and more.
+LONG = {
+    "test_ablate.py",
+    "test_faults.py",
+    "test_notebooks.py",
+    "test_report.py",
+    "test_round_trip.py",
+    "test_terminated.py",
+}
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begins with what takes longest where pytest-xdist runs the tests, so that no process waits for it at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.name not in LONG)
 
 
 @pytest.fixture(scope="session")

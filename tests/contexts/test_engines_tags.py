@@ -233,10 +233,10 @@ def test_attributes_compete_with_none(clip_folder: str, words: dict[str, str]) -
 
 
 def test_a_small_clip_trained_on_drawn_objects_tags_held_out_pictures(tmp_path: Path) -> None:
-    """The reduced form of ``python -m benchmarks.tags``: 12 objects instead of 36."""
+    """The reduced form of ``python -m benchmarks.tags``: 12 objects instead of 36, in smaller batches."""
     kinds = list(OBJECTS)[:12]
     learnt, held_out = draw(kinds, 20, "learn"), draw(kinds, 5, "held out")
-    train(tmp_path / "clip", learnt, steps=50)
+    train(tmp_path / "clip", learnt, steps=50, batch=48)
     vocabularies = write_vocabularies(tmp_path, learnt)
     engine = make_engine("tag", f"open_clip:{tmp_path / 'clip'}", grids=[1], threshold=0.0, **vocabularies)  # type: ignore[arg-type]
     shares = accuracy(engine, held_out)

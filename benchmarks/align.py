@@ -49,7 +49,7 @@ from lightning_ita.demo import DemoConfig, generate
 from lightning_ita.demo.painting import render
 from lightning_ita.images.files import find_images
 from lightning_ita.registry import require
-from lightning_ita.studies.run import processor
+from lightning_ita.studies.environment import processor
 
 open_clip = require("open_clip", extra="align")
 PACKAGES = ("torch", "open_clip_torch", "rapidocr", "onnxruntime", "pillow")

@@ -36,7 +36,7 @@ from lightning_ita.models.options import TEXT
 from lightning_ita.models.packing import PACKED_ATTENTION
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.models.tagging import to_bio
-from lightning_ita.studies.run import score
+from lightning_ita.studies.scoring import score
 
 SIZES = (1, 32)
 WARM_UP = 8

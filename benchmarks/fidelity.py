@@ -28,7 +28,9 @@ from lightning_ita.files import write_text
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.models.tagging import to_bio
 from lightning_ita.studies.cell import Cell, short_form
-from lightning_ita.studies.run import keep_freed_memory, make_datamodule, run_cell, score
+from lightning_ita.studies.process import keep_freed_memory
+from lightning_ita.studies.run import make_datamodule, run_cell
+from lightning_ita.studies.scoring import score
 from lightning_ita.studies.study import METRICS
 from lightning_ita.tags import bio_tags
 

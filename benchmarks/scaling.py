@@ -43,7 +43,7 @@ from lightning_ita.models.encoders import EncoderShape, checkpoint_activations
 from lightning_ita.models.ita import ITAOptions
 from lightning_ita.models.packing import word_states
 from lightning_ita.models.recipes import Recipe
-from lightning_ita.studies.run import keep_freed_memory
+from lightning_ita.studies.process import keep_freed_memory
 
 TYPES = ("PER", "LOC", "ORG", "MISC")
 

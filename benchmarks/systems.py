@@ -56,7 +56,7 @@ from lightning_ita.devices import bound_kernel_cache
 from lightning_ita.models.options import Options, from_values
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.models.tagger import Tagger
-from lightning_ita.studies.run import keep_freed_memory
+from lightning_ita.studies.process import keep_freed_memory
 
 # What the others are compared with; and each system by a name for the table, with its options.
 REFERENCE = "ITA-Cap"

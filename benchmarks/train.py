@@ -38,7 +38,7 @@ from lightning_ita.devices import Precision, available_precision, bound_kernel_c
 from lightning_ita.models.encoders import encoder_shape
 from lightning_ita.models.ita import ITAOptions
 from lightning_ita.models.recipes import Recipe
-from lightning_ita.studies.run import keep_freed_memory
+from lightning_ita.studies.process import keep_freed_memory
 
 # Ours over the plain loop: what is asked for.
 GOALS = {("float32", 16): 2.0, ("bfloat16", 16): 3.5, ("bfloat16", 4): 2.8}

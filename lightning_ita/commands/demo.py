@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     from lightning_ita.data.words import cut
     from lightning_ita.models.tagger import Tagger
     from lightning_ita.posts.web.reading import make_reader
-    from lightning_ita.studies.run import quiet
+    from lightning_ita.studies.process import quiet
 
     cut("")  # fails where NLTK is missing
     console = make_console()

@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
 
     from lightning_ita.models.tagger import Tagger
     from lightning_ita.posts.stream import State, model_digest, open_state, scores_of, state_path, tag_stream
-    from lightning_ita.studies.run import quiet
+    from lightning_ita.studies.process import quiet
 
     console = Console(stderr=True, markup=False, emoji=False, force_jupyter=False)
     with quiet():

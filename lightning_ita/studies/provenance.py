@@ -25,9 +25,11 @@ DECIDING_NOTHING = (
     "lightning_ita.models.kept",  # keeps a model when its result is there, and loads it again
     "lightning_ita.models.mentions",
     "lightning_ita.models.predicting",
+    "lightning_ita.studies.environment",
     "lightning_ita.studies.keeping",
     "lightning_ita.models.presets",  # hyper-parameters, whose values are in the identity
     "lightning_ita.studies.loggers",
+    "lightning_ita.studies.process",
     "lightning_ita.studies.progress",
     "lightning_ita.studies.watching",
     "lightning_ita.commands",

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
-import ctypes
 import gc
-import logging
 import os
-import platform
 import shutil
-import signal
-import sys
-import threading
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -27,29 +17,30 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
-from pytorch_lightning.utilities.exceptions import SIGTERMException
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-from transformers.utils import logging as transformers_logging
 
-import lightning_ita
 from lightning_ita.data.corpus import SPLITS, Corpus
 from lightning_ita.data.datamodule import MNERDataModule
 from lightning_ita.data.inputs import Preparing
 from lightning_ita.data.source import Source
-from lightning_ita.errors import Terminated
-from lightning_ita.metrics import EntityF1
 from lightning_ita.models.inputs import TwoViewInputs
 from lightning_ita.models.options import to_values
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies import ranks, schema
 from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.environment import device, environment
+from lightning_ita.studies.process import (
+    interruptions,
+    keep_freed_memory,
+    quiet,
+    return_freed_memory,
+    set_imports_aside,
+)
 from lightning_ita.studies.provenance import code_digest, packages
-from lightning_ita.studies.records import VERSION, Environment, Metrics
+from lightning_ita.studies.records import VERSION, Metrics
 from lightning_ita.studies.resume import Checkpoints, History, StepSeeds, WholeFiles, read_checkpoint
+from lightning_ita.studies.scoring import evaluate
 from lightning_ita.studies.study import CONFIG, ENVIRONMENT, METRICS, part_of
 from lightning_ita.studies.trained import VALID_PREDICTIONS, WEIGHTS, Trained, trained_already
-from lightning_ita.tags import LabelConvention, bio_tags
 
 # What cells of this process have read, by all that it depends on: as many as the default study has of each corpus.
 READ: dict[Any, dict[str, Any]] = {}
@@ -320,210 +311,3 @@ def make_trainer(cell: Cell, callbacks: Sequence[Callback], logger: Logger | Non
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-
-
-def evaluate(
-    trainer: pl.Trainer, model: Tagger, datamodule: MNERDataModule, split: str, folder: Path | None
-) -> dict[str, dict[str, float]]:
-    """Tags a split in every tested view, writes ``predictions.<split>.jsonl``, and scores it.
-
-    A line of that file is one tweet: its words and the texts of its image, so that errors can be read without the
-    corpus, the gold tags, and the tags of each view.
-
-    The processes of a run tag a share of the split each, no tweet twice; each scores the whole.
-
-    Args:
-        trainer: Runs the model.
-        model: The model.
-        datamodule: Its data.
-        split: The split.
-        folder: Where the file is written; nowhere if not given.
-
-    Returns:
-        Scores by view, as `EntityF1` names them.
-
-    Raises:
-        Terminated: SIGTERM came.
-    """
-    names = bio_tags(datamodule.corpus.types)
-    tagged: dict[str, dict[str, list[int]]] = {}
-    outputs: Any = trainer.predict(model, datamodule.eval_dataloader(split))
-    if trainer.received_sigterm:  # Lightning has kept it from a process without a handler of its own
-        raise Terminated
-    for ids, views in outputs:
-        for row, tweet_id in enumerate(ids):
-            tagged[tweet_id] = {view: [tag for tag in tags[row].tolist() if tag >= 0] for view, tags in views.items()}
-    tagged = ranks.merged(tagged)
-    lines: list[Any] = []
-    gold = []
-    predicted: dict[str, list[list[int]]] = {view: [] for view in model.tested_views}
-    kinds = datamodule.inputs.kinds
-    for tweet in datamodule.corpus.splits[split]:
-        gold.append([names.index(tag) for tag in tweet.tags])
-        line: dict[str, Any] = {"tweet": tweet.id, "words": list(tweet.words), "gold": list(tweet.tags)}
-        if kinds:
-            texts = datamodule.corpus.texts(tweet)
-            line["contexts"] = {kind: list(said) for kind, said in texts.items() if kind in kinds}
-        for view, tags in tagged[tweet.id].items():
-            tags += [0] * (len(tweet.tags) - len(tags))  # words beyond the encoder's length are tagged O
-            predicted[view].append(tags)
-            line[view] = [names[tag] for tag in tags]
-        lines.append(line)
-    if folder is not None:
-        schema.write_predictions(folder / f"predictions.{split}.jsonl", lines)
-    types, labels = datamodule.corpus.types, datamodule.labels
-    return {view: score(tags, gold, types, labels) for view, tags in predicted.items()}
-
-
-def score(
-    predicted: Sequence[Sequence[int]], gold: Sequence[Sequence[int]], types: Sequence[str], labels: LabelConvention
-) -> dict[str, float]:
-    """Scores BIO tag ids of tweets; see `EntityF1` for the names of the scores, in percent."""
-
-    def pad(rows: Sequence[Sequence[int]]) -> Tensor:
-        return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=-1)
-
-    metric = EntityF1(types, labels)
-    metric.update(pad(predicted), pad(gold))
-    return {name: round(value.item(), 4) for name, value in metric.compute().items()}
-
-
-@cache
-def set_imports_aside() -> None:
-    """Takes what is in memory now, most of it imported modules, out of garbage collection, once per process.
-
-    The collection at the end of every run then takes milliseconds instead of half a second. At the end of the process
-    they are put back: triton, which comes with torch for GPUs, otherwise lists them as leaks on the terminal.
-    """
-    gc.freeze()
-    atexit.register(gc.unfreeze)
-
-
-def keep_freed_memory() -> None:
-    """Tells glibc to keep freed memory for the next step.
-
-    Otherwise it goes back to the system and is zeroed again for the gradients of every step: a fifth of a step with
-    MiniLM on two cores where its word embeddings are trained. Elsewhere than on glibc nothing is done.
-    """
-    trim_threshold, mmap_threshold = -1, -3  # of mallopt(3)
-    with suppress(OSError, AttributeError):
-        glibc = ctypes.CDLL("libc.so.6")
-        for option in (mmap_threshold, trim_threshold):
-            glibc.mallopt(option, 2**30)
-
-
-def return_freed_memory() -> None:
-    """Has glibc give back what `keep_freed_memory` made it keep."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
-def environment(started: float, checkpoints: Checkpoints) -> Environment:
-    """Returns what a result was produced with, besides its cell.
-
-    Args:
-        started: When the process that finished it began with it.
-        checkpoints: Of its run.
-    """
-    cuda = torch.cuda.is_available()
-    made_with = dict(checkpoints.made_with)
-    memory = peak_memory_mib()
-    content = {
-        "version": VERSION,
-        "lightning_ita": lightning_ita.__version__,
-        "code": made_with.pop("code"),
-        "python": platform.python_version(),
-        "packages": made_with,
-        "system": platform.system(),
-        "processor": processor(),
-        "threads": torch.get_num_threads(),
-        "accelerator": torch.cuda.get_device_name() if cuda else None,
-        "trained_on": checkpoints.devices,
-        **({} if memory is None else {"peak_memory_mib": memory}),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-    return cast(Environment, content)
-
-
-def peak_memory_mib() -> int | None:
-    """Returns the most memory this process has held, in MiB; ``None`` on Windows, which does not say."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
-
-
-def device(count: int = 1) -> str:
-    """Returns what a run is computed on: the accelerators, or the processor and the threads of each process."""
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{processor()}, {torch.get_num_threads()}"
-    return name if count == 1 else f"{count} devices: {name}"
-
-
-def processor() -> str:
-    """Returns the processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"{name} × {os.cpu_count()}"
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silences what Lightning and transformers say of themselves; results and errors are ours to report."""
-    names = ("pytorch_lightning", "lightning_fabric", "transformers")
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    progress_bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            # One process and small batches: workers would only cost start-up time.
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            # Where a GPU is there and is not used, the user chose so.
-            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-            # `Checkpoints` has the sampler leave out the batches that a resumed run has done.
-            warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
-            # The batch normalisation of a vision model that is trained keeps its statistics.
-            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
-            # Scores over all processes are logged as they are; they are the same in each.
-            warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
-            # Processes of a run on CPUs, which share the cores.
-            warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
-            # Its successor is not in the oldest torch that we take.
-            warnings.filterwarnings("ignore", message=".*`broadcast_buffers` is deprecated.*")
-            # A login node of Slurm: a cell is one process, in a job of Slurm's or not.
-            warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
-            # pytorch-lightning 2.6.6 against torch 2.15.
-            warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
-            yield
-    finally:
-        if progress_bar:
-            transformers_logging.enable_progress_bar()
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-
-
-@contextmanager
-def interruptions() -> Iterator[None]:
-    """Lets Ctrl-C and SIGTERM through, which Lightning turns into silent exits; in training, `Checkpoints` saves first.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C was pressed.
-        Terminated: SIGTERM came.
-    """
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SIGTERMException:
-        raise Terminated from None
-    except SystemExit:
-        raise KeyboardInterrupt from None
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored

@@ -18,7 +18,7 @@ from lightning_ita.commands import ablate, train
 from lightning_ita.commands.cli import guard
 from lightning_ita.demo import DemoConfig, write
 from lightning_ita.models.tagger import Tagger
-from lightning_ita.studies import run
+from lightning_ita.studies import scoring
 from lightning_ita.studies.published import counterpart, published
 from lightning_ita.studies.tables.ablation import STALE_MARK
 
@@ -69,7 +69,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_table(
     undisturbed = [*command, f"--out={tmp_path / 'undisturbed'}"]
     assert ablate.main(undisturbed) == 0
 
-    score = run.score
+    score = scoring.score
     calls = []
 
     def killed(*args: object) -> dict[str, float]:
@@ -78,7 +78,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_table(
             raise KeyboardInterrupt
         return score(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(run, "score", killed)
+    monkeypatch.setattr(scoring, "score", killed)
     with pytest.raises(KeyboardInterrupt):
         ablate.main(command)
     assert any(folder.name.endswith(".part") for folder in cells(tmp_path))

@@ -18,7 +18,7 @@ from lightning_ita.studies.cell import Cell, short_form
 from lightning_ita.studies.plan import write_plan
 from lightning_ita.studies.provenance import code_digest
 from lightning_ita.studies.records import VERSION
-from lightning_ita.studies.run import score
+from lightning_ita.studies.scoring import score
 from lightning_ita.tags import bio_tags
 
 RECIPE = Recipe(precision="float32")

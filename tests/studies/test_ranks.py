@@ -82,9 +82,10 @@ def test_a_step_of_two_processes_is_one_of_twice_the_tweets(
 def test_the_scores_are_those_of_one_process_with_the_same_weights(
     cell: Cell, source: Source, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lightning_ita.studies import run
+    from lightning_ita.studies.process import quiet
     from lightning_ita.studies.resume import read_checkpoint
-    from lightning_ita.studies.run import evaluate, make_datamodule, make_trainer
+    from lightning_ita.studies.run import make_datamodule, make_trainer
+    from lightning_ita.studies.scoring import evaluate
 
     alone = replace(cell, recipe=replace(RECIPE, devices=1))
     corpus = alone.read(source)
@@ -92,7 +93,7 @@ def test_the_scores_are_those_of_one_process_with_the_same_weights(
     datamodule.setup()
     model = alone.options.make_tagger(corpus.types, alone.recipe, alone.encoder)
     model.load_state_dict(read_checkpoint(shared / "best.ckpt")["state_dict"])
-    with run.quiet():
+    with quiet():
         trainer = make_trainer(alone, [])
         for split in ("valid", "test"):
             scores = evaluate(trainer, model, datamodule, split, tmp_path)

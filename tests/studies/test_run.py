@@ -16,7 +16,8 @@ from lightning_ita.models.options import VIEWS
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.studies import run
 from lightning_ita.studies.cell import Cell, short_form
-from lightning_ita.studies.run import run_cell, score
+from lightning_ita.studies.run import run_cell
+from lightning_ita.studies.scoring import score
 from lightning_ita.tags import bio_tags
 
 

@@ -117,17 +117,17 @@ def test_a_folder_that_is_deleted_is_noticed_and_not_refused_later(
     corpus: Path, tiny_encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lightning_ita.errors import UserError
-    from lightning_ita.studies import run
+    from lightning_ita.studies import scoring
 
     out = tmp_path / "out"
     arguments = command(corpus, tiny_encoder, out, "--seeds=1", "--jobs=1", "--recipe.epochs=1")
-    score = run.score
+    score = scoring.score
 
     def deleting(*given: object) -> dict[str, float]:
         shutil.rmtree(out)
         return score(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(run, "score", deleting)
+    monkeypatch.setattr(scoring, "score", deleting)
     with pytest.raises(UserError, match="out was deleted or moved while cells of it ran"):
         ablate.main(arguments)
     monkeypatch.undo()

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 from lightning_ita.commands import ablate, report, sweep, train, work
 from lightning_ita.models import MODELS
 from lightning_ita.models.tagger import Tagger
-from lightning_ita.studies import run
+from lightning_ita.studies import scoring
 from tests.systems import outside
 
 
@@ -48,7 +48,7 @@ def test_they_are_planned_run_and_reported(
     assert ablate.main([*command, "--plan"]) == 0
     assert len((out / "plan.jsonl").read_text(encoding="utf-8").splitlines()) == 6
 
-    score, calls = run.score, []
+    score, calls = scoring.score, []
 
     def killed(*args: object) -> dict[str, float]:
         calls.append(1)
@@ -56,7 +56,7 @@ def test_they_are_planned_run_and_reported(
             raise KeyboardInterrupt
         return score(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(run, "score", killed)
+    monkeypatch.setattr(scoring, "score", killed)
     with pytest.raises(KeyboardInterrupt):
         work.main([str(out)])
     monkeypatch.undo()

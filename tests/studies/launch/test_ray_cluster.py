@@ -140,13 +140,13 @@ def test_a_cell_that_is_lost_again_and_again_has_failed(
 def test_what_fails_on_a_node_is_noted_here(
     study: list[str], cluster: Callable[..., FakeRay], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lightning_ita.studies import run
+    from lightning_ita.studies import scoring
 
     def fail(*_: object) -> None:
         raise ValueError("no luck")
 
     cluster()
-    monkeypatch.setattr(run, "score", fail)
+    monkeypatch.setattr(scoring, "score", fail)
     assert ablate.main([*study, f"--out={tmp_path / 'out'}"]) == 1
     assert {path.read_text().partition("\n")[0] for path in (tmp_path / "out" / "failed").iterdir()} == {"no luck"}
     # What was trained is kept, as it is on one machine.

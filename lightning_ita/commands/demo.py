@@ -11,9 +11,9 @@ from lightning_ita.errors import UserError
 from lightning_ita.files import user_path
 
 DESCRIPTION = """\
-Shows a page on which one writes a post, adds a picture, and sees the mentions of both views side by side: where the
-views differ and by what probability, what was read in the picture, and what would be found if the picture had said
-something else. Only this machine can open the page, and nothing is sent anywhere, unless --host or --share says so.
+Shows a page on which one writes a post, adds a picture, and sees the mentions of both views side by side, with the
+probability of each in either view, and what was read in the picture; it can be edited, to see what would be found with
+other contexts. Only this machine can open the page, and nothing is sent anywhere, unless --host or --share says so.
 
 examples:
   lightning-ita demo --model MODEL
@@ -21,7 +21,7 @@ examples:
   lightning-ita demo --model MODEL --contexts-from cap --engines cap=blip:FOLDER
       pictures are read by an engine of your choice
   lightning-ita demo --model MODEL --export-space DIR
-      writes a folder that runs as a Hugging Face Space, and shows nothing
+      writes a folder that runs as a Hugging Face Space, and starts no page here
 """
 LOCAL = "127.0.0.1"
 

@@ -129,7 +129,7 @@ def make_arguments() -> Any:
     add(
         "--format",
         type=str | None,
-        help=f"Format of the input: {', '.join(FORMATS)}; by default told by the file's extension.",
+        help=f"Format of the input: {', '.join(FORMATS)}; by default that of the file's extension.",
     )
     add("--encoding", type=str, default="utf-8", help="Encoding of the input.")
     add(
@@ -141,7 +141,7 @@ def make_arguments() -> Any:
     add("--image-column", type=str | None, help="Column or field with the file name of the post's image.")
     add("--id-column", type=str | None, help="Column or field with the post's id; by default posts are numbered.")
     add("--output", type=str, default="-", help="The file to write; standard output if not given.")
-    add("--output-format", type=str | None, help="jsonl, csv, conll, brat or inline; by default told by the extension.")
+    add("--output-format", type=str | None, help="jsonl, csv, conll, brat or inline; by default that of the extension.")
     add("--overwrite", action="store_true", help="Start again, and replace what an earlier run wrote.")
     add(
         "--view",

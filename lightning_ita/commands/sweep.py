@@ -51,7 +51,7 @@ examples:
       continue, up to 40 trials in all
   lightning-ita sweep --dataset twitter17 --data-dir DATA --contexts cap --recipe.epochs 5 --trials 30
       on real data, with contexts and epochs fixed
-  lightning-ita sweep --storage postgresql://user:password@host/sweeps --name cva --trials 200
+  lightning-ita sweep --storage postgresql+psycopg://user:password@host/sweeps --name cva --trials 200
       several machines share one sweep: run the command on each; a file in a shared folder works too
   lightning-ita sweep --launcher slurm --jobs 8 --slurm.partition gpu --slurm.gres gpu:1 --trials 60
       8 workers as an array job of Slurm, on the trials in the sweep's folder; --launcher ray takes a --storage by URL
@@ -99,8 +99,8 @@ def main(argv: Sequence[str]) -> int:
         "--storage",
         type=str | None,
         help="Where trials are recorded: a file ending in .log (journal) or .db (SQLite), or a URL such as "
-        "postgresql://user:password@host/database, whose driver (psycopg) you must install; by default sweep.db in "
-        "the sweep's folder, or sweep.log with a --launcher of several machines.",
+        "postgresql+psycopg://user:password@host/database, whose driver (psycopg) you must install; by default "
+        "sweep.db in the sweep's folder, or sweep.log with a --launcher of several machines.",
     )
     parser.add_argument("--name", type=str | None, help="The sweep's name in the storage; by default its folder's.")
     add_launcher(parser, "Trials")

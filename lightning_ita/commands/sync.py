@@ -11,16 +11,16 @@ from lightning_ita.files import user_path
 from lightning_ita.invocation import spelled
 
 DESCRIPTION = """\
-Copies the plan and the finished cells of a study to object storage and from there: what one side has and the other has
-not, each cell whole, its files checked by SHA-256. So machines that share no folder can share a study: each runs cells
-and syncs, and `ablate`, with the arguments of the study, prints the tables of all of them. Stopped runs, logs and
+Copies the plan and the finished cells of a study to object storage and from there: whatever one side lacks, whole
+cells only, their files checked by SHA-256. So machines that share no folder can share a study: each runs cells and
+syncs, and `ablate`, with the arguments of the study, prints the tables of all of them. Stopped runs, logs and
 tables stay where they are.
 
 examples:
   lightning-ita sync runs/study s3://BUCKET/study
       send what is missing there, fetch what is missing here
   lightning-ita sync runs/study s3://BUCKET/study --only fetch
-      fetch alone; runs/study is made where there is none
+      only fetch; runs/study is created if it does not exist
   lightning-ita sync runs/study /mnt/backup/study
       any folder, or any address for which fsspec has a file system (gs://, az:// ...) that is installed
 """
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     """Runs the command; returns 0."""
     parser = make_parser("sync", DESCRIPTION)
     parser.add_argument("study", type=str, help="The study's folder.")
-    parser.add_argument("url", type=str, help="Where it lies in the store; the extra s3 brings what s3:// takes.")
+    parser.add_argument("url", type=str, help="Its address in the storage; s3:// needs the extra s3.")
     parser.add_argument("--only", type=str | None, help="send or fetch; by default both.")
     arguments = parser.parse_args(list(argv))
     if arguments.only not in (None, *DIRECTIONS):

@@ -36,7 +36,7 @@ class Recipe:
         warmup: Share of the steps in which the learning rate rises; after them it follows `schedule`.
         gradient_clip: Largest norm of the gradient; larger gradients are scaled down to it.
         word_dropout: Probability with which a word's encoder output is zeroed in training.
-        freeze_word_embeddings: Whether the encoder's word embeddings are not trained. They are half of MiniLM's
+        freeze_word_embeddings: Whether the encoder's word embeddings are kept as they are. They are half of MiniLM's
             parameters, and on a CPU their gradient and update take a fifth of a step.
         cross_modal_weight: Weight of the loss NLL_{I+T} if both views are trained; NLL_T has weight 1.
         cva_weight: Weight of the cross-view alignment term.
@@ -54,7 +54,7 @@ class Recipe:
         schedule: What the learning rate does after the warm-up: linear falls to 0 at the last step; constant stays;
             step falls to 4/5 after every second epoch, as in UMGF; inverse is divided by 1 + epoch/20, as in OCSGA.
         devices: GPUs of one machine that train the model together. Each takes a batch of its own, so that a step is of
-            `devices` times as many tweets: the result is another than with one device.
+            `devices` times as many tweets, and the result differs from that of one device.
 
     Raises:
         UserError: A value has a wrong type or is out of its range.

@@ -34,7 +34,7 @@ class FusionOptions(TwoViewOptions):
             do without one. 0, as in the papers: a model trained on I+T alone then never meets the text view before it
             is tested in it.
         layer_lr_factor: Factor on the learning rate of the layers that read the picture; by default the recipe's for
-            the emission layer, but at most 3: these are Transformer layers, which larger rates destroy.
+            the emission layer, but at most 3: these are Transformer layers, which do not train at larger rates.
     """
 
     image_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0

@@ -58,7 +58,7 @@ def code_digest(dataset: str, system: str) -> str:
         A SHA-256 in hexadecimal, the same for every Python version.
     """
     modules = run_modules(dataset, system)
-    text = repr([(name, _essence_of(modules[name])) for name in sorted(modules)])
+    text = repr([(name, _read(modules[name])[1]) for name in sorted(modules)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -82,11 +82,7 @@ def run_modules(dataset: str, system: str) -> dict[str, Path]:
             continue
         found[name] = path
         waiting.append(name.rpartition(".")[0])  # importing a module runs its packages first
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        waiting += _read(path)[0]
     return {name: path for name, path in found.items() if name not in NAMES_ALONE}
 
 
@@ -107,8 +103,15 @@ def _source(module: str, roots: Collection[str]) -> Path | None:
 
 
 @cache
-def _essence_of(path: Path) -> Any:
-    return _essence(ast.parse(path.read_bytes()))
+def _read(path: Path) -> tuple[list[str], Any]:
+    """Returns what a module may import, names in modules included, and its essence."""
+    tree, imported = ast.parse(path.read_bytes()), list[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return imported, _essence(tree)
 
 
 def _essence(node: Any) -> Any:

@@ -28,12 +28,12 @@ def digest_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
         after = edit(before)
         assert after != before
         path.write_text(after, encoding="utf-8")
-        provenance._essence_of.cache_clear()
+        provenance._read.cache_clear()
         try:
             return code_digest.__wrapped__("twitter15", "ita")
         finally:
             path.write_text(before, encoding="utf-8")
-            provenance._essence_of.cache_clear()
+            provenance._read.cache_clear()
 
     return digest
 

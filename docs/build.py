@@ -1,7 +1,8 @@
-"""Builds the documentation site: ``python -m docs.build [FOLDER]``, by default ``build/site``; needs no network."""
+"""Builds the documentation site, or checks the addresses of other sites that it names: ``python -m docs.build``."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -20,16 +21,36 @@ def build(folder: Path) -> int:
     Returns:
         The exit status: 0 if nothing was amiss.
     """
-    options = ["-q", "-W", "--keep-going", "-b", "html", "-c", str(ROOT / "docs"), "-d", str(folder / ".doctrees")]
-    status = main([*options, str(ROOT), str(folder)])
+    status = _sphinx("html", folder)
     if not status:
         (folder / "index.html").write_text(FRONT, encoding="utf-8")
     return status
 
 
+def check_links(folder: Path) -> int:
+    """Asks for every address that the pages name, over the network, and prints those that do not answer.
+
+    Args:
+        folder: Where the list of answers is written, ``output.txt``.
+
+    Returns:
+        The exit status: 0 if all answered.
+    """
+    return _sphinx("linkcheck", folder)
+
+
+def _sphinx(builder: str, folder: Path) -> int:
+    options = ["-q", "-W", "--keep-going", "-b", builder, "-c", str(ROOT / "docs"), "-d", str(folder / ".doctrees")]
+    return main([*options, str(ROOT), str(folder)])
+
+
 if __name__ == "__main__":
-    place = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build" / "site"
-    code = build(place)
-    if not code:
+    parser = argparse.ArgumentParser(prog="python -m docs.build", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, help="default: build/site, or build/links")
+    parser.add_argument("--links", action="store_true", help="check the addresses of other sites; needs a network")
+    given = parser.parse_args()
+    place = given.folder or ROOT / "build" / ("links" if given.links else "site")
+    code = check_links(place) if given.links else build(place)
+    if not code and not given.links:
         print(f"{place / 'index.html'}: open it in a browser")
     sys.exit(code)

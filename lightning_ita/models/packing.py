@@ -24,6 +24,9 @@ from lightning_ita.models.dropout import dropout
 
 # Where views are cut into runs, without gradients: rows of a run, and padding that is left alone.
 SMALLEST_RUN, MOST_PADDING = 8, 0.1
+# On CPUs in bfloat16, the numbers of sub-tokens and words are rounded up to this many binary digits: oneDNN compiles a
+# kernel for every shape of a matrix product, which takes longer than most products of this size.
+DIGITS = 4
 # The name under which this module's attention is registered with transformers.
 PACKED_ATTENTION = "packed_views"
 # Families whose attention is not restricted to a window, and which get positions from position ids alone.
@@ -52,9 +55,11 @@ class PaddedLayout:
 
     Attributes:
         blocks: One per kind of view: all text views, all cross-modal views.
+        filling: Sub-tokens behind all views that belong to none; see `DIGITS`.
     """
 
     blocks: Sequence[Block]
+    filling: int = 0
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float, dropout_rate: float) -> Tensor:
         """Attends within each view.
@@ -69,11 +74,13 @@ class PaddedLayout:
         Returns:
             (sub-tokens, heads, width)
         """
-        sizes = [block.rows * block.length for block in self.blocks]
-        parts = zip(self.blocks, query.split(sizes), key.split(sizes), value.split(sizes), strict=True)
+        sizes = [*(block.rows * block.length for block in self.blocks), self.filling]
+        queries, keys, values = (tensor.split(sizes)[:-1] for tensor in (query, key, value))
+        parts = zip(self.blocks, queries, keys, values, strict=True)
         # Autocast would convert the scores to float32 for the softmax, and back.
         with torch.autocast(query.device.type, enabled=False):
-            return torch.cat([_attend_block(*part, scale, dropout_rate) for part in parts])
+            attended = [_attend_block(*part, scale, dropout_rate) for part in parts]
+            return torch.cat([*attended, attended[0].new_zeros(self.filling, *attended[0].shape[1:])])
 
 
 def _attend_block(block: Block, query: Tensor, key: Tensor, value: Tensor, scale: float, dropout_rate: float) -> Tensor:
@@ -146,7 +153,8 @@ class Packed(NamedTuple):
         input_ids: int64 (1, sub-tokens).
         position_ids: int64 (1, sub-tokens), position of each sub-token in its view, as the encoder counts positions.
         layout: Which sub-tokens belong to which view.
-        first_subtokens: int64 (views · batch · words,), index of each word's first sub-token in the row.
+        first_subtokens: int64 (views · batch · words,), index of each word's first sub-token in the row; filled up
+            with 0.
     """
 
     input_ids: Tensor
@@ -155,13 +163,14 @@ class Packed(NamedTuple):
     first_subtokens: Tensor
 
 
-def pack(views: Sequence[ViewBatch], offset: int, padding: bool) -> Packed:
+def pack(views: Sequence[ViewBatch], offset: int, padding: bool, fill: bool = False) -> Packed:
     """Concatenates views into one row.
 
     Args:
         views: The views of one batch, one element per kind of view.
         offset: Position id of a view's first sub-token; see `position_offset`.
         padding: Whether the padding of each kind of view is kept (`PaddedLayout`) or removed (`VariableLengthLayout`).
+        fill: Whether the numbers of sub-tokens and of words are rounded up, where padding is kept; see `DIGITS`.
     """
     ids, positions, first, blocks, lengths = [], [], [], [], []
     start = 0
@@ -185,12 +194,22 @@ def pack(views: Sequence[ViewBatch], offset: int, padding: bool) -> Packed:
             starts = start + lengths[-1].cumsum(0) - lengths[-1]
         first.append(view.first_subtokens + starts[:, None])
         start += len(ids[-1])
-    layout: PaddedLayout | VariableLengthLayout = PaddedLayout(blocks)
-    if not padding:
+    words = torch.cat(first).flatten()
+    if padding:
+        filling = _missing(start) if fill else 0
+        ids.append(ids[0].new_zeros(filling))
+        positions.append(positions[0].new_full((filling,), offset))
+        words = F.pad(words, (0, _missing(len(words)) if fill else 0))
+        layout: PaddedLayout | VariableLengthLayout = PaddedLayout(blocks, filling)
+    else:
         longest = max(view.input_ids.shape[1] for view in views)
         ends = torch.cat(lengths).cumsum(0, dtype=torch.int32)
         layout = VariableLengthLayout(F.pad(ends, (1, 0)), longest)
-    return Packed(torch.cat(ids)[None], torch.cat(positions)[None], layout, torch.cat(first).flatten())
+    return Packed(torch.cat(ids)[None], torch.cat(positions)[None], layout, words)
+
+
+def _missing(count: int) -> int:
+    return -count % (1 << max(count.bit_length() - DIGITS, 0))
 
 
 def position_offset(encoder: nn.Module) -> int:
@@ -225,10 +244,12 @@ def word_states(encoder: nn.Module, views: Sequence[ViewBatch]) -> Tensor:
     padding = not has_flash_attention(encoder, device)
     if device.type == "cpu" and not torch.is_grad_enabled():
         views = [run for view in views for run in _runs(view)]
-    packed = pack(views, position_offset(encoder), padding)
-    # (views · batch · words, hidden)
+    fill = device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    packed = pack(views, position_offset(encoder), padding, fill)
+    rows, words = sum(len(view.first_subtokens) for view in views), views[0].first_subtokens.shape[1]
+    # (views · batch · words, hidden), and what fills it up
     hidden = encoder(attention_mask=None, **packed._asdict()).last_hidden_state[0]
-    return hidden.unflatten(0, (-1, views[0].first_subtokens.shape[1]))
+    return hidden[: rows * words].unflatten(0, (rows, words))
 
 
 def _runs(view: ViewBatch) -> list[ViewBatch]:

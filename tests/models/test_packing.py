@@ -18,6 +18,7 @@ from transformers import (
 
 from lightning_ita.data.batching import Collate, EncodedTweet, TwoViewBatch, ViewBatch
 from lightning_ita.data.views import View
+from lightning_ita.models import packing
 from lightning_ita.models.encoders import checkpoint_activations
 from lightning_ita.models.packing import (
     PACKED_ATTENTION,
@@ -163,3 +164,25 @@ def test_tweets_in_the_order_of_their_lengths_lose_most_of_their_padding(family:
     for states in (cut, whole):
         for row, first, wanted in zip(states, words, expected, strict=True):
             torch.testing.assert_close(row[first > 0], wanted)
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+def test_in_bfloat16_few_sizes_occur_and_the_filling_changes_nothing(
+    family: str, batch: TwoViewBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = encoder(family)
+    use_packed_attention(model)
+    sizes: list[int] = []
+    model.get_submodule("encoder.layer")[0].register_forward_pre_hook(lambda _, args: sizes.append(args[0].shape[1]))
+    found = []
+    for digits in (64, 2):  # of 64 digits, no number of sub-tokens is rounded
+        monkeypatch.setattr(packing, "DIGITS", digits)
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            states = word_states(model, [batch.text, batch.cross_modal])
+        states.square().sum().backward()
+        found.append([states.detach(), *(weight.grad for weight in model.parameters() if weight.grad is not None)])
+    assert sizes[1] > sizes[0]
+    assert f"{sizes[1]:b}".rstrip("0") in ("1", "11")
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0.02, atol=0.02 * float(one.abs().max()))

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 _Module = TypeVar("_Module", bound=nn.Module)
 # By encoder: what its weights were when they were converted, and the encoder with converted weights.
@@ -23,17 +23,17 @@ def converted(model: _Module) -> _Module:
     """Returns a model that computes the same under autocast to bfloat16, without converting its encoder's weights.
 
     The weights and biases of the linear layers of its ``encoder`` are in bfloat16; all else is shared with the model.
-    They are converted when this is called first, and again where the weights have changed or moved since. Without
-    gradients only. Several threads may call this at once.
+    They are converted when this is called first, and again where they have changed or moved since. Without gradients
+    only. Several threads may call this at once.
 
     Args:
-        model: The model, in evaluation mode; returned as it is where it has no ``encoder``.
+        model: The model, in evaluation mode; returned as it is where it has no ``encoder``, or a compiled one.
     """
     encoder = model._modules.get("encoder")
-    if encoder is None:
+    if encoder is None or encoder._compiled_call_impl is not None:
         return model
     with _CONVERTING:
-        state = [_state(weight) for weight in encoder.parameters()]
+        state = _state(encoder)
         known, twin = _CONVERTED.get(encoder, (None, encoder))
         if known != state:
             twin = _linear_in_bfloat16(encoder)
@@ -43,9 +43,18 @@ def converted(model: _Module) -> _Module:
     return result
 
 
-def _state(weight: Tensor) -> tuple[torch.device, int, int]:
-    """Returns what changes when a weight is changed in place, replaced or moved."""
-    return weight.device, weight.data_ptr(), 0 if weight.is_inference() else weight._version
+def _state(encoder: nn.Module) -> list[Any]:
+    """Returns what is different when a weight has been changed, replaced or moved.
+
+    An element of each is looked at, too: steps of fused optimisers, and what is done to ``weight.data``, leave no trace
+    in the version that torch counts. A change by such means of a few elements is not seen.
+    """
+    weights = [weight for module in encoder.modules() if type(module) is nn.Linear for weight in module.parameters()]
+    if not weights:
+        return []
+    elements = torch.stack([weight.detach().flatten()[weight.numel() // 2] for weight in weights])
+    places = [(w.device, w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights]
+    return [*places, *elements.tolist()]
 
 
 def _linear_in_bfloat16(module: nn.Module) -> nn.Module:

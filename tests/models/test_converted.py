@@ -57,6 +57,18 @@ def _step(tagger: Tagger) -> None:
             weight.add_(0.5)
 
 
+def _train(tagger: Tagger) -> None:
+    optimizer = tagger.make_optimizer()  # fused: torch does not count its steps as changes
+    reads = predicting._read(tagger, {0: predicting._prepare(tagger, 0, POSTS[0], None, None, "T", "whole", None)})
+    tagger.loss(tagger.losses(tagger.inputs.collate(reads))).backward()
+    optimizer.step()
+
+
+def _scale(tagger: Tagger) -> None:
+    for weight in tagger.encoder.parameters():
+        weight.data.mul_(1.5)
+
+
 def _assign(tagger: Tagger) -> None:
     for weight in tagger.encoder.parameters():
         weight.data = weight.data + 0.5
@@ -68,13 +80,18 @@ def _other(tagger: Tagger) -> None:
     _step(tagger)
 
 
-@pytest.mark.parametrize("change", [_load, _replace, _step, _assign, _other])
+@pytest.mark.parametrize("change", [_load, _replace, _step, _train, _scale, _assign, _other])
 def test_changed_weights_are_converted_again(tagger: Tagger, change: Callable[[Tagger], None]) -> None:
     before = scores(tagger, converted(tagger))
     change(tagger)
     after = scores(tagger, converted(tagger))
     assert not torch.equal(before, after)
     torch.testing.assert_close(after, scores(tagger, tagger), rtol=0, atol=0)
+
+
+def test_a_compiled_encoder_is_left_as_it_is(tagger: Tagger) -> None:
+    tagger.encoder.compile()
+    assert converted(tagger) is tagger
 
 
 def test_weights_are_converted_once(tagger: Tagger) -> None:

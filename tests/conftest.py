@@ -34,7 +34,7 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begins with what takes longest where pytest-xdist runs the tests, so that no process waits for it at the end."""
+    """Begins with what takes longest under pytest-xdist (with --no-loadscope-reorder), which would else come last."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: item.path.name not in LONG)
 

@@ -37,7 +37,9 @@ def add_launcher(parser: jsonargparse.ArgumentParser, what: str = "Cells") -> No
         help=f"{what} to run at once; by default one per GPU, or as many as cores and memory hold.",
     )
     parser.add_argument(
-        "--cell-cpus", type=float | None, help="Processors per cell on a cluster, and its threads; by default 1."
+        "--cell-cpus",
+        type=float | None,
+        help="Processors per cell on a cluster, and its threads; by default 1 per device of the cell.",
     )
     parser.add_argument(
         "--cell-gpus",

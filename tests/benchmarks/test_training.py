@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks import fidelity, scaling, train
 from lightning_ita.data import DATASETS
@@ -36,6 +37,7 @@ def test_the_table_names_every_contender(small: train.Workload, monkeypatch: pyt
         return (in_new_process if make is train.plain else train._take_turn)(make, *arguments)
 
     monkeypatch.setattr(train, "take_turn", take_turn)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)  # of this process, for all tests behind
     lines = train.report(small, rounds=1, threads=1)
     assert all(line.count("|") == len(train.HEADER) + 1 for line in lines)
     assert "plain loop, float32" in lines[0]

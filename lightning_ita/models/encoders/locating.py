@@ -133,10 +133,10 @@ def folder_digest(name: str) -> str | None:
         UserError: A file cannot be read, or is a pipe or a device.
     """
     folder = Path(locate_encoder(name))
-    if name == MINILM or not folder.is_dir():
-        return None
-    files = sorted(path for path in folder.iterdir() if path.suffix in _DIGESTED)
     try:
+        if name == MINILM or not folder.is_dir():
+            return None
+        files = sorted(path for path in folder.iterdir() if path.suffix in _DIGESTED)
         text = "".join(f"{path.name} {_digest_once(path)}\n" for path in files)
     except OSError as error:
         raise UserError(f"encoder folder {quoted(name)}: {error.filename}: {error.strerror}") from None

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -117,11 +117,16 @@ def run_order(order: Order, reports: Any) -> Outcome:
     try:
         (study / LOCKS).mkdir(parents=True, exist_ok=True)
         # The process of a driver that was killed may still be at it.
-        with FileLock(study / LOCKS / f"{order.cell.name}.lock", timeout=PATIENCE), terminable():
-            stopped = _run(order, study, place, Watching(order.cell.name, place, reports))
+        with FileLock(study / LOCKS / f"{order.cell.name}.lock", timeout=PATIENCE):
+            with terminable():
+                stopped = _run(order, study, place, Watching(order.cell.name, place, reports))
+            # From here on SIGTERM ends the process: what is in the folder is whole, and is sent another time.
             parcel = pack(place, [path.name for path in place.iterdir()])
             if not stopped:
-                shutil.rmtree(place)
+                done = place.with_name(f".{place.name}.done")
+                shutil.rmtree(done, ignore_errors=True)
+                os.replace(place, done)  # never half a result under the cell's name
+                shutil.rmtree(done)
             return Outcome("stopped" if stopped else "ended", parcel, node=node)
     except Terminated:  # before training
         return Outcome("stopped", node=node)
@@ -161,7 +166,7 @@ def _run(order: Order, study: Path, place: Path, watch: Watching) -> bool:
 
 def _is_here(cell: Cell) -> bool:
     """Tells whether the folder of a cell's encoder is on this node, with the same content."""
-    with suppress(UserError):  # there is no such folder
+    with suppress(UserError):  # there is no such folder, or it cannot be read here
         return folder_digest(cell.encoder) == cell.data["encoder"]
     return False
 
@@ -270,15 +275,18 @@ def scratch() -> Path:
 def clear(study: str) -> None:
     """Removes what this node keeps of a study that has ended, unless another driver's runs are at it."""
     place = scratch() / study
-    busy = False
-    for folder in [path for path in place.glob("*") if path.is_dir() and path.name not in (LOCKS, CACHE)]:
-        try:
-            with FileLock(place / LOCKS / f"{folder.name}.lock", timeout=0):
-                shutil.rmtree(folder)
-        except Timeout:
-            busy = True
-    if not busy:
-        shutil.rmtree(place, ignore_errors=True)
+    busy = set[str]()
+    with ExitStack() as held:
+        for lock in (place / LOCKS).glob("*.lock"):
+            try:
+                held.enter_context(FileLock(lock, timeout=0))
+            except Timeout:
+                busy.add(lock.name.removesuffix(".lock"))
+        if not busy:
+            shutil.rmtree(place, ignore_errors=True)
+        for folder in place.glob("*"):
+            if folder.name not in (LOCKS, CACHE, *busy):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def clear_search(study: str) -> None:

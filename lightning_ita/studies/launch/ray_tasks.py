@@ -81,7 +81,7 @@ def slots_of(ray: Any, needs: Mapping[str, float]) -> int:
 def no_node(needs: Mapping[str, float]) -> str:
     """Says that no node has what a run needs."""
     listed = ", ".join(f"{amount:g} {name}" for name, amount in needs.items() if amount)
-    remedy = "--cell-cpus and --cell-gpus ask for less"
+    remedy = "--cell-cpus and --cell-gpus ask for less, a smaller encoder for less memory"
     return f"no node of the cluster has what a cell needs ({listed}): waiting for one; {remedy}"
 
 

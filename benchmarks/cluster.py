@@ -109,9 +109,10 @@ def start(order: Any, reports: Any) -> Any:
         raise Terminated
 
     with patch.object(ray_node.Watching, "on_train_batch_start", stop):
-        ray_node.run_order(order, reports)
-    outcome = pretend(order, reports)
-    return replace(outcome, node=Start(os.getpid(), steps[0], Moment.now()))
+        outcome = ray_node.run_order(order, reports)
+    if not steps:
+        return outcome  # why it did not start, for the driver to tell
+    return replace(pretend(order, reports), node=Start(os.getpid(), steps[0], Moment.now()))
 
 
 def dispatch(ray: Any, work: Work, task: Callable[[Any, Any], Any]) -> tuple[float, list[Any]]:
@@ -201,6 +202,8 @@ def measure(options: argparse.Namespace) -> tuple[Moment, Moment, float]:
             work = make_work(Path(place) / "a", source, options.dataset, options.encoder, options.cells, recipe)
             begun = time.monotonic()
             _, outcomes = dispatch(ray, work, start)
+            if failed := [outcome for outcome in outcomes if not isinstance(outcome.node, Start)]:
+                sys.exit(f"a cell did not start: {failed[0].reason or failed[0].state}")
             cold, warm = startups(begun, [outcome.node for outcome in outcomes])
             cells = options.pretended
             work = make_work(Path(place) / "b", source, options.dataset, options.encoder, cells, recipe)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_ita.data.batching import TwoViewBatch
 from lightning_ita.models import predicting
 from lightning_ita.models.converted import converted
 from lightning_ita.models.recipes import Recipe
@@ -23,13 +24,16 @@ def tagger(tiny_encoder: str) -> Tagger:
     return Tagger.create("ita", ["PER", "LOC"], recipe, tiny_encoder, contexts=("cap",), cva="token").eval()
 
 
+def batch(tagger: Tagger) -> TwoViewBatch:
+    posts = enumerate(POSTS)
+    ready = {i: predicting._prepare(tagger, i, post, None, None, "T", "whole", None) for i, post in posts}
+    return tagger.inputs.collate(predicting._read(tagger, ready))
+
+
 def scores(tagger: Tagger, model: Tagger) -> torch.Tensor:
     """Returns the emissions of posts by `model`, which shares the inputs of `tagger`."""
-    reads = predicting._read(tagger, {i: predicting._prepare(tagger, i, post, None, None, "T", "whole", None)
-                                      for i, post in enumerate(POSTS)})  # fmt: skip
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        emissions = model.emissions(model.states(tagger.inputs.collate(reads), ("T",)))
-    return emissions
+        return model.emissions(model.states(batch(tagger), ("T",)))
 
 
 def test_the_numbers_are_those_of_weights_that_autocast_converts(tagger: Tagger) -> None:
@@ -59,8 +63,7 @@ def _step(tagger: Tagger) -> None:
 
 def _train(tagger: Tagger) -> None:
     optimizer = tagger.make_optimizer()  # fused: torch does not count its steps as changes
-    reads = predicting._read(tagger, {0: predicting._prepare(tagger, 0, POSTS[0], None, None, "T", "whole", None)})
-    tagger.loss(tagger.losses(tagger.inputs.collate(reads))).backward()
+    tagger.loss(tagger.losses(batch(tagger))).backward()
     optimizer.step()
 
 

@@ -36,6 +36,20 @@ def cells(out: Path) -> set[str]:
     return {path.name for path in (out / "cells").iterdir()}
 
 
+def fail_once(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> list[int]:
+    """Has the first run on a node end with an error; returns a list that has an element per run."""
+    attempt, calls = ray_node.attempt, []
+
+    def failing(*arguments: Any, **options: Any) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise error
+        attempt(*arguments, **options)
+
+    monkeypatch.setattr(ray_node, "attempt", failing)
+    return calls
+
+
 def test_a_study_on_a_cluster_is_that_of_this_machine(
     study: list[str], cluster: Callable[..., FakeRay], tmp_path: Path, tiny_encoder: str
 ) -> None:
@@ -107,16 +121,8 @@ def test_a_cell_is_sent_again_where_a_node_ends_its_process_and_the_driver_has_n
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run_attempt, calls = ray_node.attempt, []
-
-    def ended(*arguments: Any, **options: Any) -> None:
-        calls.append(1)
-        if len(calls) == 1:
-            raise Terminated
-        run_attempt(*arguments, **options)
-
     cluster()
-    monkeypatch.setattr(ray_node, "attempt", ended)
+    fail_once(monkeypatch, Terminated())
     assert ablate.main([*study, "--seeds=1", f"--out={tmp_path / 'out'}"]) == 0
     assert "its process was told to end); it is sent again" in capsys.readouterr().out
 
@@ -181,16 +187,8 @@ def test_a_full_disk_of_a_node_is_a_loss(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run_attempt, calls = ray_node.attempt, []
-
-    def full(*arguments: Any, **options: Any) -> None:
-        calls.append(1)
-        if len(calls) == 1:
-            raise OSError(28, "No space left on device")
-        run_attempt(*arguments, **options)
-
     cluster()
-    monkeypatch.setattr(ray_node, "attempt", full)
+    calls = fail_once(monkeypatch, OSError(28, "No space left on device"))
     assert ablate.main([*study, "--seeds=1", f"--out={tmp_path / 'out'}"]) == 0
     assert len(calls) == 2
     assert "No space left on device" in capsys.readouterr().out

@@ -31,18 +31,22 @@ from lightning_ita.studies import sweep
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.names import check_keep
 from lightning_ita.studies.plan import CACHE
-from lightning_ita.studies.sweep.space import read_space, searched
-from lightning_ita.studies.sweep.values import corners, defaults, with_values
+from lightning_ita.studies.sweep.space import read_method, read_space, searched
+from lightning_ita.studies.sweep.values import corners, defaults, grid_size, with_values
 
 DESCRIPTION = """\
-Searches hyper-parameters with Optuna's TPE; the first trial has the recipe's own values. Each trial trains one model
-and scores it on valid; bad trials end early. No trial is scored on test. The best trials are then trained again with
-other seeds; the one with the highest mean on valid is chosen, and only these are scored on test.
+Searches hyper-parameters with Optuna. Each trial trains one model and scores it on valid; bad trials end early. No
+trial is scored on test. The best trials are then trained again with other seeds; the one with the highest mean on valid
+is chosen, and only these are scored on test.
 
 The hyper-parameters to search are listed in a YAML file, in the format of Weights & Biases, so that both can use one
 file: arguments of `lightning-ita train`, options of a system (ita.cva) included. One that is given as an argument, or
 in a --config file, is fixed instead. Finished trials are kept: the same command continues a sweep that was stopped,
 and trials that were killed.
+
+The file's `method` says how values are chosen. bayes, also where none is given: by Optuna's TPE. random: at random. Of
+both, the first trial has the recipe's own values. grid: each combination of values once, in the order of the file, the
+first parameter slowest.
 
 examples:
   lightning-ita sweep
@@ -57,9 +61,13 @@ examples:
       8 workers as an array job of Slurm, on the trials in the sweep's folder; --launcher ray takes a --storage by URL
   lightning-ita sweep --space mine.yaml --pruner none --top 0 --out runs/mine
       another space; no trial ends early, and none is trained again
+  lightning-ita sweep --space sweeps/front.yaml --pruner none --contexts cap --top 0
+      a grid of 8 combinations: what I+T costs T, and the reverse; views.png in the sweep's folder shows it
 """
 # The same as sweeps/cva.yaml, which W&B reads.
 SPACE = Path(sweep.__file__).with_name("cva.yaml")
+# Trials unless a number is given, and the most of a grid, whose combinations are all queued at the start.
+TRIALS, MOST_OF_GRID = 12, 10_000
 PRUNERS = ("median", "halving", "none")
 
 
@@ -71,7 +79,12 @@ def main(argv: Sequence[str]) -> int:
         type=str | None,
         help="A YAML file whose `parameters` are searched; by default sweeps/cva.yaml, which explains the format.",
     )
-    parser.add_argument("--trials", type=int, default=12, help="Trials to finish in all, pruned ones included.")
+    parser.add_argument(
+        "--trials",
+        type=int | None,
+        help=f"Trials to finish in all, pruned ones included; by default {TRIALS}, or each combination of a grid once, "
+        "which is also the most.",
+    )
     parser.add_argument(
         "--pruner",
         type=str,
@@ -111,7 +124,7 @@ def main(argv: Sequence[str]) -> int:
     check_launcher(arguments)
     for name, least in (("trials", 1), ("top", 0)):
         value = getattr(arguments, name)
-        if value < least:
+        if value is not None and value < least:
             raise UserError(f"--{name} {value}: expected {least} or more")
     if arguments.pruner not in PRUNERS:
         raise unknown("pruner", arguments.pruner, PRUNERS)
@@ -121,7 +134,9 @@ def main(argv: Sequence[str]) -> int:
             f"--seeds {arguments.seeds}: expected at least one, and not {arguments.seed}, with which the trials are run"
         )
     source = source_of(arguments)
-    space = read_space(Path(arguments.space or SPACE), given_arguments(parser, argv).keys())
+    path = Path(arguments.space or SPACE)
+    method, space = read_method(path), read_space(path, given_arguments(parser, argv).keys())
+    trials = trials_of(arguments.trials, grid_size(space)) if method == "grid" else arguments.trials or TRIALS
     contexts = parse_contexts(arguments.contexts)
     is_searched = "cva" in {parameter.name for parameter in space}
     base = Cell(
@@ -145,7 +160,11 @@ def main(argv: Sequence[str]) -> int:
     if any(parameter.name == "recipe.labels" and len(parameter.values) > 1 for parameter in space):
         say(console, "note: F1 on valid is counted with recipe.labels, which differs between these trials")
     own = defaults(base, space)
-    if drawn := [parameter.label for parameter in searched(space) if parameter.name not in own]:
+    drawn = [parameter.label for parameter in searched(space) if parameter.name not in own]
+    if method == "grid":
+        size = grid_size(space)
+        say(console, f"note: a grid of {size} combinations; trials to run in all, in the order of the file: {trials}")
+    elif drawn:
         say(
             console,
             f"note: the first trial samples {', '.join(drawn)}, since the recipe's own value is outside the space",
@@ -179,10 +198,30 @@ def main(argv: Sequence[str]) -> int:
         digests=dict(corpus.digests),
         source=source,
         space=space,
-        trials=arguments.trials,
+        trials=trials,
         pruner=arguments.pruner,
+        method=method,
     )
     return search(sweep, console, launcher, arguments.top, seeds, arguments.keep_models)
+
+
+def trials_of(given: int | None, size: int) -> int:
+    """Returns how many trials of a grid are run.
+
+    Args:
+        given: How many were asked for.
+        size: How many combinations the grid has.
+
+    Raises:
+        UserError: They are too many.
+    """
+    trials = min(given or size, size)
+    if trials > MOST_OF_GRID:
+        raise UserError(
+            f"a grid of {size} combinations: at most {MOST_OF_GRID} can be run; list fewer values, or give --trials "
+            "to run the first of them, or choose method random in the sweep file"
+        )
+    return trials
 
 
 def storage_of(given: str | None, out: Path, on_cluster: bool = False) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from lightning_ita.checks import read_field
 from lightning_ita.errors import DataError, UserError, unknown
@@ -21,6 +21,9 @@ from lightning_ita.text import quoted
 if TYPE_CHECKING:
     from optuna import Trial
 
+# How values are chosen, as W&B calls it: every combination, at random, or by what earlier trials found (TPE).
+Method = Literal["grid", "random", "bayes"]
+METHODS: tuple[Method, ...] = get_args(Method)
 RECIPE = "recipe."
 # What may be searched, under the names of the arguments of experiments.train, beside `SYSTEM.OPTION`. Seeds are not
 # searched, they are noise.
@@ -66,6 +69,23 @@ class Parameter:
         """Its values, or the ends of its range."""
         return self.values or ((int(self.low), int(self.high)) if self.whole else (self.low, self.high))
 
+    def listed(self) -> tuple[Any, ...]:
+        """Returns all its values, in their order; those of a range where it has a step or holds whole numbers only.
+
+        Raises:
+            UserError: Its range is continuous.
+        """
+        if self.values:
+            return self.values
+        if self.step is None and not self.whole:
+            raise UserError(
+                f"{self.name}: a grid needs values, and the range from {self.low:g} to {self.high:g} has no steps; "
+                f"list `values`, or give distribution q_uniform and q"
+            )
+        low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step or 1))
+        kind = int if self.whole else float
+        return tuple(kind(low + index * step) for index in range(int((high - low) / step) + 1))
+
     def holds(self, value: Any) -> bool:
         """Tells whether a value may be chosen."""
         if self.values:
@@ -86,10 +106,10 @@ class Parameter:
 
 
 def read_space(path: Path, fixed: Iterable[str] = ()) -> tuple[Parameter, ...]:
-    """Reads a sweep file; what only W&B needs (``method``, ``command`` ...) is passed over.
+    """Reads what a sweep file searches; what only W&B needs (``command`` ...) is passed over.
 
     Args:
-        path: A YAML file with ``parameters``, and perhaps a ``metric``.
+        path: A YAML file with ``parameters``, and perhaps a ``metric`` and a ``method``.
         fixed: Parameters that are given otherwise, and so not searched.
 
     Returns:
@@ -98,11 +118,8 @@ def read_space(path: Path, fixed: Iterable[str] = ()) -> tuple[Parameter, ...]:
     Raises:
         DataError: The file cannot be read, or searches what cannot be searched.
     """
-    try:
-        content = parse_yaml(read_text(path))
-    except ValueError as error:
-        raise DataError(str(error), path) from None
-    parameters = content.get("parameters") if isinstance(content, dict) else None
+    content = _content(path)
+    parameters = content.get("parameters")
     if not isinstance(parameters, dict) or not parameters:
         raise DataError("no `parameters` in it; see sweeps/cva.yaml for an example", path)
     metric = content.get("metric", {"name": OBJECTIVE, "goal": "maximize"})
@@ -113,6 +130,9 @@ def read_space(path: Path, fixed: Iterable[str] = ()) -> tuple[Parameter, ...]:
         space = tuple(
             _parameter(str(name), spec) for name, spec in parameters.items() if long_name(str(name)) not in fixed
         )
+        if _method(content) == "grid":
+            for parameter in space:
+                parameter.listed()
     except UserError as error:
         raise DataError(str(error), path) from None
     long = [long_name(parameter.name) for parameter in space]
@@ -124,6 +144,34 @@ def read_space(path: Path, fixed: Iterable[str] = ()) -> tuple[Parameter, ...]:
             "nothing is left to search: every parameter has one value, or is fixed by an argument or by --config", path
         )
     return space
+
+
+def read_method(path: Path) -> Method:
+    """Reads how a sweep file wants values to be chosen; ``bayes`` where it does not say.
+
+    Raises:
+        DataError: The file cannot be read, or names a method that is not known.
+    """
+    content = _content(path)
+    try:
+        return _method(content)
+    except UserError as error:
+        raise DataError(str(error), path) from None
+
+
+def _content(path: Path) -> dict[Any, Any]:
+    try:
+        content = parse_yaml(read_text(path))
+    except ValueError as error:
+        raise DataError(str(error), path) from None
+    return content if isinstance(content, dict) else {}
+
+
+def _method(content: Mapping[Any, Any]) -> Method:
+    given = content.get("method", "bayes")
+    if given not in METHODS:
+        raise unknown("method", given if isinstance(given, str) else quoted(given), METHODS)
+    return cast(Method, given)
 
 
 def searched(space: Iterable[Parameter]) -> list[Parameter]:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,11 +25,13 @@ from optuna.storages.journal import JournalFileBackend
 
 from lightning_ita.data.source import Source
 from lightning_ita.errors import UserError
+from lightning_ita.models.options import VIEWS
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.loggers import arguments_of, first_line
 from lightning_ita.studies.plan import LOCKS
-from lightning_ita.studies.sweep.space import SHORT, Parameter, long_name
-from lightning_ita.studies.sweep.values import defaults, with_values
+from lightning_ita.studies.sweep.grid import MOST_FAILURES, queue_missing
+from lightning_ita.studies.sweep.space import SHORT, Method, Parameter, long_name
+from lightning_ita.studies.sweep.values import combinations, corners, defaults, with_values
 
 Pruner = Literal["median", "halving", "none"]
 TRIALS, FAILED = "trials", "failed"
@@ -36,8 +39,6 @@ TRIALS, FAILED = "trials", "failed"
 STARTUP_TRIALS = 5
 # Seconds between heartbeats of workers that share a database; after twice as long without one, their trial has failed.
 HEARTBEAT = 60
-# A sweep gives up after this many failed trials; one that is killed this often is not tried again.
-MOST_FAILURES = 3
 # How often, and how many seconds apart, a database is opened that other processes are setting up.
 OPENINGS, OPENING_APART = 10, 0.5
 # What Optuna raises where its storage fails.
@@ -58,6 +59,7 @@ class Sweep:
         space: What is searched.
         trials: How many trials are to be finished, pruned ones included.
         pruner: What ends bad trials early.
+        method: How values are chosen.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Sweep:
     space: tuple[Parameter, ...]
     trials: int
     pruner: Pruner
+    method: Method = "bayes"
 
     @property
     def elsewhere(self) -> bool:
@@ -80,13 +83,25 @@ class Sweep:
         """The storage, without a password."""
         return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", self.storage)
 
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views in which trials are scored."""
+        cells = [with_values(self.base, values) for values in corners(self.space)]
+        return tuple(view for view in VIEWS if any(view in cell.tested_views for cell in cells))
+
+    @property
+    def grid(self) -> tuple[dict[str, Any], ...]:
+        """The combinations that a grid search runs: the first `trials` in the order of the sweep file."""
+        return tuple(islice(combinations(self.space), self.trials))
+
     def settings(self) -> dict[str, Any]:
         """Returns what all trials share, which must not change while the sweep goes on."""
         base = arguments_of(self.base) | {parameter.name: vars(parameter) for parameter in self.space}
         for name in (*SHORT, "label", *(long_name(p.name) for p in self.space if p.name in SHORT)):
             if name not in {parameter.name for parameter in self.space}:
                 base.pop(name, None)
-        settings: dict[str, Any] = json.loads(json.dumps(base | {"data": self.digests, "pruner": self.pruner}))
+        own = {"data": self.digests, "pruner": self.pruner, "method": self.method}
+        settings: dict[str, Any] = json.loads(json.dumps(base | own))
         return settings
 
     def cell(self, values: Mapping[str, Any]) -> Cell:
@@ -119,7 +134,9 @@ def storage_errors(sweep: Sweep) -> Iterator[None]:
 
 
 def open_study(sweep: Sweep) -> Study:
-    """Opens the storage, and makes or continues the sweep in it; its first trial has the recipe's own values.
+    """Opens the storage, and makes or continues the sweep in it.
+
+    The first trial has the recipe's own values; of a grid, all combinations are queued.
 
     Raises:
         UserError: The storage cannot be opened, or holds another sweep under this name.
@@ -140,8 +157,10 @@ def open_study(sweep: Sweep) -> Study:
         known, settings = study.user_attrs.get("settings"), sweep.settings()
         if known is None:
             study.set_user_attr("settings", settings)
-            study.enqueue_trial(defaults(sweep.base, sweep.space))  # what is found is at least as good as these
-            return study
+            if sweep.method != "grid":
+                study.enqueue_trial(defaults(sweep.base, sweep.space))  # what is found is at least as good as these
+            known = settings
+    known = {"method": "bayes", **known}  # which earlier versions did not write, and always used
     changed = [
         f"{name} ({known.get(name)} there, {settings.get(name)} now)"
         for name in known | settings
@@ -152,6 +171,9 @@ def open_study(sweep: Sweep) -> Study:
             f"{sweep.place} holds another sweep {sweep.name!r}: it differs in {'; '.join(changed)}. "
             "Choose another --out or --name."
         )
+    if sweep.method == "grid":
+        with sweep.lock("turn"):
+            queue_missing(study, sweep.grid)
     return study
 
 

@@ -17,7 +17,7 @@ from filelock import BaseFileLock, Timeout
 from numpy.random import SeedSequence
 from optuna import Study, Trial, TrialPruned
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
-from optuna.samplers import TPESampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 from pytorch_lightning.callbacks import Callback
 
@@ -30,9 +30,19 @@ from lightning_ita.studies.names import OBJECTIVE
 from lightning_ita.studies.run import run_cell
 from lightning_ita.studies.schema import read_metrics
 from lightning_ita.studies.study import METRICS, part_of
+from lightning_ita.studies.sweep.front import BY_VIEW
+from lightning_ita.studies.sweep.grid import (
+    COMBINATION,
+    FINISHED,
+    MOST_FAILURES,
+    STOPPED,
+    open_combinations,
+    queue_missing,
+    twin,
+)
+from lightning_ita.studies.sweep.grid import failures as failures_of
 from lightning_ita.studies.sweep.storage import (
     FAILED,
-    MOST_FAILURES,
     STARTUP_TRIALS,
     STORAGE_ERRORS,
     Sweep,
@@ -41,7 +51,6 @@ from lightning_ita.studies.sweep.storage import (
 )
 from lightning_ita.studies.watching import RunProgress
 
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Takes the number of a trial, how much of it is done, and the stage in words.
 Report = Callable[[int, float, str], None]
 CorpusOf = Callable[[Cell], Corpus | None]
@@ -81,6 +90,10 @@ class _StoppedError(BaseException):
         self.reason = reason
 
 
+class _TwinError(Exception):
+    """Ends a trial of a grid whose combination an earlier trial has."""
+
+
 def run_trials(sweep: Sweep, report: Report = lambda *_: None, corpus_of: CorpusOf = lambda cell: None) -> None:
     """Runs trials until as many as asked for are finished; several processes may do so at once.
 
@@ -104,24 +117,32 @@ def run_trials(sweep: Sweep, report: Report = lambda *_: None, corpus_of: Corpus
             report(NO_TRIAL, 0.0, "")
             with sweep.lock("turn") as turn:  # none counts or draws while another does
                 _retry_killed(study, sweep)
+                if sweep.method == "grid":
+                    queue_missing(study, sweep.grid)  # what failed or was killed
                 states = [trial.state for trial in study.get_trials(deepcopy=False)]
-                finished = sum(state in FINISHED for state in states)
-                if finished >= sweep.trials:
+                left = unfinished(sweep, study)
+                if not left:
                     return
-                if finished + states.count(TrialState.RUNNING) < sweep.trials:
+                is_queued = sweep.method != "grid" or TrialState.WAITING in states
+                if is_queued and states.count(TrialState.RUNNING) < left:
                     failures += not _run_one(study, sweep, len(states), turn, report, failures, corpus_of)
                     continue
             time.sleep(1)
 
 
 def unfinished(sweep: Sweep, study: Study) -> int:
-    """Returns how many trials are still to be finished."""
-    finished = sum(trial.state in FINISHED for trial in study.get_trials(deepcopy=False))
-    return max(0, sweep.trials - finished)
+    """Returns how many trials are still to be finished; of a grid, without combinations that failed too often."""
+    trials = study.get_trials(deepcopy=False)
+    if sweep.method == "grid":
+        return open_combinations(sweep.grid, trials)
+    return max(0, sweep.trials - sum(trial.state in FINISHED for trial in trials))
 
 
 def _retry_killed(study: Study, sweep: Sweep) -> None:
-    """Marks trials as failed whose process ended while they ran, and queues those of this folder again."""
+    """Marks trials as failed whose process ended while they ran, and queues those of this folder again.
+
+    Those of a grid are left to `queue_missing`.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)  # of other machines, by their heartbeats, where there are any
@@ -134,8 +155,13 @@ def _retry_killed(study: Study, sweep: Sweep) -> None:
                 study.tell(trial.number, state=TrialState.FAIL)
         except (Timeout, ValueError, UpdateFinishedTrialError):
             continue  # at work, or ended since it was listed
+        if sweep.method == "grid":
+            values = trial.user_attrs.get(COMBINATION)
+            if values is not None and failures_of(study.get_trials(deepcopy=False), values) >= MOST_FAILURES:
+                _give_up(sweep, sweep.cell(values))
+            continue
         # What ends a process on purpose, or fills the disk, is not the trial's fault.
-        attempts = trial.user_attrs.get("attempt", 1) + (not trial.user_attrs.get("stopped", False))
+        attempts = trial.user_attrs.get("attempt", 1) + (not trial.user_attrs.get(STOPPED, False))
         if trial.params and attempts <= MOST_FAILURES:
             study.enqueue_trial(trial.params, user_attrs={"attempt": attempts})
         elif trial.params.keys() == {parameter.name for parameter in sweep.space}:
@@ -157,7 +183,7 @@ def _run_one(
         corpus_of: Returns the corpus of a cell, where it has been read already.
 
     Returns:
-        Whether it did not fail.
+        Whether it did not fail; a trial of a grid whose combination another one has is not run, and has not failed.
 
     Raises:
         UserError: It failed after too many others, or can never run.
@@ -165,28 +191,24 @@ def _run_one(
 
     def objective(trial: Trial) -> float:
         with sweep.lock(f"trial-{trial.number}"):
+            if sweep.method == "grid":
+                _check_twin(study, trial)
             values = {parameter.name: parameter.suggest(trial) for parameter in sweep.space}
             turn.release()
             try:
                 return _score(trial, sweep, sweep.cell(values), report, corpus_of)
             except (KeyboardInterrupt, Terminated, OSError) as error:
                 with suppress(Exception):  # on a full disk, the storage fails too
-                    trial.set_user_attr("stopped", True)
+                    trial.set_user_attr(STOPPED, True)
                 raise _StoppedError(error) from None
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # multivariate, constant_liar: before 5.0
-        study.sampler = TPESampler(
-            n_startup_trials=STARTUP_TRIALS,
-            multivariate=True,
-            constant_liar=True,  # values under trial count as bad, so that workers do not try the same
-            # Each trial its own: a sweep that goes on must not draw the same again.
-            seed=int(SeedSequence([sweep.base.seed, number]).generate_state(1)[0]),
-        )
+    study.sampler = _sampler(sweep, number)
     try:
         study.optimize(objective, n_trials=1)
     except UpdateFinishedTrialError:
         pass  # this machine was silent for so long that another took the trial over
+    except _TwinError:
+        pass
     except _StoppedError as stopped:
         raise stopped.reason from None
     except (UserError, *STORAGE_ERRORS):
@@ -198,6 +220,39 @@ def _run_one(
             ) from error
         return False
     return True
+
+
+def _sampler(sweep: Sweep, number: int) -> BaseSampler:
+    """Returns what chooses the values of the trial `number`; those of a grid are in the queue already."""
+    # Each trial its own: a sweep that goes on must not draw the same again.
+    seed = int(SeedSequence([sweep.base.seed, number]).generate_state(1)[0])
+    if sweep.method != "bayes":
+        return RandomSampler(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # multivariate, constant_liar: before 5.0
+        return TPESampler(
+            n_startup_trials=STARTUP_TRIALS,
+            multivariate=True,
+            constant_liar=True,  # values under trial count as bad, so that workers do not try the same
+            seed=seed,
+        )
+
+
+def _check_twin(study: Study, trial: Trial) -> None:
+    """Ends a trial of a grid that has no combination of its own, as happens where several machines start together.
+
+    Raises:
+        _TwinError: An earlier trial has its combination, or it did not come from the queue.
+    """
+    if COMBINATION not in trial.user_attrs:  # the last of the queue went to another machine
+        reason = "the queue was empty"
+    elif (other := twin(study.get_trials(deepcopy=False), trial.number)) is not None:
+        reason = f"trial {other} has the same values"
+    else:
+        return
+    trial.set_user_attr(STOPPED, True)
+    trial.set_user_attr("failure", f"not run: {reason}")
+    raise _TwinError(reason)
 
 
 def _score(trial: Trial, sweep: Sweep, cell: Cell, report: Report, corpus_of: CorpusOf) -> float:
@@ -223,6 +278,7 @@ def _score(trial: Trial, sweep: Sweep, cell: Cell, report: Report, corpus_of: Co
     for epoch, scores in enumerate(metrics["history"], 1):  # those of an earlier attempt, or of a run that was there
         pruning.tell(epoch, scores[OBJECTIVE])
     trial.set_user_attr("cell", cell.name)
+    trial.set_user_attr(BY_VIEW, {view: scores["f1"] for view, scores in metrics["valid"].items()})
     trial.set_user_attr("seconds", metrics["seconds"])
     return float(max(epoch[OBJECTIVE] for epoch in metrics["history"]))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice, product
 from typing import Any
@@ -82,6 +83,27 @@ def defaults(cell: Cell, space: Iterable[Parameter]) -> dict[str, Any]:
         if parameter.holds(value):
             values[parameter.name] = value
     return values
+
+
+def combinations(space: Iterable[Parameter]) -> Iterator[dict[str, Any]]:
+    """Yields every combination of the values of a grid; the first parameter changes last.
+
+    Raises:
+        UserError: A parameter has a continuous range.
+    """
+    space = tuple(space)
+    names = [parameter.name for parameter in space]
+    for values in product(*(parameter.listed() for parameter in space)):
+        yield dict(zip(names, values, strict=True))
+
+
+def grid_size(space: Iterable[Parameter]) -> int:
+    """Returns how many combinations a grid has.
+
+    Raises:
+        UserError: A parameter has a continuous range.
+    """
+    return math.prod(len(parameter.listed()) for parameter in space)
 
 
 def corners(space: Iterable[Parameter]) -> list[dict[str, Any]]:

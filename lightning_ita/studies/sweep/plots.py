@@ -1,4 +1,4 @@
-"""Plots of a sweep: the history, the importance of each parameter, slices, and parallel coordinates."""
+"""Plots of a sweep: history, importance of parameters, slices, parallel coordinates, one view against the other."""
 
 from __future__ import annotations
 
@@ -11,21 +11,27 @@ import numpy as np
 import optuna
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from lightning_ita.files import written_whole
+from lightning_ita.models.options import CROSS_MODAL, TEXT
+from lightning_ita.studies.sweep.front import by_view, front_trials, in_both_views
+from lightning_ita.studies.sweep.labels import label_points
 from lightning_ita.studies.sweep.space import Parameter
 
 INK, MUTED, ACCENT, GRID = "#1f2933", "#8a94a0", "#1f6f8b", "#e4e7eb"
 # From weak to strong, in one hue: readable in grey and for the colour-blind.
 COLOURS = LinearSegmentedColormap.from_list("sweep", ["#bcd3dc", ACCENT, "#0a2a36"])
 OBJECTIVE_LABEL = "valid F1 (%)"
-# Fewer completed trials show nothing.
-FEWEST_TRIALS = 3
+# Fewer completed trials show nothing; fewer with two views show nothing of these.
+FEWEST_TRIALS, FEWEST_IN_BOTH = 3, 2
+# A parameter with so few values has a colour or a shape for each; the colour-blind can tell these colours apart.
+SHAPES, NAMED = "osD^vP", ("#1f6f8b", "#d98200", "#2f9e6f", "#b04a7b", "#6b6b6b", "#c7b12f")
 
 
 def write_plots(study: Study, parameters: Sequence[Parameter], out: Path) -> list[Path]:
@@ -44,6 +50,8 @@ def write_plots(study: Study, parameters: Sequence[Parameter], out: Path) -> lis
         if len(parameters) > 1 and len({trial.value for trial in completed}) > 1:
             figures["importance"] = lambda: importance(study, parameters)
             figures["parallel"] = lambda: parallel(completed, parameters)
+    if len(in_both_views(completed)) >= FEWEST_IN_BOTH:
+        figures["views"] = lambda: views(completed, parameters)
     paths = []
     for name, draw in figures.items():
         path = out / f"{name}.png"
@@ -186,6 +194,77 @@ def parallel(completed: Sequence[FrozenTrial], parameters: Sequence[Parameter]) 
     axes.axis("off")
     figure.suptitle("How good values go together (completed trials; dark is good)", fontsize=11)
     return figure
+
+
+def views(completed: Sequence[FrozenTrial], parameters: Sequence[Parameter]) -> Figure:
+    """Draws F1 in the text view against F1 in the cross-modal view.
+
+    The first parameter decides the colour of a point and the second its shape, where they have few values. The trials
+    that no other beats (see `front`) are joined by a line, and have thick edges and bold numbers.
+    """
+    trials = in_both_views(completed)
+    figure = Figure(figsize=(7.5, 5.2), layout="constrained")
+    axes = _style(figure.add_subplot())
+    axes.set(
+        xlabel=f"F1 on valid, cross-modal view ({CROSS_MODAL}), in %",
+        ylabel=f"F1 on valid, text view ({TEXT}), in %",
+        title="Both views of each completed trial, with its number",
+    )
+    axes.margins(0.1)
+    ends = [_point(trial) for trial in front_trials(trials)]
+    axes.plot(*zip(*ends, strict=True), color=MUTED, linewidth=1.4, zorder=2)
+    coded = [(p, _few(p, trials)) for p in parameters[:2]]
+    colours = _colours(coded[0][1]) if coded else {}
+    shapes = dict(zip(coded[1][1], SHAPES, strict=False)) if len(coded) > 1 else {}
+    for trial in trials:
+        values = [trial.params.get(parameter.name) for parameter, _ in coded]
+        axes.scatter(
+            *_point(trial),
+            color=colours.get(values[0], ACCENT) if values else ACCENT,
+            marker=shapes.get(values[1], "o") if len(values) > 1 else "o",
+            s=52,
+            edgecolors=INK,
+            linewidths=1.8 if _point(trial) in ends else 0.6,
+            zorder=3,
+        )
+
+    def mark(colour: str, shape: str, edge: float = 0.6, style: str = "") -> Line2D:
+        face = "white" if style else colour
+        return Line2D([], [], color=colour, marker=shape, ls=style, mfc=face, markeredgecolor=INK, markeredgewidth=edge)
+
+    entries = [(mark(MUTED, "o", 1.8, "-"), "no other is better in both")]
+    if colours:
+        entries += [(mark(each, "o"), f"{coded[0][0].label} {_short(value)}") for value, each in colours.items()]
+    if shapes:
+        entries += [(mark("white", each), f"{coded[1][0].label} {_short(value)}") for value, each in shapes.items()]
+    figure.legend(*zip(*entries, strict=True), frameon=False, fontsize=9, loc="outside right upper")
+    numbers: dict[tuple[float, float], list[str]] = {}
+    for trial in sorted(trials, key=lambda trial: _point(trial) not in ends):  # these are labelled first
+        numbers.setdefault(_point(trial), []).append(str(trial.number))
+    labels = label_points(figure, axes, list(numbers), [", ".join(each) for each in numbers.values()], INK, ends)
+    for label, point in zip(labels, numbers, strict=True):
+        label.set_fontweight("bold" if point in ends else "normal")
+    return figure
+
+
+def _point(trial: FrozenTrial) -> tuple[float, float]:
+    return by_view(trial)[CROSS_MODAL], by_view(trial)[TEXT]
+
+
+def _few(parameter: Parameter, trials: Sequence[FrozenTrial]) -> list[Any]:
+    """Returns the values that trials have of a parameter, in their order; none where it is one, or many."""
+    values = {trial.params[parameter.name] for trial in trials if parameter.name in trial.params}
+    if not 1 < len(values) <= len(SHAPES):
+        return []
+    return [value for value in parameter.values if value in values] or sorted(values)
+
+
+def _colours(values: Sequence[Any]) -> dict[Any, str]:
+    """Returns a colour per value: from weak to strong for numbers, of different hues for names."""
+    if not values or not all(isinstance(value, int | float) for value in values):
+        return dict(zip(values, NAMED, strict=False))
+    ranks = {value: rank / (len(values) - 1) for rank, value in enumerate(sorted(values))}
+    return {value: to_hex(COLOURS(ranks[value])) for value in values}
 
 
 def _short(value: Any) -> str:

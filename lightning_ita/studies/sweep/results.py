@@ -18,11 +18,14 @@ from lightning_ita.models.options import VIEWS
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.records import Metrics
 from lightning_ita.studies.study import Result
+from lightning_ita.studies.sweep.front import by_view, front_trials, in_both_views
+from lightning_ita.studies.sweep.grid import MOST_FAILURES, left_out
 from lightning_ita.studies.sweep.plots import write_plots
 from lightning_ita.studies.sweep.progress import write_value
 from lightning_ita.studies.sweep.space import SHORT_FORM_OF, Parameter, searched
 from lightning_ita.studies.sweep.storage import Sweep
 from lightning_ita.studies.sweep.trials import ranking
+from lightning_ita.studies.sweep.values import grid_size
 from lightning_ita.studies.tables.ablation import spread
 from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, records
 from lightning_ita.studies.tables.render import csv_text, markdown_line, markdown_text
@@ -84,16 +87,24 @@ def _ordered(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 def trials_grid(sweep: Sweep, trials: Sequence[FrozenTrial], most: int | None = None) -> Grid:
     """Returns the table of trials, the best first; of the best `most` alone, if that is given."""
     parameters = searched(sweep.space)
+    views = sweep.views if len(sweep.views) > 1 else ()
     ordered = _ordered(trials)
     left_out = most is not None and len(ordered) > most
     return Grid(
         name="trials",
         title="Trials",
-        columns=("trial", "valid F1", *(parameter.label for parameter in parameters), "epochs"),
+        columns=(
+            "trial",
+            "valid F1",
+            *(f"valid {view}" for view in views),
+            *(parameter.label for parameter in parameters),
+            "epochs",
+        ),
         rows=tuple(
             (
                 Entry(str(trial.number)),
                 Entry(f"{trial.value:.2f}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()),
+                *(Entry(f"{by_view(trial)[view]:.2f}" if view in by_view(trial) else "") for view in views),
                 *(Entry(write_value(trial.params.get(parameter.name, MISSING))) for parameter in parameters),
                 Entry(str(trial.last_step or 0)),
             )
@@ -130,10 +141,15 @@ def caption(sweep: Sweep, trials: Sequence[FrozenTrial]) -> str:
     """Says under what conditions a sweep's trials were run."""
     counts = {state: sum(trial.state == state for trial in trials) for state in TrialState}
     cell = sweep.base
+    method = {"bayes": "TPE", "random": "Random search"}.get(sweep.method, "")
+    if sweep.method == "grid":
+        method = f"Grid of {grid_size(sweep.space)} combinations"
+        if given_up := left_out(sweep.grid, trials):
+            method += f", {given_up} of them left out after {MOST_FAILURES} failures"
     return (
         f"{cell.dataset}, encoder {cell.encoder}, {cell.recipe.epochs} epochs, seed {cell.seed}: "
         f"{counts[TrialState.COMPLETE]} trials completed, {counts[TrialState.PRUNED]} pruned, "
-        f"{counts[TrialState.FAIL]} failed or killed. TPE, pruner {sweep.pruner}. valid F1: mean over the trained "
+        f"{counts[TrialState.FAIL]} failed or killed. {method}, pruner {sweep.pruner}. valid F1: mean over the trained "
         "views on valid, best epoch, in %. No trial is tested on test."
     )
 
@@ -166,18 +182,30 @@ def markdown(sweep: Sweep, trials: Sequence[FrozenTrial], winners: Sequence[Winn
         command = f"lightning-ita train --config {shlex.quote(str(sweep.out / BEST))}"
         lines += [markdown_line(f"{command} runs the chosen one."), ""]
     lines += ["## Trials", "", markdown_table(trials_grid(sweep, trials)), ""]
-    for plot in plots:
+    if in_both_views(trials):
+        lines += ["## Views", "", markdown_line(front_line(trials)), ""]
+    for plot in sorted(plots, key=lambda plot: plot.stem != "views"):
         lines += [f"![{plot.stem}]({plot.name})", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def trials_csv(trials: Sequence[FrozenTrial], parameters: Sequence[Parameter]) -> str:
-    """Writes one line per trial: its values in full, what became of it, and the objective after each epoch."""
+def front_line(trials: Sequence[FrozenTrial]) -> str:
+    """Names the trials that no other beats in both views."""
+    numbers = ", ".join(str(trial.number) for trial in front_trials(trials))
+    return (
+        "On valid, no other trial is at least as good in both views and better in one, from the best in the text view "
+        f"(T) to the best in the cross-modal view (I+T): trials {numbers}."
+    )
+
+
+def trials_csv(trials: Sequence[FrozenTrial], parameters: Sequence[Parameter], views: Sequence[str] = VIEWS) -> str:
+    """Writes one line per trial: its values in full, what became of it, and F1 by view and after each epoch."""
     lines = [
         {
             "trial": trial.number,
             "state": trial.state.name.lower(),
             "valid_f1": trial.value if trial.state == TrialState.COMPLETE else None,
+            **{f"valid/{view}/f1": by_view(trial).get(view) for view in views},
             **{parameter.name: trial.params.get(parameter.name) for parameter in parameters},
             **{f"valid_f1_epoch_{epoch}": value for epoch, value in sorted(trial.intermediate_values.items())},
             "seconds": trial.user_attrs.get("seconds"),
@@ -227,7 +255,7 @@ def write_results(sweep: Sweep, study: Study, winners: Sequence[Winner]) -> list
     plots = write_plots(study, searched(sweep.space), sweep.out)
     files = {
         "sweep.md": markdown(sweep, trials, winners, plots),
-        "trials.csv": trials_csv(trials, sweep.space),
+        "trials.csv": trials_csv(trials, sweep.space, sweep.views),
     }
     if winners:
         files["winners.csv"] = winners_csv(winners, sweep.space)

@@ -81,18 +81,19 @@ class ViewBatch:
         attention_mask: int64 (batch, subtokens), 1 where there is a sub-token.
         first_subtokens: int64 (batch, words), position of each word's first sub-token; 0 at padding.
         subtokens: int64 (sub-tokens,), where in `input_ids`, flattened, there is a sub-token.
+        token_types: int64 (batch, subtokens), the type of each sub-token; ``None`` for an encoder that is told none.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
     first_subtokens: Tensor
     subtokens: Tensor
+    token_types: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ViewBatch:
         """Returns the view on another device."""
-        return ViewBatch(
-            *(getattr(self, field.name).to(device, non_blocking=non_blocking) for field in dataclasses.fields(self))
-        )
+        tensors = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        return ViewBatch(*(each if each is None else each.to(device, non_blocking=non_blocking) for each in tensors))
 
 
 @dataclass(slots=True)

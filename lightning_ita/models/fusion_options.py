@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Lt
 
-from lightning_ita.models.options import MODE_PUBLISHED, TwoViewOptions
+from lightning_ita.models.options import TwoViewOptions
 from lightning_ita.models.recipes import Positive, Recipe
 
 # On a demo corpus of 600 tweets (preset demo, one seed) UMT reaches an F1 of 82.9 in I+T with a factor of 1, 84.2 with
@@ -58,7 +58,7 @@ class FusionOptions(TwoViewOptions):
     @property
     def published_name(self) -> str | None:
         """The name under which others published its score; nobody did with hidden pictures."""
-        mode = MODE_PUBLISHED[self.training]
+        mode = self.published_mode
         return None if mode is None or self.image_dropout else (self.published or self.name) + mode
 
     def layer_factor(self, recipe: Recipe) -> float:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 from lightning_ita.contexts.kinds import parse_contexts, system_name
-from lightning_ita.errors import UserError
+from lightning_ita.errors import UserError, unknown
 from lightning_ita.models.options import Options, TwoViewOptions
 
+# Parameters that I+T may have of its own.
+ViewParameter = Literal["segment", "view", "emission"]
 # The order of the paper's rows.
 SINGLE_CONTEXTS = ("ocr", "cap", "tag")
 
@@ -20,21 +22,31 @@ class ITAOptions(TwoViewOptions):
 
     Attributes:
         contexts: Kinds of visual context that follow the tweet in the cross-modal view; at least one.
+        view_parameters: Parameters that the views do not share, where both are trained; the paper's share all.
+            ``segment`` embeds the sub-tokens of contexts as those of a second text (BERT's token types), ``view`` the
+            tweet's sub-tokens in I+T as those of another view, and ``emission`` is an emission layer for I+T.
     """
 
     contexts: tuple[str, ...] = ("cap", "tag")
+    view_parameters: tuple[str, ...] = ()
 
     system: ClassVar[str] = "ita"
-    tagger: ClassVar[str] = "lightning_ita.models.encoder_tagger:EncoderTagger"
+    tagger: ClassVar[str] = "lightning_ita.models.ita_tagger:ITATagger"
     needs: ClassVar[frozenset[str]] = frozenset({"contexts"})
 
     def __post_init__(self) -> None:
         """Puts the contexts in order, and checks types and ranges.
 
         Raises:
-            UserError: A context is unknown, named twice, or there is none.
+            UserError: A context is unknown, named twice, or there is none; or another option is wrong.
         """
         object.__setattr__(self, "contexts", parse_contexts(self.contexts))
+        known = get_args(ViewParameter)
+        for name in self.view_parameters:
+            if name not in known:
+                raise unknown("view parameter", str(name), known)
+        # In one order, so that one choice has one identity.
+        object.__setattr__(self, "view_parameters", tuple(name for name in known if name in self.view_parameters))
         if not self.contexts:
             raise UserError(
                 f"ITA (cva {self.cva!r}) needs contexts: without any, its two views are the same; give some, or take "
@@ -44,8 +56,19 @@ class ITAOptions(TwoViewOptions):
 
     @property
     def title(self) -> str:
-        """``ITA-Cap``, ``ITA-Tag+Cap``, ``ITA-All`` ..."""
-        return system_name(self.contexts)
+        """``ITA-Cap``, ``ITA-Tag+Cap``, ``ITA-All`` ..., and the parameters that the views do not share."""
+        own = f" (own {', '.join(self.view_parameters)})" if self.view_parameters else ""
+        return system_name(self.contexts) + own
+
+    @property
+    def slug(self) -> str:
+        """``ita-cap-token``, ``ita-cap-view-emission-token`` ..."""
+        return "-".join([system_name(self.contexts).lower(), *self.view_parameters, self.training])
+
+    @property
+    def published_name(self) -> str | None:
+        """``ITA-All+CVA`` ...; nobody published scores with parameters of one view."""
+        return None if self.view_parameters else super().published_name
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -53,8 +76,17 @@ class ITAOptions(TwoViewOptions):
         return self.contexts
 
     def deciding(self) -> dict[str, Any]:
-        """Returns contexts and training mode: as results were identified before there were other systems."""
-        return {"contexts": list(self.contexts), "cva": self.cva}
+        """Returns contexts and training mode, as before there were other systems; what came later, where it differs."""
+        values: dict[str, Any] = {"contexts": list(self.contexts), "cva": self.cva}
+        for name, value in self.without_part("off").items():
+            own = getattr(self, name)
+            values |= {} if own == value else {name: list(own) if isinstance(own, tuple) else own}
+        return values
+
+    @classmethod
+    def without_part(cls, mode: str) -> dict[str, Any]:
+        """Returns also the parameters of one view, where one view is trained; see `TwoViewOptions.without_part`."""
+        return super().without_part(mode) | ({"view_parameters": ()} if mode == "off" else {})
 
     @classmethod
     def rows(cls, given: Mapping[str, Any], contexts: Sequence[str], modes: Sequence[str]) -> list[Options]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 from lightning_ita.checks import check_fields
-from lightning_ita.errors import unknown
+from lightning_ita.errors import UserError, unknown
 from lightning_ita.models import MODELS
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.registry import resolve
@@ -28,6 +28,11 @@ CVA = Literal["off", "joint", "token", "sequence"]
 # What a training mode adds to a system's title: in the name of a row, and in published names.
 MODE_LABELS = {"off": "", "joint": ", joint", "token": "+CVA (token)", "sequence": "+CVA (sequence)"}
 MODE_PUBLISHED = {"off": "", "joint": None, "token": "+CVA", "sequence": "+CVA"}
+ALIGNED: tuple[CVA, ...] = ("token", "sequence")
+# Whose I+T view the text view is aligned with: that of the model itself, as in the paper; that of a running average of
+# its weights; that of the same system trained before in mode off, which stays as it is.
+Teacher = Literal["itself", "average", "frozen"]
+TEACHER_LABELS = {"itself": "", "average": ", averaged teacher", "frozen": ", frozen teacher"}
 
 
 @dataclass(frozen=True)
@@ -88,13 +93,22 @@ class Options(ABC):
     @property
     def label(self) -> str:
         """The name of its row: ``ITA-Cap``, ``ITA-Cap, joint``, ``ITA-Cap+CVA (token)`` ..."""
-        return self.title + MODE_LABELS[self.training]
+        return self.title + self.mode_label
+
+    @property
+    def mode_label(self) -> str:
+        """What the training mode adds to the title: ``+CVA (token)`` ..."""
+        return MODE_LABELS[self.training]
+
+    @property
+    def published_mode(self) -> str | None:
+        """What the training mode adds to the title under which others published; ``None`` if nobody can have."""
+        return MODE_PUBLISHED[self.training]
 
     @property
     def published_name(self) -> str | None:
         """The name under which others may have published its score; ``None`` for what nobody can have."""
-        mode = MODE_PUBLISHED[self.training]
-        return None if mode is None else self.title + mode
+        return None if self.published_mode is None else self.title + self.published_mode
 
     @property
     def slug(self) -> str:
@@ -161,15 +175,41 @@ class TwoViewOptions(Options):
     Attributes:
         cva: Training mode: ``off`` (the cross-modal view alone), ``joint`` (both views, no alignment), ``token`` or
             ``sequence`` (both, and cross-view alignment).
+        teacher: With which I+T view CVA aligns the text view: ``itself`` (that of the model being trained),
+            ``average`` (that of a running average of its weights), ``frozen`` (that of the same system trained in mode
+            ``off`` before, with the same seed).
+        text_only: Whether a model with a frozen teacher is trained, and tested, in the text view alone, so that the
+            cross-modal view takes nothing of it.
     """
 
     cva: CVA = "off"
+    teacher: Teacher = "itself"
+    text_only: bool = False
 
     def __post_init__(self) -> None:
-        """Checks types and ranges, and suggests the nearest training mode."""
-        if self.cva not in get_args(CVA):
-            raise unknown("cva", str(self.cva), get_args(CVA))
+        """Checks types and ranges, and suggests the nearest training mode.
+
+        Raises:
+            UserError: A value is wrong, or plays no part in this training mode.
+        """
+        for name, kind in (("cva", CVA), ("teacher", Teacher)):
+            if getattr(self, name) not in get_args(kind):
+                raise unknown(name, str(getattr(self, name)), get_args(kind))
+        for name, value in self.without_part(self.cva).items():
+            if getattr(self, name) != value:
+                raise UserError(f"{self.system}.{name} plays no part with cva {self.cva!r}: leave it out")
         super().__post_init__()
+        if self.text_only and self.teacher != "frozen":
+            raise UserError(f"{self.system}.text_only needs {self.system}.teacher frozen: other teachers read I+T, too")
+
+    @classmethod
+    def without_part(cls, mode: str) -> dict[str, Any]:
+        """Returns the options that play no part in a training mode, with the values that they have there."""
+        return {} if mode in ALIGNED else {"teacher": "itself", "text_only": False}
+
+    def in_mode(self, mode: CVA) -> Self:
+        """Returns the same options in another training mode; what plays no part in it has its default."""
+        return replace(self, cva=mode, **self.without_part(mode))
 
     @property
     def training(self) -> CVA:
@@ -178,18 +218,39 @@ class TwoViewOptions(Options):
 
     @property
     def trained_views(self) -> tuple[str, ...]:
-        """I+T without CVA, as the paper trains; else both."""
+        """I+T without CVA, as the paper trains; else both, or T alone."""
+        if self.text_only:
+            return (TEXT,)
         return (CROSS_MODAL,) if self.cva == "off" else VIEWS
 
     @property
+    def mode_label(self) -> str:
+        """``+CVA (token)``, ``+CVA (token), frozen teacher`` ..."""
+        return super().mode_label + TEACHER_LABELS[self.teacher] + (", T alone" if self.text_only else "")
+
+    @property
+    def published_mode(self) -> str | None:
+        """``+CVA``; nobody published a score with another teacher."""
+        return super().published_mode if self.teacher == "itself" else None
+
+    def deciding(self) -> dict[str, Any]:
+        """Returns what the result depends on; the teacher where it is another than the model itself."""
+        values = super().deciding()
+        for name, value in self.without_part("off").items():  # as before there were such options
+            if values["options"].get(name) == value:
+                del values["options"][name]
+        return values
+
+    @property
     def tested_views(self) -> tuple[str, ...]:
-        """Both."""
-        return VIEWS
+        """Both, or T alone."""
+        return (TEXT,) if self.text_only else VIEWS
 
     @classmethod
     def rows(cls, given: Mapping[str, Any], contexts: Sequence[str], modes: Sequence[str]) -> list[Options]:
         """Returns one row per training mode, unless the mode is given."""
-        return [cls(**{"cva": mode, **given}) for mode in ([given["cva"]] if "cva" in given else modes)]
+        chosen = [given["cva"]] if "cva" in given else modes
+        return [cls(**{**given, "cva": mode, **cls.without_part(mode)}) for mode in chosen]
 
 
 def to_values(options: Options) -> dict[str, Any]:

@@ -152,6 +152,7 @@ class Packed(NamedTuple):
     Attributes:
         input_ids: int64 (1, sub-tokens).
         position_ids: int64 (1, sub-tokens), position of each sub-token in its view, as the encoder counts positions.
+        token_type_ids: int64 (1, sub-tokens), its type; ``None`` where views have no types.
         layout: Which sub-tokens belong to which view.
         first_subtokens: int64 (views · batch · words,), index of each word's first sub-token in the row; filled up
             with 0.
@@ -159,6 +160,7 @@ class Packed(NamedTuple):
 
     input_ids: Tensor
     position_ids: Tensor
+    token_type_ids: Tensor | None
     layout: PaddedLayout | VariableLengthLayout
     first_subtokens: Tensor
 
@@ -172,7 +174,7 @@ def pack(views: Sequence[ViewBatch], offset: int, padding: bool, fill: bool = Fa
         padding: Whether the padding of each kind of view is kept (`PaddedLayout`) or removed (`VariableLengthLayout`).
         fill: Whether the numbers of sub-tokens and of words are rounded up, where padding is kept; see `DIGITS`.
     """
-    ids, positions, first, blocks, lengths = [], [], [], [], []
+    ids, positions, types, first, blocks, lengths = [], [], [], [], [], []
     start = 0
     for view in views:
         rows, length = view.input_ids.shape
@@ -180,6 +182,7 @@ def pack(views: Sequence[ViewBatch], offset: int, padding: bool, fill: bool = Fa
         if padding:
             ids.append(view.input_ids.flatten())
             positions.append(place.flatten())
+            types += [] if view.token_types is None else [view.token_types.flatten()]
             starts = torch.arange(start, start + rows * length, length, device=place.device)
             absent = view.attention_mask[:, None, None] == 0
             blocks.append(
@@ -190,6 +193,7 @@ def pack(views: Sequence[ViewBatch], offset: int, padding: bool, fill: bool = Fa
         else:
             ids.append(view.input_ids.flatten()[view.subtokens])
             positions.append(place.flatten()[view.subtokens])
+            types += [] if view.token_types is None else [view.token_types.flatten()[view.subtokens]]
             lengths.append(view.attention_mask.sum(1))
             starts = start + lengths[-1].cumsum(0) - lengths[-1]
         first.append(view.first_subtokens + starts[:, None])
@@ -199,13 +203,15 @@ def pack(views: Sequence[ViewBatch], offset: int, padding: bool, fill: bool = Fa
         filling = _missing(start) if fill else 0
         ids.append(ids[0].new_zeros(filling))
         positions.append(positions[0].new_full((filling,), offset))
+        types += [ids[-1]] if types else []
         words = F.pad(words, (0, _missing(len(words)) if fill else 0))
         layout: PaddedLayout | VariableLengthLayout = PaddedLayout(blocks, filling)
     else:
         longest = max(view.input_ids.shape[1] for view in views)
         ends = torch.cat(lengths).cumsum(0, dtype=torch.int32)
         layout = VariableLengthLayout(F.pad(ends, (1, 0)), longest)
-    return Packed(torch.cat(ids)[None], torch.cat(positions)[None], layout, words)
+    token_types = torch.cat(types)[None] if types else None
+    return Packed(torch.cat(ids)[None], torch.cat(positions)[None], token_types, layout, words)
 
 
 def _missing(count: int) -> int:
@@ -237,7 +243,8 @@ def word_states(encoder: nn.Module, views: Sequence[ViewBatch]) -> Tensor:
         states = []
         for view in views:
             # (batch, subtokens, hidden)
-            hidden = encoder(input_ids=view.input_ids, attention_mask=view.attention_mask).last_hidden_state
+            types = {} if view.token_types is None else {"token_type_ids": view.token_types}
+            hidden = encoder(input_ids=view.input_ids, attention_mask=view.attention_mask, **types).last_hidden_state
             states.append(hidden.gather(1, view.first_subtokens[..., None].expand(-1, -1, hidden.shape[-1])))
         return torch.cat(states)
     device = views[0].input_ids.device
@@ -263,16 +270,18 @@ def _runs(view: ViewBatch) -> list[ViewBatch]:
         run, lengths = waiting.pop()
         rows, longest = len(lengths), int(lengths.max())
         if rows < SMALLEST_RUN or int(lengths.sum()) >= (1 - MOST_PADDING) * rows * longest:
-            runs.append(
-                ViewBatch(
-                    run.input_ids[:, :longest], run.attention_mask[:, :longest], run.first_subtokens, run.subtokens
-                )
-            )
+            runs.append(_cut(run, slice(None), longest))
             continue
         for part in (slice(rows // 2, None), slice(None, rows // 2)):  # the first is taken first
-            halved = ViewBatch(run.input_ids[part], run.attention_mask[part], run.first_subtokens[part], run.subtokens)
-            waiting.append((halved, lengths[part]))
+            waiting.append((_cut(run, part), lengths[part]))
     return runs
+
+
+def _cut(view: ViewBatch, rows: slice, length: int | None = None) -> ViewBatch:
+    """Returns some rows of a view, and so many of their sub-tokens."""
+    types = None if view.token_types is None else view.token_types[rows, :length]
+    ids, mask = view.input_ids[rows, :length], view.attention_mask[rows, :length]
+    return ViewBatch(ids, mask, view.first_subtokens[rows], view.subtokens, types)
 
 
 def use_packed_attention(encoder: nn.Module) -> None:

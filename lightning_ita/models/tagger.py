@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
 from lightning_ita.crf import ChainDistribution, ForbiddenTransitions, LinearChainCRF
@@ -21,9 +22,10 @@ from lightning_ita.data.inputs import Batch, Inputs
 from lightning_ita.errors import NonFiniteLossError, UserError
 from lightning_ita.metrics import EntityF1
 from lightning_ita.models.optimization import make_optimizer, make_schedule
-from lightning_ita.models.options import CROSS_MODAL, TEXT, Options, from_values, to_values
+from lightning_ita.models.options import ALIGNED, CROSS_MODAL, TEXT, Options, from_values, to_values
 from lightning_ita.models.recipes import DEFAULT_TEMPERATURE, Recipe
 from lightning_ita.models.tagging import forbidden_transitions, to_bio
+from lightning_ita.models.teachers import AveragedTeacher, FrozenTeacher, Teacher
 from lightning_ita.registry import resolve
 from lightning_ita.tags import TagSet
 from lightning_ita.text import quoted
@@ -64,6 +66,7 @@ class Tagger(pl.LightningModule):
 
     Attributes:
         kept: What is known of the folder that the model was loaded from (`from_pretrained`).
+        teacher: Whose I+T view the text view is aligned with; ``None`` for the model itself.
         part_groups: Groups of parts by name, see `parameter_groups`; all other parts are ``layers``.
     """
 
@@ -92,6 +95,8 @@ class Tagger(pl.LightningModule):
         self.encoder_name = encoder
         self.tag_set = TagSet(tuple(types), recipe.tag_scheme)
         self.trained_views, self.tested_views = options.trained_views, options.tested_views
+        average = getattr(options, "teacher", "itself") == "average"
+        self.teacher: Teacher | None = AveragedTeacher() if average else None
         # What a checkpoint needs to make the model again: plain values, which are read without unpickling.
         self.save_hyperparameters(
             {
@@ -201,11 +206,12 @@ class Tagger(pl.LightningModule):
         """Returns further losses of a batch by name, weighted, (batch,) each; called after `states` in training."""
         return {}
 
-    def emissions(self, states: Tensor) -> Tensor:
+    def emissions(self, states: Tensor, views: tuple[str, ...]) -> Tensor:
         """Scores each tag of each word.
 
         Args:
             states: (views · batch, words, width), from `states`.
+            views: The views that they are of.
 
         Returns:
             (views · batch, words, tags), at least float32; what stands at padding means nothing.
@@ -213,14 +219,18 @@ class Tagger(pl.LightningModule):
         if self.training and self.recipe.word_dropout > 0:
             # Word dropout: whole word vectors are zeroed, the others left as they are.
             states = states * (torch.rand_like(states[..., :1]) >= self.recipe.word_dropout)
-        scores: Tensor = self.emission(states).float()
+        return self.emit(states, views).float()
+
+    def emit(self, states: Tensor, views: tuple[str, ...]) -> Tensor:
+        """Applies the emission layer: (views · batch, words, width) to (views · batch, words, tags)."""
+        scores: Tensor = self.emission(states)
         return scores
 
     def forward(self, batch: Batch, views: tuple[str, ...] | None = None) -> dict[str, ChainDistribution]:
         """Returns the distribution over tag sequences in each of `views`, which share one pass of model and CRF."""
         views = self.tested_views if views is None else views
         # (views · batch, words, tags)
-        emissions = self.emissions(self.states(batch, views))
+        emissions = self.emissions(self.states(batch, views), views)
         chains = self.crf(emissions, batch.mask.repeat(len(views), 1))
         return dict(zip(views, chains.split(len(batch.ids)), strict=True))
 
@@ -228,18 +238,46 @@ class Tagger(pl.LightningModule):
         """Returns the terms of the loss for each tweet."""
         chains = self(batch, self.trained_views)
         nll = {view: -chain.log_prob(batch.tags) for view, chain in chains.items()}
-        return Losses(nll.get(TEXT), nll.get(CROSS_MODAL), self.alignment(chains))
+        return Losses(nll.get(TEXT), nll.get(CROSS_MODAL), self.alignment(chains, batch))
 
-    def alignment(self, chains: dict[str, ChainDistribution]) -> Tensor | None:
+    def learn_from(self, teacher: Tagger) -> None:
+        """Sets the frozen teacher of cross-view alignment (option ``teacher="frozen"``).
+
+        Args:
+            teacher: A trained model that reads the same contexts or pictures and has the same tags; it is put into
+                evaluation mode, and stays as it is.
+
+        Raises:
+            UserError: It does not, or this model's options name another teacher.
+        """
+        if getattr(self.options, "teacher", "itself") != "frozen":
+            raise UserError(f"{self.options.label} has no frozen teacher; make it with the option teacher='frozen'")
+        here, there = self.options, teacher.options
+        if (here.system, here.kinds, self.tag_set) != (there.system, there.kinds, teacher.tag_set):
+            raise UserError(f"{there.label} cannot teach {here.label}: it has other tags, or reads something else")
+        self.teacher = FrozenTeacher(teacher)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Returns the teacher, where it is another than the model itself.
+
+        Raises:
+            UserError: There is to be a frozen one, and `learn_from` was not called.
+        """
+        if self.teacher is None and getattr(self.options, "teacher", "itself") == "frozen":
+            raise UserError(f"{self.options.label}: call learn_from with the trained teacher before training")
+        return [] if self.teacher is None else [self.teacher]
+
+    def alignment(self, chains: dict[str, ChainDistribution], batch: Batch) -> Tensor | None:
         """Returns the cross-view alignment of each tweet, (batch,): the text view learns what the other predicts.
 
         The teacher p(y|ŵ) is detached, emissions and transitions. ``token`` is what ITA's official code runs,
         ``sequence`` what its paper writes (the equation for L_CVA): −Σ_y p(y|ŵ) log p(y|w).
         """
         mode = self.options.training
-        if mode not in ("token", "sequence") or len(self.trained_views) < 2:
+        if mode not in ALIGNED:
             return None
-        teacher, student = chains[CROSS_MODAL].detach(), chains[TEXT]
+        student = chains[TEXT]
+        teacher = chains[CROSS_MODAL].detach() if self.teacher is None else self.teacher.chain(self, batch)
         if mode == "sequence":
             return teacher.cross_entropy(student)
         temperature = self.recipe.temperature
@@ -247,11 +285,12 @@ class Tagger(pl.LightningModule):
 
     def loss(self, losses: Losses) -> Tensor:
         """Weighs the terms and averages over the tweets of a batch."""
-        if losses.text is None or losses.cross_modal is None:
+        if losses.text is not None and losses.cross_modal is not None:
+            total = losses.text + self.recipe.cross_modal_weight * losses.cross_modal
+        else:
             single = losses.text if losses.cross_modal is None else losses.cross_modal
             assert single is not None
-            return single.mean()
-        total = losses.text + self.recipe.cross_modal_weight * losses.cross_modal
+            total = single
         if losses.alignment is not None:
             total = total + self.recipe.cva_weight * losses.alignment
         return total.mean()

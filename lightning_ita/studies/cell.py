@@ -20,7 +20,7 @@ from lightning_ita.errors import UserError
 from lightning_ita.models.bert_crf import BertCRFOptions
 from lightning_ita.models.encoders.locating import folder_digest
 from lightning_ita.models.ita import ITAOptions
-from lightning_ita.models.options import CROSS_MODAL, CVA, Options, from_values, to_values
+from lightning_ita.models.options import ALIGNED, CROSS_MODAL, CVA, Options, TwoViewOptions, from_values, to_values
 from lightning_ita.models.recipes import Recipe, published_temperature
 
 # Raised when the meaning of a cell's fields changes, so that results from before are not taken for results from after.
@@ -113,6 +113,14 @@ class Cell:
         """The same cell with the right images."""
         return replace(self, control=None)
 
+    @property
+    def teacher(self) -> Cell | None:
+        """The cell whose model is the frozen teacher of this one; ``None`` where there is no such teacher."""
+        if not isinstance(self.options, TwoViewOptions) or self.options.teacher != "frozen":
+            return None
+        control = None if self.control is not None and self.control.at_test else self.control
+        return replace(self, options=self.options.in_mode("off"), control=control)
+
     @cached_property
     def identity(self) -> str:
         """Sixteen hexadecimal digits that stand for everything the result depends on.
@@ -123,7 +131,7 @@ class Cell:
         recipe, data = self.recipe.recorded(), dict(self.data)
         if self.cva != "token":
             recipe.pop("temperature")
-        if self.cva not in ("token", "sequence"):
+        if self.cva not in ALIGNED:
             recipe.pop("cva_weight")
         if len(self.trained_views) == 1:
             recipe.pop("cross_modal_weight")

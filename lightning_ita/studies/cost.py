@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from lightning_ita.data.corpus import SPLITS, Corpus
 from lightning_ita.devices import Precision, available_precision
 from lightning_ita.models.arithmetic import Sizes
 from lightning_ita.models.encoders.locating import EncoderShape, encoder_shape
-from lightning_ita.models.options import VIEWS
+from lightning_ita.models.options import CROSS_MODAL, VIEWS
 from lightning_ita.registry import resolve
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.trained import tests_another
@@ -58,6 +58,9 @@ def costs(cells: Sequence[Cell], corpora: Mapping[str, Corpus], cache_dir: str |
         if cell.row not in known:
             trains = not tests_another(cell) or cell.uncontrolled.row not in rows
             known[cell.row] = cost(cell, corpora[cell.dataset], cache_dir, trains)
+            if trains and cell.teacher is not None and cell.teacher.row not in rows:  # it trains its teacher, too
+                flop = cost(cell.teacher, corpora[cell.dataset], cache_dir).flop
+                known[cell.row] = replace(known[cell.row], flop=known[cell.row].flop + flop)
     return [known[cell.row] for cell in cells]
 
 
@@ -79,6 +82,8 @@ def cost(cell: Cell, corpus: Corpus, cache_dir: str | None = None, trains: bool 
         words = sum(len(read.tags) for read in reads)
         sizes = sizes_of(cell, *(float(total) / len(reads) for total in (words, by_view[0], by_view[-1])))
         flop += times * len(reads) * (TRAINING if training else 1) * passes(cell.options, sizes, views, training)
+        if training and getattr(cell.options, "teacher", "itself") != "itself":
+            flop += times * len(reads) * passes(cell.options, sizes, (CROSS_MODAL,), False)
         if getattr(getattr(cell.options, "vision", None), "finetune", False):
             pictures = sum(getattr(read, "picture", None) is not None for read in reads)
             flop += times * pictures * (TRAINING if training else 1) * vision_flop(cell)

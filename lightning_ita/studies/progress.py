@@ -108,9 +108,7 @@ class StudyProgress:
 
 def describe(cell: Cell) -> str:
     """Names a cell for people."""
-    mode = "" if cell.cva == "off" else f", {cell.cva}"
-    control = "" if cell.control is None else f", {cell.control.label}"
-    return f"{cell.dataset} {cell.title}{mode}{control}, seed {cell.seed}"
+    return f"{cell.dataset} {cell.label}, seed {cell.seed}"
 
 
 def outcome(result: Result) -> str:

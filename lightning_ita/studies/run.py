@@ -6,7 +6,7 @@ import gc
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -40,7 +40,15 @@ from lightning_ita.studies.records import VERSION, Metrics
 from lightning_ita.studies.resume import Checkpoints, History, StepSeeds, WholeFiles, read_checkpoint
 from lightning_ita.studies.scoring import evaluate
 from lightning_ita.studies.study import CONFIG, ENVIRONMENT, METRICS, part_of
-from lightning_ita.studies.trained import VALID_PREDICTIONS, WEIGHTS, Trained, trained_already
+from lightning_ita.studies.trained import (
+    VALID_PREDICTIONS,
+    WEIGHTS,
+    Trained,
+    inside,
+    teacher_weights,
+    trained_already,
+)
+from lightning_ita.studies.watching import RunProgress
 
 # What cells of this process have read, by all that it depends on: as many as the default study has of each corpus.
 READ: dict[Any, dict[str, Any]] = {}
@@ -89,6 +97,9 @@ def run_cell(
     source = source or Source()
     corpus = corpus or cell.read(source)
     cell = cell.resolve(corpus.digests)
+    made_with = {"code": code_digest(cell.dataset, cell.system), **packages()}
+    if cell.teacher is not None and trained_already(cell, folder, made_with) is None:
+        _train_teacher(cell.teacher, folder, source, corpus, callbacks, made_with)
     if cell.control is not None:
         corpus = cell.control.apply(corpus, cell.seed)
     part, result = part_of(folder), part_of(folder) / "result"
@@ -96,7 +107,6 @@ def run_cell(
         shutil.rmtree(result)
     result.mkdir(parents=True)
     schema.write_config(result / CONFIG, cell.to_config())
-    made_with = {"code": code_digest(cell.dataset, cell.system), **packages()}
     share = ranks.Share(cell, folder, source, corpus, test, max(1, torch.get_num_threads() // cell.recipe.devices))
     with quiet(), interruptions(), ranks.together(share, part):
         checkpoints = Checkpoints(part, made_with, device(cell.recipe.devices))
@@ -147,6 +157,26 @@ def run_cell(
     gc.collect()  # model and trainer refer to each other; a study's next cell needs their memory
     return_freed_memory()
     return metrics
+
+
+def _train_teacher(
+    teacher: Cell,
+    folder: Path,
+    source: Source,
+    corpus: Corpus,
+    callbacks: Sequence[Callback],
+    made_with: Mapping[str, str],
+) -> None:
+    """Trains the frozen teacher of the cell that will fill `folder`, unless its weights are there.
+
+    For the other arguments see `run_cell`.
+    """
+    if teacher_weights(teacher, folder, made_with) is None:
+        there = inside(teacher, folder)
+        if there.exists():  # with weights that other code has made
+            shutil.rmtree(there)
+        shown = [each for each in callbacks if isinstance(each, RunProgress)]  # others are of the run it teaches
+        run_cell(teacher, there, source, corpus, shown, keep_checkpoint=True, test=False)
 
 
 def run_share(share: ranks.Share, rank: int) -> None:
@@ -206,6 +236,12 @@ def _train_and_score(
     trainer = make_trainer(cell, [history, StepSeeds(cell.seed), checkpoints, *callbacks], logger, rank)
     trained = trained_already(cell, share.folder, checkpoints.made_with)
     if trained is None:
+        if cell.teacher is not None:
+            weights_of_teacher = teacher_weights(cell.teacher, share.folder, checkpoints.made_with)
+            assert weights_of_teacher is not None
+            teacher = cell.teacher.options.make_tagger(share.corpus.types, cell.recipe, cell.encoder)
+            teacher.load_state_dict(read_checkpoint(weights_of_teacher)["state_dict"])
+            model.learn_from(teacher)
         if rank:
             ranks.barrier()  # rank 0 has removed what cannot be used
         state = checkpoints.resumable()

@@ -103,7 +103,8 @@ def run(
 ) -> None:
     """Runs the cells that are not finished and not noted as failed; one that fails is noted, and the others go on.
 
-    A cell whose control is at test alone waits for the cell without it, and tests that one's model.
+    A cell whose control is at test alone waits for the cell without it, and tests that one's model. One with a frozen
+    teacher waits for the cell that trains it.
 
     Several processes may run one study: each claims a cell by a lock that ends with the process, so that none is run
     twice and one left by a killed process is taken up by another.

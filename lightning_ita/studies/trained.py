@@ -1,4 +1,4 @@
-"""A model trained once and tested several times: cells that differ by a control at test alone share their training."""
+"""Models of other cells: those that a control at test tests again, and those that teach another model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from lightning_ita.studies import schema
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.records import Metrics
-from lightning_ita.studies.study import ENVIRONMENT, METRICS
+from lightning_ita.studies.study import ENVIRONMENT, METRICS, part_of
 
 # The best epoch's weights in the folder of a finished cell, for as long as others need them.
 WEIGHTS = "best.ckpt"
@@ -48,17 +48,46 @@ def trained_already(cell: Cell, folder: Path, made_with: Mapping[str, str]) -> T
     if not tests_another(cell):
         return None
     there = folder.with_name(cell.uncontrolled.name)
-    if not all((there / name).is_file() for name in (WEIGHTS, METRICS, VALID_PREDICTIONS)):
-        return None
-    environment = schema.read_environment(there / ENVIRONMENT)
-    if {"code": environment.get("code"), **environment["packages"]} != dict(made_with):
+    if not _is_usable(there, (WEIGHTS, METRICS, VALID_PREDICTIONS), made_with):
         return None
     return Trained(there / WEIGHTS, schema.read_metrics(there / METRICS))
 
 
+def model_of(cell: Cell) -> Cell | None:
+    """Returns the cell whose trained model a cell needs: to test it, or to be taught by it; ``None`` for most."""
+    return cell.uncontrolled if tests_another(cell) else cell.teacher
+
+
+def inside(cell: Cell, folder: Path) -> Path:
+    """Returns where the run of a cell trains its teacher, where no other cell has left it."""
+    return part_of(folder) / cell.name
+
+
+def teacher_weights(teacher: Cell, folder: Path, made_with: Mapping[str, str]) -> Path | None:
+    """Returns the weights of a frozen teacher, where they are: in its own folder, or inside the run that it teaches.
+
+    Args:
+        teacher: The teacher's cell.
+        folder: The folder of the cell that it teaches.
+        made_with: Code and packages of this process: weights that others made are not taken.
+    """
+    for there in (folder.with_name(teacher.name), inside(teacher, folder)):
+        if _is_usable(there, (WEIGHTS, METRICS), made_with):
+            return there / WEIGHTS
+    return None
+
+
+def _is_usable(there: Path, names: Sequence[str], made_with: Mapping[str, str]) -> bool:
+    if not all((there / name).is_file() for name in names):
+        return False
+    environment = schema.read_environment(there / ENVIRONMENT)
+    return {"code": environment.get("code"), **environment["packages"]} == dict(made_with)
+
+
 def waits(cell: Cell, left: Sequence[Cell]) -> bool:
-    """Tells whether a cell should wait for another one that is still to be run, whose model it tests."""
-    return tests_another(cell) and any(other.name == cell.uncontrolled.name for other in left)
+    """Tells whether a cell should wait for another one that is still to be run, whose model it needs."""
+    needed = model_of(cell)
+    return needed is not None and any(other.name == needed.name for other in left)
 
 
 def with_own_model(cells: Sequence[Cell]) -> list[Cell]:
@@ -68,8 +97,8 @@ def with_own_model(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def is_shared(cell: Cell, cells: Sequence[Cell]) -> bool:
-    """Tells whether other cells of a plan test the model of this one."""
-    return any(tests_another(other) and other.uncontrolled.name == cell.name for other in cells)
+    """Tells whether other cells of a plan need the model of this one."""
+    return any(needed.name == cell.name for needed in map(model_of, cells) if needed is not None)
 
 
 def drop_weights(cells: Sequence[Cell], folder: Path) -> None:
@@ -79,7 +108,10 @@ def drop_weights(cells: Sequence[Cell], folder: Path) -> None:
         cells: The plan.
         folder: The folder of all cells.
     """
-    for name in {cell.uncontrolled.name for cell in cells if tests_another(cell)}:
-        others = [cell for cell in cells if tests_another(cell) and cell.uncontrolled.name == name]
+    waiting: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if (needed := model_of(cell)) is not None:
+            waiting.setdefault(needed.name, []).append(cell)
+    for name, others in waiting.items():
         if all((folder / cell.name / METRICS).is_file() for cell in others):
             (folder / name / WEIGHTS).unlink(missing_ok=True)

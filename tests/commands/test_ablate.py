@@ -150,7 +150,7 @@ def test_a_cell_whose_loss_is_no_number_leaves_a_gap(
     monkeypatch.setattr(Tagger, "loss", diverges)
     assert ablate.main([*study, "--contexts=cap", "--seeds=1"]) == 1
     shown = capsys.readouterr().out
-    assert "failed: demo ITA-Cap, token, seed 1: the loss became nan in epoch 1, step 1" in shown
+    assert "failed: demo ITA-Cap+CVA (token), seed 1: the loss became nan in epoch 1, step 1" in shown
     table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     assert "| ITA-Cap+CVA (token) | – | – | – | – | 0/1 (1 failed) |" in table
     (log,) = (tmp_path / "out" / "failed").iterdir()

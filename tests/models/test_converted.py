@@ -33,7 +33,7 @@ def batch(tagger: Tagger) -> TwoViewBatch:
 def scores(tagger: Tagger, model: Tagger) -> torch.Tensor:
     """Returns the emissions of posts by `model`, which shares the inputs of `tagger`."""
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        return model.emissions(model.states(batch(tagger), ("T",)))
+        return model.emissions(model.states(batch(tagger), ("T",)), ("T",))
 
 
 def test_the_numbers_are_those_of_weights_that_autocast_converts(tagger: Tagger) -> None:

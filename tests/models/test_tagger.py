@@ -69,7 +69,7 @@ def path_scores(ita: EncoderTagger, emissions: Tensor, length: int) -> Tensor:
 
 def reference_alignment(ita: EncoderTagger, batch: TwoViewBatch, cva: str) -> list[float]:
     """CVA by enumeration: −Σ_y p(y|ŵ) log p(y|w), or Σ_i KL of tempered unnormalised log marginals, times τ²."""
-    text, cross_modal = (ita.emissions(ita.states(batch, (view,))).detach() for view in (TEXT, CROSS_MODAL))
+    text, cross_modal = (ita.emissions(ita.states(batch, (view,)), (view,)).detach() for view in (TEXT, CROSS_MODAL))
     found = []
     for row, length in enumerate(batch.mask.sum(1).tolist()):
         student, teacher = path_scores(ita, text[row], length), path_scores(ita, cross_modal[row], length)
@@ -104,7 +104,7 @@ def test_likelihoods_equal_enumeration(tiny_encoder: str, batch: TwoViewBatch) -
     assert losses.text is not None
     assert losses.cross_modal is not None
     for view, nll in ((TEXT, losses.text), (CROSS_MODAL, losses.cross_modal)):
-        emissions = ita.emissions(ita.states(batch, (view,))).detach()
+        emissions = ita.emissions(ita.states(batch, (view,)), (view,)).detach()
         for row, length in enumerate(batch.mask.sum(1).tolist()):
             gold = (paths(length) == batch.tags[row, :length]).all(1)
             expected = -path_scores(ita, emissions[row], length).log_softmax(0)[gold]
@@ -130,7 +130,7 @@ def test_no_gradient_reaches_the_teacher(tiny_encoder: str, batch: TwoViewBatch,
     ita = model(tiny_encoder, cva=cva)
     emissions = {view: torch.randn(4, 4, len(TAGS), requires_grad=True) for view in (TEXT, CROSS_MODAL)}
     chains = {view: ita.crf(scores, batch.mask) for view, scores in emissions.items()}
-    alignment = ita.alignment(chains)
+    alignment = ita.alignment(chains, batch)
     assert alignment is not None
     alignment.sum().backward()
     assert emissions[CROSS_MODAL].grad is None
@@ -142,7 +142,7 @@ def test_no_gradient_reaches_the_teacher(tiny_encoder: str, batch: TwoViewBatch,
     ita.zero_grad()
     frozen = {parameter: value.detach().clone() for parameter, value in ita.crf.named_parameters()}
     teacher = type(chains[TEXT])(emissions[CROSS_MODAL].detach(), batch.mask, *frozen_in_order(frozen))
-    again = ita.alignment({TEXT: ita.crf(emissions[TEXT].detach(), batch.mask), CROSS_MODAL: teacher})
+    again = ita.alignment({TEXT: ita.crf(emissions[TEXT].detach(), batch.mask), CROSS_MODAL: teacher}, batch)
     assert again is not None
     again.sum().backward()
     torch.testing.assert_close(ita.crf.transitions.grad, gradient)
@@ -195,10 +195,10 @@ def test_word_dropout_zeroes_whole_words_in_training_only(tiny_encoder: str, bat
     ita = model(tiny_encoder)
     ita.recipe = replace(RECIPE, word_dropout=0.5)
     ita.encoder.eval()
-    kept = ita.emissions(ita.states(batch, (TEXT,)))
+    kept = ita.emissions(ita.states(batch, (TEXT,)), (TEXT,))
     ita.training = True
     torch.manual_seed(0)
-    dropped = ita.emissions(ita.states(batch, (TEXT,)))[batch.mask]
+    dropped = ita.emissions(ita.states(batch, (TEXT,)), (TEXT,))[batch.mask]
     is_bias = (dropped == ita.emission.bias).all(-1)
     assert 0 < is_bias.sum() < len(is_bias)
     torch.testing.assert_close(dropped[~is_bias], kept[batch.mask][~is_bias])

@@ -62,7 +62,7 @@ def test_a_study_looks_once_and_says_what_it_could_not_see(
     study = [*command, "--systems=bert-crf,looking", "--cva=off,token", "--seeds=1", "--jobs=1", f"--out={out}"]
     assert ablate.main([*study, "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "demo Looking, token, seed 1" in said
+    assert "demo Looking+CVA (token), seed 1" in said
     assert "before them, one pass over the pictures: " in said
     assert not out.exists()
     looks: list[int] = []

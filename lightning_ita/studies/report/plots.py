@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
@@ -18,12 +18,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from lightning_ita.models.options import CROSS_MODAL, TEXT, VIEWS, Options
+from lightning_ita.models.options import CROSS_MODAL, TEXT, VIEWS, Options, TwoViewOptions
 from lightning_ita.statistics.comparison import estimate
 from lightning_ita.studies.report.evidence import Evidence, RowEvidence
 from lightning_ita.studies.report.gains import gains_by_context
 from lightning_ita.studies.report.grids import minus
-from lightning_ita.studies.report.sides import without_mode
 from lightning_ita.studies.tables.ablation import signed
 from lightning_ita.studies.trained import tests_another
 from lightning_ita.text import printable
@@ -97,17 +96,24 @@ def themed(svg: str, name: str) -> str:
     return svg
 
 
+def _without_mode(options: Options) -> Hashable:
+    """Returns what rows share that differ by their training mode alone."""
+    if not isinstance(options, TwoViewOptions):
+        return options
+    return options.in_mode("off"), options.teacher, getattr(options, "view_parameters", ())
+
+
 def colours_of(evidence: Evidence) -> dict[RowEvidence, str]:
     """Returns the colour of each row: rows that differ by their training mode alone share theirs."""
-    colours: dict[Options, str] = {}
+    colours: dict[Hashable, str] = {}
     others = cycle(OTHERS)
     for row in evidence.rows:
-        cell, options = row.cell, without_mode(row.cell.options)
+        cell, options = row.cell, _without_mode(row.cell.options)
         name = "several" if len(cell.contexts) > 1 else "".join(cell.contexts) or ("none" if row.is_baseline else "")
         if options not in colours:
             free = name in READS and COLOURS[name] not in colours.values()
             colours[options] = COLOURS[name if free else next(others)]
-    return {row: colours[without_mode(row.cell.options)] for row in evidence.rows}
+    return {row: colours[_without_mode(row.cell.options)] for row in evidence.rows}
 
 
 def _row_labels(axes: Axes, labels: Sequence[str], top: float) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lightning_ita.data.controls import Control
-from lightning_ita.models.options import CROSS_MODAL, MODE_LABELS, TEXT, VIEWS, Options
+from lightning_ita.models.options import CROSS_MODAL, TEXT, VIEWS, Options, TwoViewOptions
 from lightning_ita.studies.tables.ablation import Row
 
 # The second side of a comparison with a row's own images.
@@ -19,13 +19,11 @@ class Side:
 
     Attributes:
         label: What it is called.
-        kin: What it shares with the sides that differ from it by their training mode alone.
         mode: Its training mode.
         rows: Its rows.
     """
 
     label: str
-    kin: Hashable
     mode: str
     rows: tuple[Row, ...]
 
@@ -36,8 +34,22 @@ class Side:
 
     @property
     def options(self) -> Options:
-        """The options of its first row, as they are for all training modes."""
-        return without_mode(self.rows[0].cell.options)
+        """The options of its first row."""
+        return self.rows[0].cell.options
+
+    def in_mode(self, mode: str, sides: Sequence[Side]) -> list[Side]:
+        """Returns which of `sides` is this one in another training mode: all else is the same."""
+        if self.is_pooled:
+            return [each for each in sides if each.is_pooled and (each.system, each.mode) == (self.system, mode)]
+        options = self.options.in_mode(mode) if isinstance(self.options, TwoViewOptions) else self.options
+        return [
+            each for each in sides if not each.is_pooled and (each.options, each.control) == (options, self.control)
+        ]
+
+    @property
+    def system(self) -> str:
+        """The system of its rows."""
+        return self.rows[0].cell.system
 
     @property
     def control(self) -> Control | None:
@@ -57,21 +69,18 @@ class Side:
 
 def sides_of(rows: Sequence[Row]) -> list[Side]:
     """Returns every row, then the rows of a system in one training mode, where they are several."""
-    sides = [Side(row.label, (without_mode(row.cell.options), row.cell.control), row.cell.cva, (row,)) for row in rows]
+    sides = [Side(row.label, row.cell.cva, (row,)) for row in rows]
     pooled: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        if not row.is_baseline and row.cell.control is None:
-            pooled.setdefault((row.cell.system, row.cell.cva), []).append(row)
+        # Rows with parameters of one view are other systems; together with the plain ones they would say nothing.
+        plain = not getattr(row.cell.options, "view_parameters", ())
+        if plain and not row.is_baseline and row.cell.control is None:
+            pooled.setdefault((row.cell.system, row.cell.options.mode_label), []).append(row)
     return sides + [
-        Side(system.upper() + MODE_LABELS[mode], system, mode, tuple(members))
+        Side(system.upper() + mode, members[0].cell.cva, tuple(members))
         for (system, mode), members in pooled.items()
         if len(members) > 1
     ]
-
-
-def without_mode(options: Options) -> Options:
-    """Returns options that are the same for all training modes of otherwise equal ones."""
-    return replace(options, cva="off") if hasattr(options, "cva") else options  # type: ignore[call-arg]
 
 
 @dataclass(frozen=True)
@@ -105,15 +114,14 @@ def pairs_of(side: Side, sides: Sequence[Side], baseline: Side | None) -> list[P
     pairs = [] if baseline is None else [Pair(side, view, baseline, TEXT, baseline.label) for view in side.views]
     simpler = ("off",) if side.mode == "joint" else ("off", "joint")
     for mode in simpler if side.has_two_trained_views and side.mode != "off" else ():
-        for other in sides:
-            if (other.kin, other.mode, other.is_pooled) == (side.kin, mode, side.is_pooled):
-                pairs += [Pair(side, view, other, view, mode) for view in side.views]
+        for other in side.in_mode(mode, sides):
+            pairs += [Pair(side, view, other, view, mode) for view in side.views]
     if not side.is_pooled and {TEXT, CROSS_MODAL} <= set(side.views):
         pairs.append(Pair(side, CROSS_MODAL, side, TEXT, TEXT))
     if side.control is not None:
         pairs += [
             Pair(side, CROSS_MODAL, other, CROSS_MODAL, RIGHT)
             for other in sides
-            if other.control is None and other.mode == side.mode and other.kin == (side.options, None)
+            if not other.is_pooled and other.control is None and other.options == side.options
         ]
     return pairs

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 
 from lightning_ita.files import write_text
-from lightning_ita.models.options import VIEWS
+from lightning_ita.models.options import VIEWS, to_values
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.records import Metrics
 from lightning_ita.studies.study import Result
@@ -22,7 +22,7 @@ from lightning_ita.studies.sweep.front import by_view, front_trials, in_both_vie
 from lightning_ita.studies.sweep.grid import MOST_FAILURES, left_out
 from lightning_ita.studies.sweep.plots import write_plots
 from lightning_ita.studies.sweep.progress import write_value
-from lightning_ita.studies.sweep.space import SHORT_FORM_OF, Parameter, searched
+from lightning_ita.studies.sweep.space import SHORT, SHORT_FORM_OF, Parameter, searched
 from lightning_ita.studies.sweep.storage import Sweep
 from lightning_ita.studies.sweep.trials import ranking
 from lightning_ita.studies.sweep.values import grid_size
@@ -244,8 +244,10 @@ def best_config(cell: Cell) -> str:
     config = cell.to_config()
     if cell.system in SHORT_FORM_OF:  # which both commands read
         config = {"dataset": cell.dataset, "contexts": ",".join(cell.contexts) or "none", "cva": cell.cva, **config}
-        for name in ("system", cell.system):
-            config.pop(name, None)
+        own = config.pop(config.pop("system"), {})
+        default = to_values(type(cell.options)())
+        further = {name: value for name, value in own.items() if name not in SHORT and value != default[name]}
+        config |= {cell.system: further} if further else {}
     return yaml.safe_dump({n: v for n, v in config.items() if n not in ("seed", "data")}, sort_keys=False)
 
 

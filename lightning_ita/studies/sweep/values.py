@@ -10,6 +10,7 @@ from typing import Any
 
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import UserError
+from lightning_ita.models.ita import ITAOptions
 from lightning_ita.models.options import from_values, to_values
 from lightning_ita.models.recipes import published_temperature
 from lightning_ita.studies.cell import Cell, short_form
@@ -30,6 +31,8 @@ def with_values(cell: Cell, values: Mapping[str, Any]) -> Cell:
     options = cell.options
     if own and own.keys() <= set(SHORT) and cell.system in SHORT_FORM_OF:
         options = short_form(own.get("contexts", cell.contexts), own.get("cva", cell.cva))
+        if isinstance(options, ITAOptions) and isinstance(cell.options, ITAOptions):  # with its other options
+            options = replace(cell.options, contexts=options.contexts, cva=options.cva)
     elif own:
         for name in own:
             system = name.partition(".")[0] if "." in name else ""

@@ -21,7 +21,6 @@ from optuna.trial import FrozenTrial, TrialState
 from lightning_ita.files import written_whole
 from lightning_ita.models.options import CROSS_MODAL, TEXT
 from lightning_ita.studies.sweep.front import by_view, front_trials, in_both_views
-from lightning_ita.studies.sweep.labels import label_points
 from lightning_ita.studies.sweep.space import Parameter
 
 INK, MUTED, ACCENT, GRID = "#1f2933", "#8a94a0", "#1f6f8b", "#e4e7eb"
@@ -199,8 +198,8 @@ def parallel(completed: Sequence[FrozenTrial], parameters: Sequence[Parameter]) 
 def views(completed: Sequence[FrozenTrial], parameters: Sequence[Parameter]) -> Figure:
     """Draws F1 in the text view against F1 in the cross-modal view.
 
-    The first parameter decides the colour of a point and the second its shape, where they have few values. The trials
-    that no other beats (see `front`) are joined by a line, and have thick edges and bold numbers.
+    The first parameter that has several values, but few, decides the colour of a point, and the second its shape. The
+    trials that no other beats (see `front`) are joined by a line, and have thick edges and bold numbers.
     """
     trials = in_both_views(completed)
     figure = Figure(figsize=(7.5, 5.2), layout="constrained")
@@ -213,7 +212,7 @@ def views(completed: Sequence[FrozenTrial], parameters: Sequence[Parameter]) -> 
     axes.margins(0.1)
     ends = [_point(trial) for trial in front_trials(trials)]
     axes.plot(*zip(*ends, strict=True), color=MUTED, linewidth=1.4, zorder=2)
-    coded = [(p, _few(p, trials)) for p in parameters[:2]]
+    coded = [(p, few) for p in parameters if (few := _few(p, trials))][:2]
     colours = _colours(coded[0][1]) if coded else {}
     shapes = dict(zip(coded[1][1], SHAPES, strict=False)) if len(coded) > 1 else {}
     for trial in trials:
@@ -239,11 +238,13 @@ def views(completed: Sequence[FrozenTrial], parameters: Sequence[Parameter]) -> 
         entries += [(mark("white", each), f"{coded[1][0].label} {_short(value)}") for value, each in shapes.items()]
     figure.legend(*zip(*entries, strict=True), frameon=False, fontsize=9, loc="outside right upper")
     numbers: dict[tuple[float, float], list[str]] = {}
-    for trial in sorted(trials, key=lambda trial: _point(trial) not in ends):  # these are labelled first
+    for trial in trials:
         numbers.setdefault(_point(trial), []).append(str(trial.number))
-    labels = label_points(figure, axes, list(numbers), [", ".join(each) for each in numbers.values()], INK, ends)
-    for label, point in zip(labels, numbers, strict=True):
-        label.set_fontweight("bold" if point in ends else "normal")
+    for point, each in numbers.items():
+        weight = "bold" if point in ends else "normal"
+        axes.annotate(
+            ", ".join(each), point, (0, 9), textcoords="offset points", ha="center", fontsize=9, weight=weight
+        )
     return figure
 
 

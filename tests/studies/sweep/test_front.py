@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import random
-from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,9 @@ from hypothesis import strategies as st
 pytest.importorskip("optuna")
 
 import optuna
-from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from lightning_ita.studies.sweep import labels, plots
 from lightning_ita.studies.sweep.front import BY_VIEW, front, front_trials
 from lightning_ita.studies.sweep.plots import views, write_plots
 from lightning_ita.studies.sweep.results import front_line, markdown, trials_csv, trials_grid
@@ -70,23 +67,6 @@ def test_the_front_is_listed_from_text_to_both() -> None:
     assert [each.number for each in front_trials(found)] == [1, 2, 3]
     assert front_line(found).endswith("trials 1, 2, 3.")
     assert front_trials([]) == []
-
-
-def drawn(figure: Figure) -> list[Any]:
-    """The labels of a figure, as rectangles on its canvas."""
-    texts = [text for axes in figure.axes for text in axes.texts if text.get_text()]
-    return [text.get_window_extent(labels.FigureCanvasAgg(figure).get_renderer()) for text in texts]
-
-
-@pytest.mark.parametrize("count", [2, 8, 30])
-def test_labels_cover_neither_each_other_nor_points(count: int) -> None:
-    found = some_trials(count)
-    figure = views(found, PARAMETERS)
-    boxes = drawn(figure)
-    assert len(boxes) == count
-    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
-    centres = figure.axes[0].transData.transform([plots._point(each) for each in found])
-    assert not any(box.contains(*centre) for box, centre in product(boxes, centres))
 
 
 def test_equal_points_share_a_label_and_a_legend_names_the_values() -> None:

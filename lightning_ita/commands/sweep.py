@@ -44,9 +44,9 @@ file: arguments of `lightning-ita train`, options of a system (ita.cva) included
 in a --config file, is fixed instead. Finished trials are kept: the same command continues a sweep that was stopped,
 and trials that were killed.
 
-The file's `method` says how values are chosen. bayes, also where none is given: by Optuna's TPE. random: at random. Of
-both, the first trial has the recipe's own values. grid: each combination of values once, in the order of the file, the
-first parameter slowest.
+The file's `method` says how values are chosen. bayes, also where none is given: by Optuna's TPE. random: at random.
+With both, the first trial has the recipe's own values. grid: each combination of values once, in the order of the
+file, the first parameter slowest.
 
 examples:
   lightning-ita sweep
@@ -62,7 +62,7 @@ examples:
   lightning-ita sweep --space mine.yaml --pruner none --top 0 --out runs/mine
       another space; no trial ends early, and none is trained again
   lightning-ita sweep --space sweeps/front.yaml --pruner none --contexts cap --top 0
-      a grid of 8 combinations: what I+T costs T, and the reverse; views.png in the sweep's folder shows it
+      a grid of 8 combinations: how far gains in one view cost the other; views.png shows it
 """
 # The same as sweeps/cva.yaml, which W&B reads.
 SPACE = Path(sweep.__file__).with_name("cva.yaml")
@@ -82,8 +82,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--trials",
         type=int | None,
-        help=f"Trials to finish in all, pruned ones included; by default {TRIALS}, or each combination of a grid once, "
-        "which is also the most.",
+        help=f"Trials to finish in all, pruned ones included; by default {TRIALS}; for a grid, all its "
+        "combinations, and never more.",
     )
     parser.add_argument(
         "--pruner",

@@ -92,8 +92,9 @@ class ViewBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ViewBatch:
         """Returns the view on another device."""
-        tensors = [getattr(self, field.name) for field in dataclasses.fields(self)]
-        return ViewBatch(*(each if each is None else each.to(device, non_blocking=non_blocking) for each in tensors))
+        tensors = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        there = {name: each.to(device, non_blocking=non_blocking) for name, each in tensors.items() if each is not None}
+        return ViewBatch(**there)
 
 
 @dataclass(slots=True)

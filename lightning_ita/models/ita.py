@@ -23,8 +23,8 @@ class ITAOptions(TwoViewOptions):
     Attributes:
         contexts: Kinds of visual context that follow the tweet in the cross-modal view; at least one.
         view_parameters: Parameters that the views do not share, where both are trained; the paper's share all.
-            ``segment`` embeds the sub-tokens of contexts as those of a second text (BERT's token types), ``view`` the
-            tweet's sub-tokens in I+T as those of another view, and ``emission`` is an emission layer for I+T.
+            ``segment``: the contexts' sub-tokens have another token type than the tweet's. ``view``: the tweet's
+            sub-tokens have another token type in I+T than in T. ``emission``: I+T has its own emission layer.
     """
 
     contexts: tuple[str, ...] = ("cap", "tag")
@@ -42,6 +42,8 @@ class ITAOptions(TwoViewOptions):
         """
         object.__setattr__(self, "contexts", parse_contexts(self.contexts))
         known = get_args(ViewParameter)
+        if isinstance(self.view_parameters, str) or self.view_parameters is None:
+            raise UserError(f"view_parameters {self.view_parameters!r}: expected several names, of {', '.join(known)}")
         for name in self.view_parameters:
             if name not in known:
                 raise unknown("view parameter", str(name), known)
@@ -53,17 +55,19 @@ class ITAOptions(TwoViewOptions):
                 f"the system bert-crf"
             )
         super().__post_init__()
+        if self.text_only and self.view_parameters:
+            raise UserError("ita.view_parameters has no effect with ita.text_only: there is no I+T view to have them")
 
     @property
     def title(self) -> str:
         """``ITA-Cap``, ``ITA-Tag+Cap``, ``ITA-All`` ..., and the parameters that the views do not share."""
-        own = f" (own {', '.join(self.view_parameters)})" if self.view_parameters else ""
+        own = f" (I+T's own {', '.join(self.view_parameters)})" if self.view_parameters else ""
         return system_name(self.contexts) + own
 
     @property
     def slug(self) -> str:
         """``ita-cap-token``, ``ita-cap-view-emission-token`` ..."""
-        return "-".join([system_name(self.contexts).lower(), *self.view_parameters, self.training])
+        return "-".join([system_name(self.contexts).lower(), *self.view_parameters, self.mode_slug])
 
     @property
     def published_name(self) -> str | None:
@@ -76,17 +80,17 @@ class ITAOptions(TwoViewOptions):
         return self.contexts
 
     def deciding(self) -> dict[str, Any]:
-        """Returns contexts and training mode, as before there were other systems; what came later, where it differs."""
+        """Returns contexts and training mode; newer options where they differ, so that earlier identities stay."""
         values: dict[str, Any] = {"contexts": list(self.contexts), "cva": self.cva}
-        for name, value in self.without_part("off").items():
+        for name, value in self.without_effect("off").items():
             own = getattr(self, name)
             values |= {} if own == value else {name: list(own) if isinstance(own, tuple) else own}
         return values
 
     @classmethod
-    def without_part(cls, mode: str) -> dict[str, Any]:
-        """Returns also the parameters of one view, where one view is trained; see `TwoViewOptions.without_part`."""
-        return super().without_part(mode) | ({"view_parameters": ()} if mode == "off" else {})
+    def without_effect(cls, mode: str) -> dict[str, Any]:
+        """Returns also the parameters of one view, where one view is trained; see `TwoViewOptions.without_effect`."""
+        return super().without_effect(mode) | ({"view_parameters": ()} if mode == "off" else {})
 
     @classmethod
     def rows(cls, given: Mapping[str, Any], contexts: Sequence[str], modes: Sequence[str]) -> list[Options]:

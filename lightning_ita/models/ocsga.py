@@ -60,7 +60,7 @@ class OCSGAOptions(FusionOptions):
     @property
     def slug(self) -> str:
         """``ocsga-off``, ``ocsga-lstm-token`` ..."""
-        return "-".join([self.name.lower(), *(["lstm"] if self.variant == "lstm" else []), self.training])
+        return "-".join([self.name.lower(), *(["lstm"] if self.variant == "lstm" else []), self.mode_slug])
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ MODE_PUBLISHED = {"off": "", "joint": None, "token": "+CVA", "sequence": "+CVA"}
 ALIGNED: tuple[CVA, ...] = ("token", "sequence")
 # Whose I+T view the text view is aligned with: that of the model itself, as in the paper; that of a running average of
 # its weights; that of the same system trained before in mode off, which stays as it is.
-Teacher = Literal["itself", "average", "frozen"]
+TeacherKind = Literal["itself", "average", "frozen"]
 TEACHER_LABELS = {"itself": "", "average": ", averaged teacher", "frozen": ", frozen teacher"}
 
 
@@ -113,7 +113,12 @@ class Options(ABC):
     @property
     def slug(self) -> str:
         """What its folders are called: ``bert-crf``, ``ita-cap-token`` ..."""
-        return f"{self.title}-{self.training}".lower()
+        return f"{self.title}-{self.mode_slug}".lower()
+
+    @property
+    def mode_slug(self) -> str:
+        """The training mode in the names of its folders: ``token``, ``token-frozen`` ..."""
+        return self.training
 
     @property
     def of_pictures(self) -> tuple[str, ...]:
@@ -175,41 +180,45 @@ class TwoViewOptions(Options):
     Attributes:
         cva: Training mode: ``off`` (the cross-modal view alone), ``joint`` (both views, no alignment), ``token`` or
             ``sequence`` (both, and cross-view alignment).
-        teacher: With which I+T view CVA aligns the text view: ``itself`` (that of the model being trained),
-            ``average`` (that of a running average of its weights), ``frozen`` (that of the same system trained in mode
-            ``off`` before, with the same seed).
-        text_only: Whether a model with a frozen teacher is trained, and tested, in the text view alone, so that the
-            cross-modal view takes nothing of it.
+        teacher: Whose predictions in I+T the text view learns with CVA: those of the model ``itself``, of a running
+            ``average`` of its weights, or of a ``frozen`` model, the same system trained in mode ``off`` before, with
+            the same seed.
+        text_only: Whether a model with a frozen teacher is trained and tested in the text view alone, so that no
+            capacity is spent on the cross-modal view.
     """
 
     cva: CVA = "off"
-    teacher: Teacher = "itself"
+    teacher: TeacherKind = "itself"
     text_only: bool = False
 
     def __post_init__(self) -> None:
         """Checks types and ranges, and suggests the nearest training mode.
 
         Raises:
-            UserError: A value is wrong, or plays no part in this training mode.
+            UserError: A value is wrong, or has no effect in this training mode.
         """
-        for name, kind in (("cva", CVA), ("teacher", Teacher)):
+        for name, kind in (("cva", CVA), ("teacher", TeacherKind)):
             if getattr(self, name) not in get_args(kind):
                 raise unknown(name, str(getattr(self, name)), get_args(kind))
-        for name, value in self.without_part(self.cva).items():
+        for name, value in self.without_effect(self.cva).items():
             if getattr(self, name) != value:
-                raise UserError(f"{self.system}.{name} plays no part with cva {self.cva!r}: leave it out")
+                raise UserError(
+                    f"{self.system}.{name} has no effect with cva {self.cva!r}: leave it out, or choose another mode"
+                )
         super().__post_init__()
         if self.text_only and self.teacher != "frozen":
-            raise UserError(f"{self.system}.text_only needs {self.system}.teacher frozen: other teachers read I+T, too")
+            raise UserError(
+                f"{self.system}.text_only needs {self.system}.teacher frozen: any other one is trained in I+T"
+            )
 
     @classmethod
-    def without_part(cls, mode: str) -> dict[str, Any]:
-        """Returns the options that play no part in a training mode, with the values that they have there."""
+    def without_effect(cls, mode: str) -> dict[str, Any]:
+        """Returns the options that have no effect in a training mode, with the values that they must have there."""
         return {} if mode in ALIGNED else {"teacher": "itself", "text_only": False}
 
     def in_mode(self, mode: CVA) -> Self:
-        """Returns the same options in another training mode; what plays no part in it has its default."""
-        return replace(self, cva=mode, **self.without_part(mode))
+        """Returns the same options in another training mode; what has no effect in it has its default."""
+        return replace(self, cva=mode, **self.without_effect(mode))
 
     @property
     def training(self) -> CVA:
@@ -229,14 +238,20 @@ class TwoViewOptions(Options):
         return super().mode_label + TEACHER_LABELS[self.teacher] + (", T alone" if self.text_only else "")
 
     @property
+    def mode_slug(self) -> str:
+        """``token``, ``token-frozen-text`` ..."""
+        teacher = [] if self.teacher == "itself" else [self.teacher]
+        return "-".join([super().mode_slug, *teacher, *(["text"] if self.text_only else [])])
+
+    @property
     def published_mode(self) -> str | None:
         """``+CVA``; nobody published a score with another teacher."""
         return super().published_mode if self.teacher == "itself" else None
 
     def deciding(self) -> dict[str, Any]:
-        """Returns what the result depends on; the teacher where it is another than the model itself."""
+        """Returns what the result depends on; newer options where they differ, so that earlier identities stay."""
         values = super().deciding()
-        for name, value in self.without_part("off").items():  # as before there were such options
+        for name, value in self.without_effect("off").items():
             if values["options"].get(name) == value:
                 del values["options"][name]
         return values
@@ -250,7 +265,15 @@ class TwoViewOptions(Options):
     def rows(cls, given: Mapping[str, Any], contexts: Sequence[str], modes: Sequence[str]) -> list[Options]:
         """Returns one row per training mode, unless the mode is given."""
         chosen = [given["cva"]] if "cva" in given else modes
-        return [cls(**{**given, "cva": mode, **cls.without_part(mode)}) for mode in chosen]
+        for name, value in cls.without_effect("off").items():
+            if given.get(name, value) != value and all(name in cls.without_effect(mode) for mode in chosen):
+                raise UserError(f"{cls.system}.{name} has no effect with cva {', '.join(chosen)}: leave it out")
+        return [cls(**{**given, "cva": mode, **cls.without_effect(mode)}) for mode in chosen]
+
+
+def teacher_of(options: Options) -> TeacherKind:
+    """Returns the teacher that options name; ``itself`` for systems with a single view."""
+    return options.teacher if isinstance(options, TwoViewOptions) else "itself"
 
 
 def to_values(options: Options) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class RelationOptions(VisualOptions, FusionOptions):
     @property
     def slug(self) -> str:
         """What its folders are called: ``rpbert-off`` ..."""
-        return f"{self.system}-{self.training}"
+        return f"{self.system}-{self.mode_slug}"
 
     def relation_data(self) -> Relations:
         """Returns the relations, read or made once per process.

@@ -21,8 +21,9 @@ from lightning_ita.data.batching import processes, weighed
 from lightning_ita.data.inputs import Batch, Inputs
 from lightning_ita.errors import NonFiniteLossError, UserError
 from lightning_ita.metrics import EntityF1
+from lightning_ita.models.encoders.loading import same_tokenizer
 from lightning_ita.models.optimization import make_optimizer, make_schedule
-from lightning_ita.models.options import ALIGNED, CROSS_MODAL, TEXT, Options, from_values, to_values
+from lightning_ita.models.options import ALIGNED, CROSS_MODAL, TEXT, Options, from_values, teacher_of, to_values
 from lightning_ita.models.recipes import DEFAULT_TEMPERATURE, Recipe
 from lightning_ita.models.tagging import forbidden_transitions, to_bio
 from lightning_ita.models.teachers import AveragedTeacher, FrozenTeacher, Teacher
@@ -95,8 +96,7 @@ class Tagger(pl.LightningModule):
         self.encoder_name = encoder
         self.tag_set = TagSet(tuple(types), recipe.tag_scheme)
         self.trained_views, self.tested_views = options.trained_views, options.tested_views
-        average = getattr(options, "teacher", "itself") == "average"
-        self.teacher: Teacher | None = AveragedTeacher() if average else None
+        self.teacher: Teacher | None = AveragedTeacher() if teacher_of(options) == "average" else None
         # What a checkpoint needs to make the model again: plain values, which are read without unpickling.
         self.save_hyperparameters(
             {
@@ -244,28 +244,42 @@ class Tagger(pl.LightningModule):
         """Sets the frozen teacher of cross-view alignment (option ``teacher="frozen"``).
 
         Args:
-            teacher: A trained model that reads the same contexts or pictures and has the same tags; it is put into
-                evaluation mode, and stays as it is.
+            teacher: A model trained in I+T that reads the same inputs and has the same tags. It is put into evaluation
+                mode, and stays as it is.
 
         Raises:
-            UserError: It does not, or this model's options name another teacher.
+            UserError: The teacher was not trained in I+T, reads other inputs or has other tags; or this model's options
+                name no frozen teacher.
         """
-        if getattr(self.options, "teacher", "itself") != "frozen":
+        if teacher_of(self.options) != "frozen":
             raise UserError(f"{self.options.label} has no frozen teacher; make it with the option teacher='frozen'")
         here, there = self.options, teacher.options
-        if (here.system, here.kinds, self.tag_set) != (there.system, there.kinds, teacher.tag_set):
-            raise UserError(f"{there.label} cannot teach {here.label}: it has other tags, or reads something else")
+        differs = {
+            "system": here.system != there.system,
+            "contexts": here.kinds != there.kinds,
+            "tags": self.tag_set != teacher.tag_set,
+            "vision model": getattr(here, "vision", None) != getattr(there, "vision", None),
+            "tokenizer": not same_tokenizer(self.encoder_name, teacher.encoder_name),
+        }
+        if any(differs.values()):
+            other = ", ".join(name for name, is_other in differs.items() if is_other)
+            raise UserError(f"{there.label} cannot teach {here.label}: it has another {other}")
+        if CROSS_MODAL not in teacher.trained_views:
+            raise UserError(f"{there.label} cannot teach {here.label}: it was not trained in {CROSS_MODAL}")
         self.teacher = FrozenTeacher(teacher)
 
     def configure_callbacks(self) -> list[Callback]:
-        """Returns the teacher, where it is another than the model itself.
+        """Returns the teacher, where it is another than the model itself."""
+        return [] if self.teacher is None else [self.teacher]
+
+    def on_fit_start(self) -> None:
+        """Checks that a teacher is there.
 
         Raises:
             UserError: There is to be a frozen one, and `learn_from` was not called.
         """
-        if self.teacher is None and getattr(self.options, "teacher", "itself") == "frozen":
+        if self.teacher is None and teacher_of(self.options) == "frozen":
             raise UserError(f"{self.options.label}: call learn_from with the trained teacher before training")
-        return [] if self.teacher is None else [self.teacher]
 
     def alignment(self, chains: dict[str, ChainDistribution], batch: Batch) -> Tensor | None:
         """Returns the cross-view alignment of each tweet, (batch,): the text view learns what the other predicts.

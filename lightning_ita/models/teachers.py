@@ -54,6 +54,11 @@ class AveragedTeacher(Teacher):
         found: ChainDistribution = chains[CROSS_MODAL]
         return found
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Forgets an earlier training; called before a checkpoint is read."""
+        if stage == "fit":
+            self.weights, self.steps = None, 0
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begins with the weights that training begins with, or goes on with those of a resumed run."""
         trained = dict(_trained(pl_module))
@@ -61,9 +66,14 @@ class AveragedTeacher(Teacher):
             self.weights = {name: weight.detach().clone() for name, weight in trained.items()}
             self.steps = trainer.global_step
         self.weights = {name: average.to(trained[name].device) for name, average in self.weights.items()}
+        # A checkpoint within an epoch may have been written after a step and before the average took it in.
+        self._take_step(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Takes a step of the optimiser into the average."""
+        """Takes a step of the optimiser into the average, if there was one since the last time."""
+        self._take_step(trainer, pl_module)
+
+    def _take_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == self.steps or self.weights is None:  # gradients are being accumulated
             return
         self.steps = trainer.global_step

@@ -57,7 +57,8 @@ class UMT(VisualTagger):
         """Returns U and S side by side, (batch, words, 2 · width)."""
         states = self.dropout(super().words(batch))
         spans, text = (layer(states, states, batch.mask) for layer in (self.span_layer, self.text_layer))
-        self._span_states = spans if self.training else None  # several threads may predict with one model
+        if self.training:  # several threads may predict with one model
+            self._span_states: Tensor | None = spans
         return torch.cat([spans, text], -1)
 
     def fuse(self, words: Tensor, mask: Tensor, visual: Visual) -> Tensor:

@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from lightning_ita.data.corpus import SPLITS, Corpus
 from lightning_ita.models.kept import public_name, usage
-from lightning_ita.models.options import CROSS_MODAL, TEXT
+from lightning_ita.models.options import ALIGNED, CROSS_MODAL, TEXT, teacher_of
 from lightning_ita.statistics.resampling import Floats, bootstrap, percentile_interval
 from lightning_ita.studies import schema
 from lightning_ita.studies.cell import Cell
@@ -22,6 +22,11 @@ from lightning_ita.studies.tables.render import markdown, markdown_line, markdow
 # Data sets whose tweets are English; of others nothing is said.
 ENGLISH = ("twitter15", "twitter17", "snap", "demo")
 RESAMPLES = 2000
+TEACHERS = {
+    "itself": "",
+    "average": " of a running average of the model",
+    "frozen": " of a model trained before, on that view alone,",
+}
 VIEW_NAMES = {TEXT: "text view (T)", CROSS_MODAL: "cross-modal view (I+T)"}
 Intervals = Mapping[tuple[str, str], tuple[float, float]]
 
@@ -94,8 +99,11 @@ def _about(cell: Cell, metrics: Metrics) -> str:
             f"It was trained on the {' and the '.join(VIEW_NAMES[view] for view in cell.trained_views)}. In the "
             f"cross-modal view a post is followed by what was read in its picture, as text: {kinds}."
         )
-    if cell.cva in ("token", "sequence"):
-        lines.append("Cross-view alignment taught the text view to predict what the cross-modal view predicts.")
+    if cell.cva in ALIGNED:
+        teacher = TEACHERS[teacher_of(cell.options)]
+        lines.append(
+            f"Cross-view alignment taught the text view to predict what the cross-modal view{teacher} predicts."
+        )
     return markdown_line(" ".join(lines))
 
 
@@ -167,7 +175,7 @@ def _limits(cell: Cell, metrics: Metrics) -> str:
         "tag sequences. How well it is calibrated was not measured for this model.",
         "Who is mentioned is not checked: it may name people wrongly, and the corpus's biases are its own.",
     ]
-    if cell.contexts:
+    if cell.contexts and CROSS_MODAL in cell.tested_views:
         limits.insert(
             1,
             "The cross-modal view expects contexts like those of training; from other engines it may be worse than the "

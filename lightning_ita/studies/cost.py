@@ -16,7 +16,7 @@ from lightning_ita.data.corpus import SPLITS, Corpus
 from lightning_ita.devices import Precision, available_precision
 from lightning_ita.models.arithmetic import Sizes
 from lightning_ita.models.encoders.locating import EncoderShape, encoder_shape
-from lightning_ita.models.options import CROSS_MODAL, VIEWS
+from lightning_ita.models.options import CROSS_MODAL, VIEWS, teacher_of
 from lightning_ita.registry import resolve
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.trained import tests_another
@@ -82,7 +82,7 @@ def cost(cell: Cell, corpus: Corpus, cache_dir: str | None = None, trains: bool 
         words = sum(len(read.tags) for read in reads)
         sizes = sizes_of(cell, *(float(total) / len(reads) for total in (words, by_view[0], by_view[-1])))
         flop += times * len(reads) * (TRAINING if training else 1) * passes(cell.options, sizes, views, training)
-        if training and getattr(cell.options, "teacher", "itself") != "itself":
+        if training and teacher_of(cell.options) != "itself":
             flop += times * len(reads) * passes(cell.options, sizes, (CROSS_MODAL,), False)
         if getattr(getattr(cell.options, "vision", None), "finetune", False):
             pictures = sum(getattr(read, "picture", None) is not None for read in reads)

@@ -221,6 +221,8 @@ class CellRecord(TypedDict):
     system: Annotated[Name, says("Name of the system as papers write it, without its training mode.")]
     contexts: Annotated[str, says("Kinds of context, joined by `+`.")]
     cva: Annotated[Name, says("Training mode: `off`, `joint`, `token` or `sequence`.")]
+    label: NotRequired[Annotated[Text, says("Name of the row: system, training mode, teacher and control.")]]
+    control: NotRequired[Annotated[Name, says("What happened to the images of tweets; `none` for the right ones.")]]
     encoder: Annotated[Text, says("Encoder.")]
     seed: Annotated[Count, says("Seed.")]
     identity: Annotated[Name, says("Digest of everything the result depends on.")]

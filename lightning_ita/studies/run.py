@@ -22,6 +22,7 @@ from lightning_ita.data.corpus import SPLITS, Corpus
 from lightning_ita.data.datamodule import MNERDataModule
 from lightning_ita.data.inputs import Preparing
 from lightning_ita.data.source import Source
+from lightning_ita.errors import UserError
 from lightning_ita.models.inputs import TwoViewInputs
 from lightning_ita.models.options import to_values
 from lightning_ita.models.tagger import Tagger
@@ -44,7 +45,7 @@ from lightning_ita.studies.trained import (
     VALID_PREDICTIONS,
     WEIGHTS,
     Trained,
-    inside,
+    teacher_folder,
     teacher_weights,
     trained_already,
 )
@@ -172,7 +173,7 @@ def _train_teacher(
     For the other arguments see `run_cell`.
     """
     if teacher_weights(teacher, folder, made_with) is None:
-        there = inside(teacher, folder)
+        there = teacher_folder(teacher, folder)
         if there.exists():  # with weights that other code has made
             shutil.rmtree(there)
         shown = [each for each in callbacks if isinstance(each, RunProgress)]  # others are of the run it teaches
@@ -238,7 +239,8 @@ def _train_and_score(
     if trained is None:
         if cell.teacher is not None:
             weights_of_teacher = teacher_weights(cell.teacher, share.folder, checkpoints.made_with)
-            assert weights_of_teacher is not None
+            if weights_of_teacher is None:
+                raise UserError(f"{share.folder.name}: its teacher was removed while it began; start the study again")
             teacher = cell.teacher.options.make_tagger(share.corpus.types, cell.recipe, cell.encoder)
             teacher.load_state_dict(read_checkpoint(weights_of_teacher)["state_dict"])
             model.learn_from(teacher)

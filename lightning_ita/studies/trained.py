@@ -53,14 +53,14 @@ def trained_already(cell: Cell, folder: Path, made_with: Mapping[str, str]) -> T
     return Trained(there / WEIGHTS, schema.read_metrics(there / METRICS))
 
 
-def model_of(cell: Cell) -> Cell | None:
+def needed_cell(cell: Cell) -> Cell | None:
     """Returns the cell whose trained model a cell needs: to test it, or to be taught by it; ``None`` for most."""
     return cell.uncontrolled if tests_another(cell) else cell.teacher
 
 
-def inside(cell: Cell, folder: Path) -> Path:
-    """Returns where the run of a cell trains its teacher, where no other cell has left it."""
-    return part_of(folder) / cell.name
+def teacher_folder(teacher: Cell, folder: Path) -> Path:
+    """Returns where the run that will fill `folder` trains its teacher, where no other cell has left its weights."""
+    return part_of(folder) / teacher.name
 
 
 def teacher_weights(teacher: Cell, folder: Path, made_with: Mapping[str, str]) -> Path | None:
@@ -71,7 +71,7 @@ def teacher_weights(teacher: Cell, folder: Path, made_with: Mapping[str, str]) -
         folder: The folder of the cell that it teaches.
         made_with: Code and packages of this process: weights that others made are not taken.
     """
-    for there in (folder.with_name(teacher.name), inside(teacher, folder)):
+    for there in (folder.with_name(teacher.name), teacher_folder(teacher, folder)):
         if _is_usable(there, (WEIGHTS, METRICS), made_with):
             return there / WEIGHTS
     return None
@@ -86,7 +86,7 @@ def _is_usable(there: Path, names: Sequence[str], made_with: Mapping[str, str]) 
 
 def waits(cell: Cell, left: Sequence[Cell]) -> bool:
     """Tells whether a cell should wait for another one that is still to be run, whose model it needs."""
-    needed = model_of(cell)
+    needed = needed_cell(cell)
     return needed is not None and any(other.name == needed.name for other in left)
 
 
@@ -98,7 +98,7 @@ def with_own_model(cells: Sequence[Cell]) -> list[Cell]:
 
 def is_shared(cell: Cell, cells: Sequence[Cell]) -> bool:
     """Tells whether other cells of a plan need the model of this one."""
-    return any(needed.name == cell.name for needed in map(model_of, cells) if needed is not None)
+    return any(needed.name == cell.name for needed in map(needed_cell, cells) if needed is not None)
 
 
 def drop_weights(cells: Sequence[Cell], folder: Path) -> None:
@@ -110,7 +110,7 @@ def drop_weights(cells: Sequence[Cell], folder: Path) -> None:
     """
     waiting: dict[str, list[Cell]] = {}
     for cell in cells:
-        if (needed := model_of(cell)) is not None:
+        if (needed := needed_cell(cell)) is not None:
             waiting.setdefault(needed.name, []).append(cell)
     for name, others in waiting.items():
         if all((folder / cell.name / METRICS).is_file() for cell in others):

@@ -116,10 +116,16 @@ def test_all_of_them_are_trained_and_kept(tiny_encoder: str, batch: TwoViewBatch
 def test_options_say_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Did you mean 'emission'"):
         ITAOptions(cva="joint", view_parameters=("emision",))
-    with pytest.raises(UserError, match=r"ita\.view_parameters plays no part with cva 'off'"):
+    with pytest.raises(UserError, match=r"ita\.view_parameters has no effect with cva 'off'"):
         ITAOptions(cva="off", view_parameters=("view",))
-    with pytest.raises(UserError, match=r"ita\.teacher plays no part with cva 'joint'"):
+    with pytest.raises(UserError, match=r"ita\.teacher has no effect with cva 'joint'"):
         ITAOptions(cva="joint", teacher="average")
+    with pytest.raises(UserError, match=r"ita\.teacher has no effect with cva off, joint"):
+        ITAOptions.rows({"teacher": "average"}, ("cap",), ("off", "joint"))
+    with pytest.raises(UserError, match="there is no I\\+T view to have them"):
+        ITAOptions(cva="token", teacher="frozen", text_only=True, view_parameters=("view",))
+    with pytest.raises(UserError, match="expected several names"):
+        ITAOptions(cva="token", view_parameters="view")  # type: ignore[arg-type]
     distil = DistilBertModel(DistilBertConfig(dim=16, n_layers=1, n_heads=2, hidden_dim=16, vocab_size=50))
     with pytest.raises(UserError, match="no embeddings of token types"):
         ITATagger(("PER",), ITAOptions(cva="joint", view_parameters=("segment",)), RECIPE, distil)
@@ -127,9 +133,9 @@ def test_options_say_what_is_wrong(tmp_path: Path) -> None:
 
 def test_names_and_identity_parts() -> None:
     own = ITAOptions(cva="token", contexts=("know",), view_parameters=("emission", "segment"), teacher="frozen")
-    assert own.label == "ITA-Know (own segment, emission)+CVA (token), frozen teacher"
+    assert own.label == "ITA-Know (I+T's own segment, emission)+CVA (token), frozen teacher"
     assert own.published_name is None
-    assert own.slug == "ita-know-segment-emission-token"
+    assert own.slug == "ita-know-segment-emission-token-frozen"
     assert from_values(to_values(own)) == own
     plain = ITAOptions(cva="token", contexts=("know",))
     assert plain.deciding() == {"contexts": ["know"], "cva": "token"}  # as before there were such options
@@ -139,6 +145,6 @@ def test_names_and_identity_parts() -> None:
     rows = ITAOptions.rows({"teacher": "frozen", "view_parameters": ("view",)}, ("know",), ("off", "joint", "token"))
     assert [row.label for row in rows] == [
         "ITA-Know",
-        "ITA-Know (own view), joint",
-        "ITA-Know (own view)+CVA (token), frozen teacher",
+        "ITA-Know (I+T's own view), joint",
+        "ITA-Know (I+T's own view)+CVA (token), frozen teacher",
     ]

@@ -131,7 +131,13 @@ def test_a_frozen_teacher_must_be_there_and_fit(tiny_encoder: str, data: MNERDat
     with pytest.raises(UserError, match="has no frozen teacher"):
         ita(tiny_encoder).learn_from(student)
     other = Tagger.create("ita", ("PER",), RECIPE, tiny_encoder, contexts=("cap",), cva="off")
-    with pytest.raises(UserError, match="other tags, or reads something else"):
+    with pytest.raises(UserError, match="it has another tags"):
         student.learn_from(other)
+    reader = Tagger.create("ita", Demo.types, RECIPE, tiny_encoder, contexts=("ocr",), cva="off")
+    with pytest.raises(UserError, match="it has another contexts"):
+        student.learn_from(reader)
+    alone = ita(tiny_encoder, teacher="frozen", text_only=True)
+    with pytest.raises(UserError, match=r"was not trained in I\+T"):
+        student.learn_from(alone)
     with pytest.raises(UserError, match="Did you mean 'frozen'"):
         ita(tiny_encoder, teacher="frosen")

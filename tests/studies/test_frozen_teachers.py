@@ -19,7 +19,7 @@ from lightning_ita.studies.cost import costs
 from lightning_ita.studies.report.sides import pairs_of, sides_of
 from lightning_ita.studies.study import METRICS, Result, part_of
 from lightning_ita.studies.tables.ablation import rows_of
-from lightning_ita.studies.trained import inside, waits
+from lightning_ita.studies.trained import teacher_folder, waits
 
 TAUGHT = Cell(options=ITAOptions(cva="token", contexts=("cap",), teacher="frozen"))
 
@@ -54,7 +54,7 @@ def study(corpus: Path, tiny_encoder: str, tmp_path: Path) -> list[str]:
 
 def history(out: Path) -> list[dict[str, float]]:
     """Returns the losses of a study's run with CVA, by epoch."""
-    (folder,) = (out / "cells").glob("demo-ita-cap-token-*")
+    (folder,) = (out / "cells").glob("demo-ita-cap-token*")
     found: list[dict[str, float]] = json.loads((folder / METRICS).read_text(encoding="utf-8"))["history"]
     return found
 
@@ -100,7 +100,7 @@ def test_a_run_that_is_stopped_keeps_its_teacher(
             run_cell(cell, stopped, source)
     resolved = cell.resolve(cell.read(source).digests)
     assert resolved.teacher is not None
-    assert (inside(resolved.teacher, stopped) / "best.ckpt").is_file()
+    assert (teacher_folder(resolved.teacher, stopped) / "best.ckpt").is_file()
     trained: list[str] = []
     monkeypatch.setattr(Tagger, "on_fit_start", lambda self: trained.append(self.options.label))
     run_cell(cell, stopped, source)
@@ -108,6 +108,17 @@ def test_a_run_that_is_stopped_keeps_its_teacher(
     first, second = (json.loads((each / METRICS).read_text(encoding="utf-8")) for each in (stopped, undisturbed))
     assert first["history"] == second["history"]
     assert not part_of(stopped).exists()
+
+
+def test_a_row_with_a_frozen_teacher_is_tested_under_controls(study: list[str], tmp_path: Path) -> None:
+    controls = "--control=none,other-image-at-test"
+    assert ablate.main([*study, "--cva=token", "--ita.teacher=frozen", controls, f"--out={tmp_path / 'out'}"]) == 0
+    folders = list((tmp_path / "out" / "cells").iterdir())
+    assert {folder.name.partition("-seed")[0] for folder in folders} == {
+        "demo-ita-cap-token-frozen",
+        "demo-ita-cap-token-frozen-other-image-at-test",
+    }
+    assert not list((tmp_path / "out").glob("failed/*"))
 
 
 def test_a_plan_counts_what_a_teacher_takes(corpus: Path, tiny_encoder: str) -> None:
@@ -139,6 +150,6 @@ def test_rows_with_teachers_are_compared_with_their_own_simpler_modes() -> None:
         "ITA-Cap, joint": ["ITA-Cap"],
         "ITA-Cap+CVA (token)": ["ITA-Cap", "ITA-Cap, joint"],
         "ITA-Cap+CVA (token), frozen teacher": ["ITA-Cap", "ITA-Cap, joint"],
-        "ITA-Cap (own emission), joint": ["ITA-Cap"],
-        "ITA-Cap (own emission)+CVA (token)": ["ITA-Cap", "ITA-Cap (own emission), joint"],
+        "ITA-Cap (I+T's own emission), joint": ["ITA-Cap"],
+        "ITA-Cap (I+T's own emission)+CVA (token)": ["ITA-Cap", "ITA-Cap (I+T's own emission), joint"],
     }

@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Callback
 
 from lightning_ita.data.source import Source
 from lightning_ita.errors import Terminated
+from lightning_ita.models.ita import ITAOptions
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies import resume, run
@@ -107,6 +108,20 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert_same_result(folder, undisturbed)
     assert devices(folder) == ([0] if step is None else [0, step])
     assert not part_of(folder).exists()
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.usefixtures("always")
+def test_an_averaged_teacher_goes_on_where_it_was(cell: Cell, source: Source, tmp_path: Path, accumulate: int) -> None:
+    recipe = replace(RECIPE, epochs=1, batch_size=4, accumulate=accumulate)
+    options = ITAOptions(cva="token", contexts=("cap",), teacher="average")
+    averaged = replace(cell, options=options, recipe=recipe)
+    run_cell(averaged, tmp_path / "undisturbed", source)
+    with pytest.raises(StoppedError):
+        run_cell(averaged, tmp_path / "stopped", source, callbacks=[Stop("on_train_batch_start", 5)])
+    run_cell(averaged, tmp_path / "stopped", source)
+    assert_same_result(tmp_path / "stopped", tmp_path / "undisturbed")
+    assert devices(tmp_path / "stopped")[1] in (2, 4)
 
 
 def stop_half_way(cell: Cell, source: Source, folder: Path) -> Path:

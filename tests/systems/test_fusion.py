@@ -11,7 +11,7 @@ import torch
 
 from lightning_ita.images.visual import Pixels
 from lightning_ita.models.blocks.relation import RelationLoss
-from lightning_ita.models.options import CROSS_MODAL, TEXT, from_values, to_values
+from lightning_ita.models.options import CROSS_MODAL, TEXT, TwoViewOptions, from_values, to_values
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.models.visual_options import PictureOptions
 from lightning_ita.studies.cell import Cell
@@ -170,10 +170,34 @@ def test_a_kept_model_says_the_same(tiny_encoder: str, case: Case, tmp_path: Pat
             assert torch.equal(left, right)
 
 
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if len(case.modes) > 1])
+@pytest.mark.parametrize("teacher", ["average", "frozen", "text_only"])
+def test_every_system_learns_from_every_teacher(tiny_encoder: str, name: str, teacher: str) -> None:
+    case = CASES[name]
+    text_only = teacher == "text_only"
+    student = make(case, tiny_encoder, cva="token", teacher="frozen" if text_only else teacher, text_only=text_only)
+    if student.teacher is None:
+        student.learn_from(make(case, tiny_encoder))
+    student.train()
+    batch = batch_of(student)
+    losses = student.losses(batch)
+    assert losses.alignment is not None
+    loss = student.loss(losses) + sum(term.mean() for term in student.auxiliary(batch).values())
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert student.training
+    assert student.emission.weight.grad is None or student.emission.weight.grad.abs().sum() > 0
+    assert student.crf.transitions.grad.abs().sum() > 0
+    if text_only:
+        assert losses.cross_modal is None
+
+
 def test_every_option_is_part_of_the_identity(case: Case) -> None:
-    first = Cell(options=case.options, recipe=RECIPE)
-    known = {first.identity}
     options = case.options
+    if isinstance(options, TwoViewOptions):  # so that all options have an effect
+        options = replace(options, cva="token", teacher="frozen")
+    first = Cell(options=options, recipe=RECIPE)
+    known = {first.identity}
     for field in fields(options):
         value = getattr(options, field.name)
         for other in others(field.name, value):
@@ -184,7 +208,12 @@ def test_every_option_is_part_of_the_identity(case: Case) -> None:
 
 def others(name: str, value: Any) -> list[Any]:
     """Returns another value of an option."""
-    named = {"cva": "joint", "variant": {"encoder": "lstm", "lstm": "encoder"}.get(value), "kind": "cap"}
+    named = {
+        "cva": "sequence",
+        "teacher": "average",
+        "variant": {"encoder": "lstm", "lstm": "encoder"}.get(value),
+        "kind": "cap",
+    }
     named |= {"gate": "input", "relations": "textimage-data.csv"}
     if name in named:
         return [named[name]]

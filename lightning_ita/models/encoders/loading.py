@@ -93,6 +93,16 @@ def _check_tokenizer(name: str, tokenizer: Any, vocabulary: int) -> None:
     tokenizer([["a"], ["𪚥"]], is_split_into_words=True, add_special_tokens=False)
 
 
+def same_tokenizer(one: str, other: str) -> bool:
+    """Tells whether two encoders are given the same sub-tokens for the same words."""
+    if one == other:
+        return True
+    if "module" in (one, other):  # encoder objects, whose tokenizers are not known
+        return False
+    first, second = (load_tokenizer(name).backend_tokenizer.to_str() for name in (one, other))
+    return bool(first == second)
+
+
 def load_encoder(name: str, pretrained: bool = True, max_length: int | None = None) -> nn.Module:
     """Loads an encoder in float32, its weights from safetensors only, and tries it (`check_reading`).
 

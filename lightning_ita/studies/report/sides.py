@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightning_ita.data.controls import Control
-from lightning_ita.models.options import CROSS_MODAL, TEXT, VIEWS, Options, TwoViewOptions
+from lightning_ita.models.options import CROSS_MODAL, CVA, TEXT, VIEWS, Options, TwoViewOptions
 from lightning_ita.studies.tables.ablation import Row
 
 # The second side of a comparison with a row's own images.
@@ -37,7 +37,7 @@ class Side:
         """The options of its first row."""
         return self.rows[0].cell.options
 
-    def in_mode(self, mode: str, sides: Sequence[Side]) -> list[Side]:
+    def sides_in_mode(self, mode: CVA, sides: Sequence[Side]) -> list[Side]:
         """Returns which of `sides` is this one in another training mode: all else is the same."""
         if self.is_pooled:
             return [each for each in sides if each.is_pooled and (each.system, each.mode) == (self.system, mode)]
@@ -112,9 +112,9 @@ def pairs_of(side: Side, sides: Sequence[Side], baseline: Side | None) -> list[P
     if side is baseline:
         return []
     pairs = [] if baseline is None else [Pair(side, view, baseline, TEXT, baseline.label) for view in side.views]
-    simpler = ("off",) if side.mode == "joint" else ("off", "joint")
+    simpler: tuple[CVA, ...] = ("off",) if side.mode == "joint" else ("off", "joint")
     for mode in simpler if side.has_two_trained_views and side.mode != "off" else ():
-        for other in side.in_mode(mode, sides):
+        for other in side.sides_in_mode(mode, sides):
             pairs += [Pair(side, view, other, view, mode) for view in side.views]
     if not side.is_pooled and {TEXT, CROSS_MODAL} <= set(side.views):
         pairs.append(Pair(side, CROSS_MODAL, side, TEXT, TEXT))

@@ -231,7 +231,7 @@ def views(completed: Sequence[FrozenTrial], parameters: Sequence[Parameter]) -> 
         face = "white" if style else colour
         return Line2D([], [], color=colour, marker=shape, ls=style, mfc=face, markeredgecolor=INK, markeredgewidth=edge)
 
-    entries = [(mark(MUTED, "o", 1.8, "-"), "no other is better in both")]
+    entries = [(mark(MUTED, "o", 1.8, "-"), "not beaten by another trial")]
     if colours:
         entries += [(mark(each, "o"), f"{coded[0][0].label} {_short(value)}") for value, each in colours.items()]
     if shapes:

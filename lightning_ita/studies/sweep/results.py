@@ -193,8 +193,8 @@ def front_line(trials: Sequence[FrozenTrial]) -> str:
     """Names the trials that no other beats in both views."""
     numbers = ", ".join(str(trial.number) for trial in front_trials(trials))
     return (
-        "On valid, no other trial is at least as good in both views, and better in one, than these, from the best "
-        f"in the text view (T) to the best in the cross-modal view (I+T): trials {numbers}."
+        "Trials that no other beats on valid (at least as good in both views, better in one), from the best in the "
+        f"text view (T) to the best in the cross-modal view (I+T): trials {numbers}."
     )
 
 

@@ -69,22 +69,32 @@ class Parameter:
         """Its values, or the ends of its range."""
         return self.values or ((int(self.low), int(self.high)) if self.whole else (self.low, self.high))
 
-    def listed(self) -> tuple[Any, ...]:
-        """Returns all its values, in their order; those of a range where it has a step or holds whole numbers only.
+    @property
+    def count(self) -> int:
+        """How many values it has.
 
         Raises:
             UserError: Its range is continuous.
         """
         if self.values:
-            return self.values
+            return len(self.values)
         if self.step is None and not self.whole:
             raise UserError(
                 f"{self.name}: a grid needs values, and the range from {self.low:g} to {self.high:g} has no steps; "
                 f"list `values`, or give distribution q_uniform and q"
             )
         low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step or 1))
+        return int((high - low) / step) + 1
+
+    def listed(self) -> tuple[Any, ...]:
+        """Returns all its values, in their order; those of a range where it has a step or holds whole numbers only.
+
+        Raises:
+            UserError: Its range is continuous.
+        """
+        low, step = (Decimal(str(number)) for number in (self.low, self.step or 1))
         kind = int if self.whole else float
-        return tuple(kind(low + index * step) for index in range(int((high - low) / step) + 1))
+        return self.values or tuple(kind(low + index * step) for index in range(self.count))
 
     def holds(self, value: Any) -> bool:
         """Tells whether a value may be chosen."""
@@ -132,7 +142,7 @@ def read_space(path: Path, fixed: Iterable[str] = ()) -> tuple[Parameter, ...]:
         )
         if _method(content) == "grid":
             for parameter in space:
-                parameter.listed()
+                _ = parameter.count
     except UserError as error:
         raise DataError(str(error), path) from None
     long = [long_name(parameter.name) for parameter in space]

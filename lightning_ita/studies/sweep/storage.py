@@ -25,7 +25,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from lightning_ita.data.source import Source
 from lightning_ita.errors import UserError
-from lightning_ita.models.options import VIEWS
+from lightning_ita.models.options import VIEWS, to_values
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.loggers import arguments_of, first_line
 from lightning_ita.studies.plan import LOCKS
@@ -160,7 +160,10 @@ def open_study(sweep: Sweep) -> Study:
             if sweep.method != "grid":
                 study.enqueue_trial(defaults(sweep.base, sweep.space))  # what is found is at least as good as these
             known = settings
-    known = {"method": "bayes", **known}  # which earlier versions did not write, and always used
+    # What earlier versions did not write, and always used.
+    default = to_values(type(sweep.base.options)())
+    options = {f"{sweep.base.system}.{name}": value for name, value in default.items()}
+    known = {"method": "bayes", **{name: value for name, value in options.items() if name in settings}, **known}
     changed = [
         f"{name} ({known.get(name)} there, {settings.get(name)} now)"
         for name in known | settings

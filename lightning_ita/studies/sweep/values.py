@@ -106,7 +106,7 @@ def grid_size(space: Iterable[Parameter]) -> int:
     Raises:
         UserError: A parameter has a continuous range.
     """
-    return math.prod(len(parameter.listed()) for parameter in space)
+    return math.prod(parameter.count for parameter in space)
 
 
 def corners(space: Iterable[Parameter]) -> list[dict[str, Any]]:

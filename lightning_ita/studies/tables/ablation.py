@@ -31,9 +31,9 @@ CONVENTIONS = {
 STALE_MARK = "†"
 NOTE = (
     "T: the text view alone. I+T: tweet and image, or what was said of the image. Δ: points above BERT-CRF. A row "
-    "without CVA is trained on I+T alone (BERT-CRF on T), with CVA or as “joint” on both views; it is tested in every "
-    "view that it has. The best epoch is chosen on valid by the mean F1 of the trained views. “paper”: what was "
-    "published for the system of this name, with its own encoder and contexts; not measured here."
+    "without CVA is trained on I+T alone (BERT-CRF on T), with CVA or as “joint” on both views (“T alone”: on T); "
+    "it is tested in every view that it has. The best epoch is chosen on valid by the mean F1 of the trained views. "
+    "“paper”: what was published for the system of this name, with its own encoder and contexts; not measured here."
 )
 
 
@@ -271,6 +271,7 @@ def cells_csv(results: Sequence[Result]) -> str:
             "system": cell.title,
             "contexts": "+".join(cell.contexts),
             "cva": cell.cva,
+            "label": cell.label,
             "control": name_of(cell.control),
             "encoder": cell.encoder,
             "seed": cell.seed,

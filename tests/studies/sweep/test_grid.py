@@ -280,7 +280,9 @@ def test_a_sweep_does_not_go_on_with_another_method(sweep: Sweep) -> None:
     # Earlier versions did not note the method, and it was TPE whatever the file said.
     earlier = replace(sweep, name="earlier", method="bayes")
     study = open_study(earlier)
-    study.set_user_attr("settings", {n: v for n, v in study.user_attrs["settings"].items() if n != "method"})
+    newer = {"method", "ita.teacher", "ita.text_only", "ita.view_parameters"}
+    assert newer <= set(study.user_attrs["settings"])
+    study.set_user_attr("settings", {n: v for n, v in study.user_attrs["settings"].items() if n not in newer})
     assert len(open_study(earlier).trials) == 1
     with pytest.raises(UserError, match=r"it differs in method \(bayes there, grid now\)"):
         open_study(replace(earlier, method="grid"))
@@ -313,7 +315,7 @@ def test_the_command_runs_a_grid_and_shows_both_views(
     page = (out / "sweep.md").read_text(encoding="utf-8")
     assert "Grid of 4 combinations, pruner none." in page
     assert "| cva | cross_modal_weight | epochs |" in page
-    assert "On valid, no other trial is at least as good in both views" in page
+    assert "Trials that no other beats on valid" in page
     assert page.index("![views](views.png)") < page.index("![history](history.png)")
     assert (out / "views.png").read_bytes().startswith(b"\x89PNG")
 

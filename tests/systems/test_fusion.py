@@ -186,7 +186,6 @@ def test_every_system_learns_from_every_teacher(tiny_encoder: str, name: str, te
     loss.backward()
     assert torch.isfinite(loss)
     assert student.training
-    assert student.emission.weight.grad is None or student.emission.weight.grad.abs().sum() > 0
     assert student.crf.transitions.grad.abs().sum() > 0
     if text_only:
         assert losses.cross_modal is None

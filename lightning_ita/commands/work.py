@@ -12,8 +12,8 @@ from lightning_ita.studies.names import check_keep
 DESCRIPTION = """\
 Runs the cells of a study that are neither finished nor failed, one after the other, until none is left. Any number of
 processes, on any number of machines that share the folder, may work on one study: each claims a cell by a lock, and a
-cell whose process was killed is taken up by another from its last checkpoint. The tables are written by `ablate`, which
-runs nothing that is finished.
+cell whose process was killed is taken up by another from its last checkpoint. In the end each of them prints and writes
+the tables of the whole plan: of all rows that the study has grown by, where `ablate` shows those of its own arguments.
 
 examples:
   lightning-ita ablate --dataset twitter17 --data-dir DATA --contexts cap --plan --out runs/study
@@ -22,6 +22,8 @@ examples:
       run its cells: here, in several terminals, or as a task of a cluster
   lightning-ita work runs/study --data-dir /scratch/DATA
       the same on a machine where the data are in another folder; their SHA-256 are checked
+  lightning-ita work runs/study
+      once all are finished: prints the table of all rows, runs nothing
 """
 
 
@@ -44,6 +46,7 @@ def main(argv: Sequence[str]) -> int:
     source = given if given != type(given)() else read_source(out)
     console = make_console()
 
+    from lightning_ita.commands.ablate import show
     from lightning_ita.studies.keeping import model_lines
     from lightning_ita.studies.launch.local import run_here
     from lightning_ita.studies.looking import corpora_of, look
@@ -57,4 +60,4 @@ def main(argv: Sequence[str]) -> int:
     run_here(cells, out, source, arguments.threads, arguments.logger, console, arguments.keep_models)
     for line in model_lines(cells, out, arguments.keep_models):
         say(console, line)
-    return 1 if any(result.failure is not None for result in collect(cells, out)) else 0
+    return show(collect(cells, out), out, console)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
 from lightning_ita.contexts.kinds import parse_contexts, system_name
@@ -28,7 +28,7 @@ class ITAOptions(TwoViewOptions):
     """
 
     contexts: tuple[str, ...] = ("cap", "tag")
-    view_parameters: tuple[str, ...] = ()
+    view_parameters: tuple[str, ...] = field(default=(), kw_only=True)
 
     system: ClassVar[str] = "ita"
     tagger: ClassVar[str] = "lightning_ita.models.ita_tagger:ITATagger"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 from lightning_ita.checks import check_fields
@@ -188,8 +188,8 @@ class TwoViewOptions(Options):
     """
 
     cva: CVA = "off"
-    teacher: TeacherKind = "itself"
-    text_only: bool = False
+    teacher: TeacherKind = field(default="itself", kw_only=True)
+    text_only: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         """Checks types and ranges, and suggests the nearest training mode.

@@ -65,7 +65,7 @@ def test_its_folder_tells_no_path(folder: Path) -> None:
 
 def test_a_class_loads_its_own_kind_alone(folder: Path) -> None:
     assert isinstance(EncoderTagger.from_pretrained(folder), EncoderTagger)
-    with pytest.raises(UserError, match="is a EncoderTagger, not a BiLSTM"):
+    with pytest.raises(UserError, match="is a ITATagger, not a BiLSTM"):
         BiLSTM.from_pretrained(folder)
 
 

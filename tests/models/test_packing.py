@@ -180,9 +180,12 @@ def test_in_bfloat16_few_sizes_occur_and_the_filling_changes_nothing(
         model.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
             states = word_states(model, [batch.text, batch.cross_modal])
-        states.square().sum().backward()
+        # Not the squares, whose sum a layer norm makes constant.
+        (states * torch.linspace(-1, 1, states.shape[-1])).sum().backward()
         found.append([states.detach(), *(weight.grad for weight in model.parameters() if weight.grad is not None)])
     assert sizes[1] > sizes[0]
     assert f"{sizes[1]:b}".rstrip("0") in ("1", "11")
+    # Some gradients are 0 but for rounding: those of the keys' biases, which the softmax ignores.
+    rounding = 1e-3 * max(float(each.abs().max()) for each in found[0])
     for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=0.02, atol=0.02 * float(one.abs().max()))
+        torch.testing.assert_close(one, other, rtol=0.02, atol=0.02 * float(one.abs().max()) + rounding)

@@ -225,8 +225,8 @@ def test_scores_that_are_no_numbers_are_not_decoded_and_name_their_tweet(
     tagger = model(tiny_encoder)
     emissions = tagger.emissions
 
-    def broken(states: Tensor) -> Tensor:
-        scores = emissions(states)
+    def broken(states: Tensor, views: tuple[str, ...]) -> Tensor:
+        scores = emissions(states, views)
         scores[len(batch.ids) + 1, 0, 0] = torch.nan  # the second tweet in the second view
         return scores
 

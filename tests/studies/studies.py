@@ -161,6 +161,8 @@ def first_version(out: Path) -> None:
         del metrics["version"], metrics["types"]
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         options = config.pop(config.pop("system"), {"contexts": [], "cva": "off"})
+        for later in ("teacher", "text_only", "view_parameters"):
+            options.pop(later, None)
         metrics["system"] = "ITA-Cap" if options["contexts"] else "BERT-CRF"
         (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
         (folder / "config.yaml").write_text(yaml.safe_dump({**config, **options}), encoding="utf-8")

@@ -81,11 +81,8 @@ class ITAOptions(TwoViewOptions):
 
     def deciding(self) -> dict[str, Any]:
         """Returns contexts and training mode; newer options where they differ, so that earlier identities stay."""
-        values: dict[str, Any] = {"contexts": list(self.contexts), "cva": self.cva}
-        for name, value in self.without_effect("off").items():
-            own = getattr(self, name)
-            values |= {} if own == value else {name: list(own) if isinstance(own, tuple) else own}
-        return values
+        newer = {name: list(value) if isinstance(value, tuple) else value for name, value in self.newer.items()}
+        return {"contexts": list(self.contexts), "cva": self.cva, **newer}
 
     @classmethod
     def without_effect(cls, mode: str) -> dict[str, Any]:

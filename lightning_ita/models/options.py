@@ -216,6 +216,12 @@ class TwoViewOptions(Options):
         """Returns the options that have no effect in a training mode, with the values that they must have there."""
         return {} if mode in ALIGNED else {"teacher": "itself", "text_only": False}
 
+    @property
+    def newer(self) -> dict[str, Any]:
+        """Options that came after the first published results, where they differ from their defaults."""
+        defaults = self.without_effect("off")
+        return {name: getattr(self, name) for name, value in defaults.items() if getattr(self, name) != value}
+
     def in_mode(self, mode: CVA) -> Self:
         """Returns the same options in another training mode; what has no effect in it has its default."""
         return replace(self, cva=mode, **self.without_effect(mode))
@@ -251,9 +257,8 @@ class TwoViewOptions(Options):
     def deciding(self) -> dict[str, Any]:
         """Returns what the result depends on; newer options where they differ, so that earlier identities stay."""
         values = super().deciding()
-        for name, value in self.without_effect("off").items():
-            if values["options"].get(name) == value:
-                del values["options"][name]
+        for name in self.without_effect("off").keys() - self.newer.keys():
+            del values["options"][name]
         return values
 
     @property

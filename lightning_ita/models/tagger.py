@@ -21,12 +21,11 @@ from lightning_ita.data.batching import processes, weighed
 from lightning_ita.data.inputs import Batch, Inputs
 from lightning_ita.errors import NonFiniteLossError, UserError
 from lightning_ita.metrics import EntityF1
-from lightning_ita.models.encoders.loading import same_tokenizer
 from lightning_ita.models.optimization import make_optimizer, make_schedule
 from lightning_ita.models.options import ALIGNED, CROSS_MODAL, TEXT, Options, from_values, teacher_of, to_values
 from lightning_ita.models.recipes import DEFAULT_TEMPERATURE, Recipe
 from lightning_ita.models.tagging import forbidden_transitions, to_bio
-from lightning_ita.models.teachers import AveragedTeacher, FrozenTeacher, Teacher
+from lightning_ita.models.teachers import AveragedTeacher, FrozenTeacher, Teacher, check_teacher
 from lightning_ita.registry import resolve
 from lightning_ita.tags import TagSet
 from lightning_ita.text import quoted
@@ -253,19 +252,7 @@ class Tagger(pl.LightningModule):
         """
         if teacher_of(self.options) != "frozen":
             raise UserError(f"{self.options.label} has no frozen teacher; make it with the option teacher='frozen'")
-        here, there = self.options, teacher.options
-        differs = {
-            "system": here.system != there.system,
-            "contexts": here.kinds != there.kinds,
-            "tags": self.tag_set != teacher.tag_set,
-            "vision model": getattr(here, "vision", None) != getattr(there, "vision", None),
-            "tokenizer": not same_tokenizer(self.encoder_name, teacher.encoder_name),
-        }
-        if any(differs.values()):
-            other = ", ".join(name for name, is_other in differs.items() if is_other)
-            raise UserError(f"{there.label} cannot teach {here.label}: it has another {other}")
-        if CROSS_MODAL not in teacher.trained_views:
-            raise UserError(f"{there.label} cannot teach {here.label}: it was not trained in {CROSS_MODAL}")
+        check_teacher(teacher, self)
         self.teacher = FrozenTeacher(teacher)
 
     def configure_callbacks(self) -> list[Callback]:

@@ -15,6 +15,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lightning_ita.crf import ChainDistribution
 from lightning_ita.data.inputs import Batch
+from lightning_ita.errors import UserError
+from lightning_ita.models.encoders.loading import same_tokenizer
 from lightning_ita.models.options import CROSS_MODAL
 
 # Of the running average: the last 100 steps weigh most. In the first steps it is smaller, so that the average does not
@@ -109,6 +111,27 @@ class FrozenTeacher(Teacher):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Moves the model to the device that the other one is trained on."""
         self.model.to(pl_module.device)
+
+
+def check_teacher(teacher: Any, student: Any) -> None:
+    """Checks that a model can be the frozen teacher of another, both a `lightning_ita.models.tagger.Tagger`.
+
+    Raises:
+        UserError: It was not trained in I+T, reads other inputs or has other tags; names what differs.
+    """
+    here, there = student.options, teacher.options
+    differs = {
+        "system": here.system != there.system,
+        "contexts": here.kinds != there.kinds,
+        "tags": student.tag_set != teacher.tag_set,
+        "vision model": getattr(here, "vision", None) != getattr(there, "vision", None),
+        "tokenizer": not same_tokenizer(student.encoder_name, teacher.encoder_name),
+    }
+    if any(differs.values()):
+        other = ", ".join(name for name, is_other in differs.items() if is_other)
+        raise UserError(f"{there.label} cannot teach {here.label}: it has another {other}")
+    if CROSS_MODAL not in teacher.trained_views:
+        raise UserError(f"{there.label} cannot teach {here.label}: it was not trained in {CROSS_MODAL}")
 
 
 def _trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:

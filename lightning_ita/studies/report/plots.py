@@ -100,7 +100,7 @@ def _without_mode(options: Options) -> Hashable:
     """Returns what rows share that differ by their training mode alone."""
     if not isinstance(options, TwoViewOptions):
         return options
-    return options.in_mode("off"), options.teacher, options.text_only, getattr(options, "view_parameters", ())
+    return options.in_mode("off"), tuple(options.newer.items())
 
 
 def colours_of(evidence: Evidence) -> dict[RowEvidence, str]:

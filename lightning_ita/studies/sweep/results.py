@@ -89,7 +89,7 @@ def trials_grid(sweep: Sweep, trials: Sequence[FrozenTrial], most: int | None = 
     parameters = searched(sweep.space)
     views = sweep.views if len(sweep.views) > 1 else ()
     ordered = _ordered(trials)
-    left_out = most is not None and len(ordered) > most
+    is_cut = most is not None and len(ordered) > most
     return Grid(
         name="trials",
         title="Trials",
@@ -110,7 +110,7 @@ def trials_grid(sweep: Sweep, trials: Sequence[FrozenTrial], most: int | None = 
             )
             for trial in ordered[:most]
         ),
-        caption=caption(sweep, trials) + (f" The best {most} of {len(ordered)}." if left_out else ""),
+        caption=caption(sweep, trials) + (f" The best {most} of {len(ordered)}." if is_cut else ""),
         left=(),
     )
 

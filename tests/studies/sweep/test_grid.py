@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from lightning_ita.data.source import Source
 from lightning_ita.errors import DataError, UserError
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.sweep.space import Parameter, read_method, read_space
 from lightning_ita.studies.sweep.values import combinations, grid_size
 from tests.studies.sweep.conftest import ROOT
-from tests.studies.sweep.test_optuna import _fails, read_trials, stub
+from tests.studies.sweep.test_optuna import _fails, kill_two_workers, read_trials, stub, stub_sweep
 
 pytest.importorskip("optuna")
 
@@ -39,24 +35,12 @@ ORDER = [(rate, temperature) for rate in (1e-4, 2e-4, 3e-4) for temperature in (
 
 
 def make(folder: Path, content: str = GRID, **changes: Any) -> Sweep:
-    """A sweep without data, for objectives that are stubs."""
-    path, out = folder / "grid.yaml", folder / "out"
+    """Makes a sweep of this file, without data."""
+    path = folder / "grid.yaml"
     path.write_text(content, encoding="utf-8")
-    (out / "locks").mkdir(parents=True, exist_ok=True)
-    method, parameters = read_method(path), read_space(path)
-    sweep = Sweep(
-        name="stub",
-        storage=f"sqlite:///{out}/sweep.db",
-        out=out,
-        base=Cell(seed=0),
-        digests={"train": "a", "valid": "b", "test": "c", "tag": "d", "cap": "e"},
-        source=Source(),
-        space=parameters,
-        trials=grid_size(parameters) if method == "grid" else 6,
-        pruner="none",
-        method=method,
-    )
-    return replace(sweep, **changes)
+    method = read_method(path)
+    count = grid_size(read_space(path)) if method == "grid" else 6
+    return replace(stub_sweep(path, folder / "out", count, method), **changes)
 
 
 @pytest.fixture
@@ -164,27 +148,8 @@ def test_a_grid_is_run_once_in_the_order_of_the_file(
     assert trials.unfinished(sweep, open_study(sweep)) == 0
 
 
-def _killed_in_its_second_trial(sweep: Sweep) -> None:
-    runs = []
-
-    def killed(*arguments: Any, **options: Any) -> dict[str, Any]:
-        runs.append(1)
-        if len(runs) == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return stub(*arguments, **options)
-
-    trials.run_cell = killed  # type: ignore[assignment]
-    trials.run_trials(sweep)
-
-
 def test_killed_workers_leave_a_grid_that_ends_whole(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_killed_in_its_second_trial, args=(sweep,)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(600)
-    assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 2
+    kill_two_workers(2, sweep)
     assert len(values_of(sweep)) == 2
 
     ran = Counter[str]()

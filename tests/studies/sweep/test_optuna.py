@@ -33,7 +33,7 @@ import optuna
 
 from lightning_ita.commands import sweep as command
 from lightning_ita.studies.sweep import trials
-from lightning_ita.studies.sweep.space import Parameter, read_space
+from lightning_ita.studies.sweep.space import Method, Parameter, read_space
 from lightning_ita.studies.sweep.storage import Sweep, open_study
 
 SPACE = """
@@ -141,12 +141,12 @@ def test_names_are_printed_as_text(
     assert (out / "sweep.db").exists()
 
 
-def _killed_in_its_third_trial(sweep: Sweep) -> None:
+def _killed_in_trial(number: int, sweep: Sweep) -> None:
     runs = []
 
     def killed(*arguments: Any, **options: Any) -> dict[str, Any]:
         runs.append(1)
-        if len(runs) == 3:
+        if len(runs) == number:
             os.kill(os.getpid(), signal.SIGKILL)
         return stub(*arguments, **options)
 
@@ -154,17 +154,22 @@ def _killed_in_its_third_trial(sweep: Sweep) -> None:
     trials.run_trials(sweep)
 
 
-def test_two_killed_workers_leave_a_sweep_that_ends_with_as_many_trials_as_asked_for(
-    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    open_study(sweep)
+def kill_two_workers(number: int, sweep: Sweep) -> None:
+    """Has two processes work on a sweep that are killed, each in the trial of this number that it runs."""
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_killed_in_its_third_trial, args=(sweep,)) for _ in range(2)]
+    workers = [context.Process(target=_killed_in_trial, args=(number, sweep)) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(600)
     assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 2
+
+
+def test_two_killed_workers_leave_a_sweep_that_ends_with_as_many_trials_as_asked_for(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_study(sweep)
+    kill_two_workers(3, sweep)
     left = open_study(sweep).trials
     # The second to be killed has failed what the first left, and may have taken it up.
     states = [trial.state.name for trial in left if trial.state.name != "WAITING"]
@@ -239,11 +244,9 @@ def test_a_trial_that_was_stopped_is_taken_up_however_often(
     assert found[0].params in [trial.params for trial in found if trial.state.name == "COMPLETE"]
 
 
-@pytest.fixture
-def sweep(tmp_path: Path, space: Path) -> Sweep:
-    """A sweep without data, for objectives that are stubs."""
-    out = tmp_path / "out"
-    (out / "locks").mkdir(parents=True)
+def stub_sweep(space: Path, out: Path, trials: int, method: Method = "bayes") -> Sweep:
+    """Makes a sweep without data, for objectives that are stubs."""
+    (out / "locks").mkdir(parents=True, exist_ok=True)
     return Sweep(
         name="stub",
         storage=f"sqlite:///{out}/sweep.db",
@@ -252,9 +255,15 @@ def sweep(tmp_path: Path, space: Path) -> Sweep:
         digests={"train": "a", "valid": "b", "test": "c", "tag": "d", "cap": "e"},
         source=Source(),
         space=read_space(space),
-        trials=12,
+        trials=trials,
         pruner="none",
+        method=method,
     )
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, space: Path) -> Sweep:
+    return stub_sweep(space, tmp_path / "out", 12)
 
 
 ROUNDS = 4

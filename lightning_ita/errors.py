@@ -6,6 +6,7 @@ import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import NoReturn
 
 from lightning_ita.text import MAX_MESSAGE_LINE, MAX_VALUE, message_lines, printable, quoted
 
@@ -46,6 +47,15 @@ class DataError(UserError):
 
 class Terminated(BaseException):
     """SIGTERM told this process to end, and its state is saved. Not an `Exception`, so that no handler continues."""
+
+
+def terminate(*_: object) -> NoReturn:
+    """Is the handler of SIGTERM where no state need be saved first; while training, `Checkpoints` saves it before.
+
+    Raises:
+        Terminated: Always.
+    """
+    raise Terminated
 
 
 class NonFiniteLossError(UserError):

@@ -19,7 +19,7 @@ from lightning_ita.commands import COMMANDS
 from lightning_ita.contexts.kinds import check_kind
 from lightning_ita.data import DATASETS
 from lightning_ita.devices import bound_kernel_cache
-from lightning_ita.errors import INTERRUPTED, USER_ERROR, Terminated, UserError, unknown, what_happened
+from lightning_ita.errors import INTERRUPTED, USER_ERROR, Terminated, UserError, terminate, unknown, what_happened
 from lightning_ita.invocation import PROGRAM, spelled
 from lightning_ita.studies.names import LOGGERS
 from lightning_ita.text import MAX_MESSAGE_LINE, printable
@@ -314,10 +314,6 @@ def split_names(text: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(name.strip() for name in names if name.strip())
 
 
-def _terminate(*_: object) -> None:
-    raise Terminated
-
-
 def config_files(argv: Sequence[str]) -> list[str]:
     """Returns the ``--config`` files of a command line that exist."""
     values = [after if word == "--config" else word.removeprefix("--config=") for word, after in pairwise([*argv, ""])]
@@ -328,7 +324,7 @@ def config_files(argv: Sequence[str]) -> list[str]:
 def guard(main: Callable[[Sequence[str]], int]) -> None:
     """Runs a command; what a user can cause ends it with a message, not with a traceback."""
     bound_kernel_cache()
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     try:
         status = main(sys.argv[1:])
     except UserError as error:

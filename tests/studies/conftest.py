@@ -5,17 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from lightning_ita.errors import Terminated
-
-
-def raise_terminated(*_: object) -> None:
-    raise Terminated
+from lightning_ita.errors import terminate
 
 
 @pytest.fixture
 def terminable() -> Iterator[None]:
     """Has SIGTERM end this process as the commands do."""
-    before = signal.signal(signal.SIGTERM, raise_terminated)
+    before = signal.signal(signal.SIGTERM, terminate)
     yield
-    assert signal.getsignal(signal.SIGTERM) is raise_terminated
+    assert signal.getsignal(signal.SIGTERM) is terminate
     signal.signal(signal.SIGTERM, before)

@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 
 from lightning_ita.data.corpus import Corpus
 from lightning_ita.data.source import Source
-from lightning_ita.errors import Terminated, UserError, what_happened
+from lightning_ita.errors import Terminated, UserError, terminate, what_happened
 from lightning_ita.models.encoders.locating import folder_digest
 from lightning_ita.studies import schema
 from lightning_ita.studies.cell import Cell
@@ -323,10 +323,6 @@ def corpus_of(reference: Any) -> Corpus:
 @contextmanager
 def terminable() -> Iterator[None]:
     """Lets SIGTERM end the run with its state saved."""
-
-    def terminate(*_: object) -> None:
-        raise Terminated
-
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_ita.data.source import Source
-from lightning_ita.errors import Terminated
+from lightning_ita.errors import Terminated, terminate
 from lightning_ita.files import write_text
 from lightning_ita.studies.launch.workers import Report
 
@@ -66,9 +66,6 @@ class Task:
             nonlocal at_limit
             at_limit = True
             os.kill(os.getpid(), signal.SIGTERM)  # one way to end a run
-
-        def terminate(*_: object) -> None:
-            raise Terminated
 
         # In place of submitit's, which would end the run in the middle of a step.
         signal.signal(signal.SIGTERM, terminate)

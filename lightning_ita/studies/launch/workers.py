@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from lightning_ita.devices import bound_kernel_cache
-from lightning_ita.errors import Terminated, UserError, what_happened
+from lightning_ita.errors import Terminated, UserError, terminate, what_happened
 
 Report = Callable[..., None]
 # How long processes that are told to end may take to save what they have, in seconds.
@@ -144,7 +144,7 @@ def _work(work: Callable[[Report], None], threads: int, gpu: str | None, reports
         except OSError:
             os._exit(1)  # the command was killed; what is not finished is taken up by its next run
 
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     try:
         work(lambda *message: send(message))
     except UserError as error:
@@ -156,7 +156,3 @@ def _work(work: Callable[[Report], None], threads: int, gpu: str | None, reports
     except Terminated:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)  # so that the parent sees how it ended
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated

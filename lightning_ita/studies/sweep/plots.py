@@ -199,7 +199,8 @@ def views(completed: Sequence[FrozenTrial], parameters: Sequence[Parameter]) -> 
     """Draws F1 in the text view against F1 in the cross-modal view.
 
     The first parameter that has several values, but few, decides the colour of a point, and the second its shape. The
-    trials that no other beats (see `front`) are joined by a line, and have thick edges and bold numbers.
+    trials that no other beats (see `front`) have thick edges and bold numbers; the line through them goes in steps:
+    nothing tells that there are models between them.
     """
     trials = in_both_views(completed)
     figure = Figure(figsize=(7.5, 5.2), layout="constrained")
@@ -211,7 +212,7 @@ def views(completed: Sequence[FrozenTrial], parameters: Sequence[Parameter]) -> 
     )
     axes.margins(0.1)
     ends = [_point(trial) for trial in front_trials(trials)]
-    axes.plot(*zip(*ends, strict=True), color=MUTED, linewidth=1.4, zorder=2)
+    axes.plot(*zip(*ends, strict=True), color=MUTED, linewidth=1.4, drawstyle="steps-pre", zorder=2)
     coded = [(p, few) for p in parameters if (few := _few(p, trials))][:2]
     colours = _colours(coded[0][1]) if coded else {}
     shapes = dict(zip(coded[1][1], SHAPES, strict=False)) if len(coded) > 1 else {}

@@ -29,7 +29,8 @@ class Tweets:
     """Tweets by image, and by split.
 
     Attributes:
-        texts: Their words, separated by blanks, by the id of their image.
+        texts: Their words, separated by blanks, by the id of their image: of the files named, and of tweets beside them
+            that have the same image.
         splits: The same by file: of the files named, and of the other splits in their folders.
         without: How many of the files named have no image, under whose id a text could be kept.
     """
@@ -46,15 +47,20 @@ def read_tweet_files(files: Sequence[str], columns: Sequence[int] | None) -> Twe
         DataError: A file is no split of a corpus, or no tweet of the files named has an image.
     """
     named = {path.resolve(): path for path in map(user_path, files)}
-    beside = {place.with_name(name): place for place in named for names in FILES.values() for name in names}
+    # Of a file that is a link, the other splits lie beside the link or beside the file that it leads to.
+    folders = dict.fromkeys(
+        folder for place, path in named.items() for folder in (path.absolute().parent, place.parent)
+    )
+    beside = [folder / name for folder in folders for names in FILES.values() for name in names]
+    places = named | {path.resolve(): path for path in beside if path.is_file() and path.resolve() not in named}
     texts: dict[str, list[str]] = {}
     splits: dict[str, list[str]] = {}
     without = 0
-    for place in [*named, *(path for path in sorted(beside) if path not in named and path.is_file())]:
-        tweets = read_tweets(named.get(place, place), columns=columns)
+    for place, path in places.items():  # those named come first, so that `texts` has all their images
+        tweets = read_tweets(path, columns=columns)
         splits[str(place)] = [" ".join(tweet.words) for tweet in tweets]
         for tweet, text in zip(tweets, splits[str(place)], strict=True):
-            if place in named and tweet.image is not None:
+            if tweet.image is not None and (place in named or tweet.image in texts):
                 texts.setdefault(tweet.image, []).append(text)
             without += place in named and tweet.image is None
     if not texts:

@@ -281,6 +281,17 @@ def test_tweets_that_cannot_be_told_apart_are_errors(tmp_path: Path, capsys: pyt
     assert (set(found.texts), found.failed) == ({"b"}, {"a": "tweets of different words have this image"})
 
 
+def test_a_tweet_of_another_split_with_the_same_image_is_known_without_being_named(tmp_path: Path) -> None:
+    write_tweets(tmp_path / "test.txt", {"7": "TEST words", "8": "the same words", "9": "of test alone"})
+    train = write_tweets(tmp_path / "train.txt", {"7": "TRAIN words", "8": "the same words"})
+    for split, read in (("train", {"8"}), ("test", {"8", "9"})):
+        with serving() as server:
+            align.main(know(server, train.with_name(f"{split}.txt")))
+        with ContextStore(tmp_path / "contexts.db", readonly=True) as store:
+            found = store.contexts("know")
+        assert (set(found.texts), found.failed) == (read, {"7": "tweets of different words have this image"})
+
+
 PASSAGES = [
     {"title": "Jordan", "text": "an American basketball player of the Chicago Bulls"},
     {"text": "Amman is the capital of Jordan"},
@@ -325,6 +336,36 @@ def test_the_nearest_passages_are_found_and_none_of_another_split(
     everything = retrieve(corpus, "train", "ret.same=all")
     assert everything["t1"][0] == retweet
     assert set(everything["t1"]) == {retweet, plays, bulls, amman}
+
+
+@pytest.mark.parametrize(
+    "passage",
+    [{"title": "@mimi", "text": TEST["e1"]}, {"title": "Jordan", "text": "plays in Chicago tonight"}],
+    ids=["title and tweet", "title of the tweet"],
+)
+def test_a_tweet_with_a_title_is_a_tweet(corpus: Path, passage: dict[str, str]) -> None:
+    (corpus / "passages.jsonl").write_text(json.dumps(passage), encoding="utf-8")
+    assert retrieve(corpus, "train")["t1"] == retrieve(corpus, "test")["e1"] == ()
+    assert retrieve(corpus, "train", "ret.same=others")["t1"] != ()
+
+
+def test_tweets_are_compared_with_html_entities_as_the_characters_that_they_stand_for(corpus: Path) -> None:
+    write_tweets(corpus / "test.txt", {"e1": "Tom &amp; Jerry &lt;3 cheese"})
+    (corpus / "lines.txt").write_text("Tom & Jerry <3 cheese\n", encoding="utf-8")
+    assert retrieve(corpus, "test", file="lines.txt") == {"e1": ()}
+
+
+def test_links_to_splits_are_beside_each_other_and_beside_what_they_lead_to(corpus: Path) -> None:
+    links = corpus / "links"
+    for split in ("train", "test"):
+        write_tweets(corpus / split / "data.txt", {"train": TRAIN, "test": TEST}[split])
+        links.mkdir(exist_ok=True)
+        (links / f"{split}.txt").symlink_to(corpus / split / "data.txt")
+    (links / "passages.jsonl").write_bytes((corpus / "passages.jsonl").read_bytes())
+    expected = retrieve(corpus, "train")
+    assert retrieve(links, "train") == expected
+    (links / "alone.txt").symlink_to(corpus / "train.txt")
+    assert retrieve(links, "alone") == expected
 
 
 def test_a_planted_passage_is_found_in_a_file_of_lines(corpus: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -29,8 +30,9 @@ class Bm25:
     """Engine ``ret=bm25``: the passages of a file that share the rarest words with a tweet (BM25), best first.
 
     Passages may themselves be tweets. One that is the tweet itself would tell nothing, and one of another split would
-    carry words of test into training: neither is returned unless `same` says so. Tweets are compared without case,
-    punctuation, links and the start of retweets.
+    carry words of test into training: neither is returned unless `same` says so, with a title before it or without.
+    Tweets are compared without case, punctuation, links and the start of retweets; HTML entities are read as the
+    characters that they stand for.
 
     Args:
         model: The file: JSON lines with ``text`` and perhaps ``title`` (its name ends in ``.jsonl``), or a text file
@@ -70,14 +72,15 @@ class Bm25:
             raise UserError(f"b must lie between 0 and 1 and k1 be 0 or more, not {b} and {k1}")
         self.model, self.same = model, same
         self.top_k, self.batch_size = check_count("top_k", top_k, MOST_PASSAGES), check_count("batch_size", batch_size)
-        self.passages, digest = read_passages(user_path(model))
+        bare, digest = read_passages(user_path(model))
+        self.passages = list(bare)
         self._index = self._bm25s.BM25(k1=k1, b=b)
         self._index.index(self._words(self.passages), show_progress=False)
         self._splits = _splits_by_tweet(tweets or {})
-        self._tweets = {  # passages that are tweets
-            number: essence
+        self._tweets = {  # passages that are tweets, with their title or without
+            number: essences
             for number, passage in enumerate(self.passages)
-            if (essence := essence_of(passage)) in self._splits
+            if (essences := {essence_of(passage), essence_of(bare[passage])} & self._splits.keys())
         }
         self.prepare = _text_of
         self.version = f"bm25s {version('bm25s')}, sha256:{digest[:16]}"
@@ -125,33 +128,34 @@ class Bm25:
         return found
 
     def _allowed(self, tweet: str, number: int) -> bool:
-        passage = self._tweets.get(number)
-        if passage is None or self.same == "all":
+        if self.same == "all":
             return True
-        splits = self._splits[passage]
-        own = splits == self._splits.get(tweet) and len(splits) == 1
-        return passage != tweet and (own or self.same == "others")
+        own = self._splits.get(tweet, frozenset())
+        return all(
+            passage != tweet and (self.same == "others" or (self._splits[passage] == own and len(own) == 1))
+            for passage in self._tweets.get(number, ())
+        )
 
 
-def read_passages(path: Path) -> tuple[list[str], str]:
+def read_passages(path: Path) -> tuple[dict[str, str], str]:
     """Reads a file of passages; each passage once.
 
     Returns:
-        The passages, with their titles before them, and the file's SHA-256.
+        The passages' bare texts, by the passages with their titles before them, and the file's SHA-256.
 
     Raises:
         DataError: The file cannot be read, has no passage, or a line of JSON is not of the expected form.
     """
     lines = Lines(path)
     as_json = path.suffix.lower() in (".jsonl", ".ndjson")
-    found = _objects(lines, path) if as_json else (line for _, line in lines)
-    passages = list(dict.fromkeys(text for line in found if (text := " ".join(line.split()))))
+    found = _objects(lines, path) if as_json else ((line, line) for _, line in lines)
+    passages = {passage: text for line, text in found if (passage := " ".join(line.split()))}
     if not passages:
         raise DataError("no passages: write one per line", path)
     return passages, lines.sha256
 
 
-def _objects(lines: Lines, path: Path) -> Iterator[str]:
+def _objects(lines: Lines, path: Path) -> Iterator[tuple[str, str]]:
     for number, line in lines:
         if not line.strip():
             continue
@@ -162,12 +166,13 @@ def _objects(lines: Lines, path: Path) -> Iterator[str]:
         title = entry.get("title", "") if isinstance(entry, dict) else None
         if not (isinstance(title, str) and isinstance(entry.get("text"), str)):
             raise DataError(f'expected {{"text": passage}}, perhaps with "title", found {quoted(line)}', path, number)
-        yield f"{title}: {entry['text']}" if title.strip() else entry["text"]
+        text = entry["text"]
+        yield (f"{title}: {text}" if title.strip() else text), text
 
 
 def essence_of(text: str) -> str:
     """Returns what is compared of tweets: their words in small letters, without links and the start of retweets."""
-    return " ".join(re.findall(r"\w+", RETWEET.sub(" ", URL.sub(" ", text.lower()))))
+    return " ".join(re.findall(r"\w+", RETWEET.sub(" ", URL.sub(" ", html.unescape(text).lower()))))
 
 
 def _text_of(post: Post) -> str:

@@ -23,6 +23,7 @@ from lightning_ita.commands.cli import (
     say,
     source_of,
     split_names,
+    unread_kinds,
 )
 from lightning_ita.commands.launching import add_launcher, check_launcher, launcher_of
 from lightning_ita.commands.systems import add_options, options_given
@@ -151,9 +152,9 @@ def main(argv: Sequence[str]) -> int:
     corpora = read_corpora(study, source)
     study = with_precision_of(study, out)  # may import torch: later than what is wrong with the data is said
     cells = plan(study, corpora)
-    for corpus in corpora.values():
-        for warning in corpus.warnings:
-            console.print(f"note: {warning}", markup=False, highlight=False)
+    warnings = [warning for corpus in corpora.values() for warning in corpus.warnings]
+    for note in (*unread_kinds(source, study.contexts), *warnings):
+        say(console, f"note: {note}")
     if arguments.dry_run:
         from lightning_ita.models.encoders.locating import encoder_shape
         from lightning_ita.studies.cost import costs, flop_per_second

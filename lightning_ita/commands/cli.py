@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
@@ -148,6 +148,20 @@ def source_of(arguments: Any) -> Source:
         columns=columns_of(arguments.columns),
         image_dir=arguments.images,
     )
+
+
+def unread_kinds(source: Source, kinds: Collection[str]) -> Iterator[str]:
+    """Yields a note for each kind of context that files or engines were named for and that nothing reads.
+
+    Args:
+        source: Where the data lie.
+        kinds: The kinds that are read.
+    """
+    read = ", ".join(kinds) or "none"
+    for option, given in (("--context-files", source.context_files), ("--context-engines", source.context_engines)):
+        for kind, value in given.items():
+            if kind not in kinds:
+                yield f"{option} {kind}={value} is not read: the contexts here are {read}"
 
 
 def by_kind(option: str, entries: Sequence[str], example: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ from lightning_ita.commands.cli import (
     recipe_of,
     say,
     source_of,
+    unread_kinds,
 )
 from lightning_ita.commands.systems import add_options, one_system
 from lightning_ita.contexts.kinds import parse_contexts
@@ -120,8 +121,8 @@ def main(argv: Sequence[str]) -> int:
     console = make_console()
     if cell.options.of_pictures:
         source = replace(source, cache_dir=str(out / CACHE))  # where features of pictures are kept from run to run
-    for warning in corpus.warnings:
-        console.print(f"note: {warning}", markup=False, highlight=False)
+    for note in (*unread_kinds(source, corpus.contexts), *corpus.warnings):
+        say(console, f"note: {note}")
     finished = (folder / METRICS).is_file()
     keep = arguments.keep_models != "none"
     if finished and keep and not (folder / MODEL).is_dir():

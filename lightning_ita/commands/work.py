@@ -21,7 +21,8 @@ examples:
   lightning-ita work runs/study
       run its cells: here, in several terminals, or as a task of a cluster
   lightning-ita work runs/study --data-dir /scratch/DATA
-      the same on a machine where the data are in another folder; their SHA-256 are checked
+      the same on a machine where the data are in another folder; their SHA-256 are checked. What is not given, other
+      than contexts beside contexts, is as it was planned
   lightning-ita work runs/study
       once all are finished: prints the table of all rows, runs nothing
 """
@@ -38,12 +39,11 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(list(argv))
     check_keep(arguments.keep_models)
 
-    from lightning_ita.studies.plan import CACHE, open_plan, read_source
+    from lightning_ita.studies.plan import CACHE, check_data, open_plan, read_source
 
     out = Path(arguments.study)
     cells = open_plan(out)
-    given = source_of(arguments)
-    source = given if given != type(given)() else read_source(out)
+    source = read_source(out).updated(source_of(arguments))
     console = make_console()
 
     from lightning_ita.commands.ablate import show
@@ -53,9 +53,9 @@ def main(argv: Sequence[str]) -> int:
     from lightning_ita.studies.study import collect
 
     source = replace(source, cache_dir=str(out / CACHE))
-    looking = [
-        r.cell for r in collect(cells, out) if r.metrics is None and r.failure is None and r.cell.options.of_pictures
-    ]
+    left = [result.cell for result in collect(cells, out) if result.left]
+    check_data(left, source)
+    looking = [cell for cell in left if cell.options.of_pictures]
     look(looking, corpora_of(looking, source), source.cache_dir, console)
     run_here(cells, out, source, arguments.threads, arguments.logger, console, arguments.keep_models)
     for line in model_lines(cells, out, arguments.keep_models):

@@ -15,7 +15,9 @@ KINDS = {"cap": "Cap", "tag": "Tag", "ocr": "OCR"}
 NAMED_ORDER = ("tag", "cap", "ocr")
 # What any other kind may be called: it is a part of file names and of identities, where these names stand for others.
 KIND = re.compile(r"[a-z][a-z0-9]{0,15}")
-RESERVED = frozenset({"none", "train", "valid", "dev", "test", "images", "labels", "encoder", "ita"})
+RESERVED = frozenset({"none", "all", "ita"}) | {
+    "train", "valid", "dev", "test", "labels", "encoder", "images", "boxes", "vision", "relations"
+}  # fmt: skip
 # A name that resembles a known kind this much is taken for a misspelling of it.
 MISSPELT = 0.65
 

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Literal
 
 from lightning_ita.data.conll import Tweet
@@ -60,7 +61,7 @@ class Control:
     @property
     def name(self) -> str:
         """What `parse` reads: ``no-image-at-test:0.5``."""
-        share = "" if self.share == 1 else f":{self.share:g}"
+        share = "" if self.share == 1 else f":{Decimal(repr(self.share)):f}"
         return f"{self.kind}{AT_TEST if self.at_test else ''}{share}"
 
     @property
@@ -81,7 +82,7 @@ class Control:
             seed: The run's seed.
 
         Raises:
-            UserError: A split has no second image to give.
+            UserError: A split has no second image to give, or too few for the share.
         """
         splits: dict[str, Sequence[Tweet]] = dict(corpus.splits)
         for split in SPLITS[-1:] if self.at_test else SPLITS:
@@ -91,6 +92,11 @@ class Control:
     def _changed(self, tweets: Sequence[Tweet], salt: str, corpus: str) -> list[Tweet]:
         with_image = _shuffled([tweet.id for tweet in tweets if tweet.image is not None], f"{salt} tweet")
         chosen = set(with_image[: round(self.share * len(with_image))])
+        if with_image and not chosen:
+            raise UserError(
+                f"control {self.name}: {corpus} has a split with {len(with_image)} images, of which this share is "
+                f"none; give at least {1 / len(with_image):.2g}"
+            )
         others = self._others(tweets, salt, corpus)
         return [
             replace(tweet, image=others[tweet.image]) if tweet.image is not None and tweet.id in chosen else tweet

@@ -6,7 +6,8 @@ import glob
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, combinations
+from difflib import get_close_matches
+from itertools import chain, combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def find_contexts(name: str, kind: str, folder: Path, given: Mapping[str, str]) 
             raise UserError(f"--context-files {kind}={path}: no such file")
         return path
     places = [folder / "contexts", folder.parent / "contexts", folder]
-    pattern = f"{glob.escape(name)}.{kind}.*jsonl"
+    pattern, any_kind = (f"{glob.escape(name)}.{each}.*jsonl" for each in (kind, "*"))
     found = [path for place in places for path in sorted(place.glob(pattern))]
     if len(found) == 1:
         return found[0]
@@ -137,8 +138,11 @@ def find_contexts(name: str, kind: str, folder: Path, given: Mapping[str, str]) 
     if found:
         raise UserError(f"several files of {kind} contexts for {name}: {', '.join(map(str, found))}; {remedy}")
     looked = " or ".join(str(place / f"{name}.{kind}.*.jsonl") for place in places)
+    there = {path.name[len(name) + 1 :].split(".")[0]: path for place in places for path in place.glob(any_kind)}
+    near = get_close_matches(kind, there, n=1)
+    hint = f" Did you mean {near[0]}, of {there[near[0]]}?" if near else ""
     raise UserError(
-        f"no {kind} contexts for {name}: looked for {looked}; {remedy}. "
+        f"no {kind} contexts for {name}: looked for {looked}; {remedy}.{hint} "
         f'A file has one {{"image": id, "texts": [text, ...]}} per line.'
     )
 
@@ -267,6 +271,10 @@ def corpus_warnings(
             tweets = f"{len(repeated)} tweets stand" if len(repeated) > 1 else "1 tweet stands"
             warnings.append(f"{name}: {tweets} in both {left} and {right}")
     ids = image_ids(splits).keys()
+    for split, (kind, source) in product(SPLITS, contexts.items()):
+        images = {tweet.image for tweet in splits[split] if tweet.image is not None}
+        if images and not any(source.texts.get(image) for image in images):
+            warnings.append(f"{name}: {source.source} has no {kind} context of any image of {split}")
     for kind, source in contexts.items():
         for number, what in ((len(source.failed), "failed on"), (source.unread(ids), "has not read")):
             if number:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+
+from lightning_ita.files import user_path
+
+# Where contexts are read: what one of them says depends on the others.
+CONTEXTS = frozenset({"context_files", "context_store", "context_engines"})
 
 
 @dataclass(frozen=True)
@@ -30,3 +36,24 @@ class Source:
     types: Sequence[str] | None = None
     columns: Sequence[int] | None = None
     image_dir: str | None = None
+
+    def updated(self, given: Source) -> Source:
+        """Returns this one with what another one names; where that one names contexts, all contexts are as it says."""
+        named = {field.name: value for field in fields(given) if (value := getattr(given, field.name))}
+        if named.keys() & CONTEXTS:
+            named = {name: getattr(given, name) for name in CONTEXTS} | named
+        return replace(self, **named)
+
+    def absolute(self) -> Source:
+        """Returns this one with paths that mean the same in any working directory."""
+
+        def path(name: str | None) -> str | None:
+            return None if name is None else os.path.abspath(user_path(name))
+
+        return replace(
+            self,
+            data_dir=path(self.data_dir),
+            context_files={kind: os.path.abspath(user_path(name)) for kind, name in self.context_files.items()},
+            context_store=path(self.context_store),
+            image_dir=path(self.image_dir),
+        )

@@ -51,21 +51,33 @@ class ITATagger(EncoderTagger):
 
     def _typed(self, view: ViewBatch, text: ViewBatch) -> ViewBatch:
         """Returns a view with the types of its sub-tokens; it begins with the tweet as the text view has it."""
-        is_text = view is text
-        tweet = TWEET_WITH_CONTEXT if self.view and not is_text else TWEET
-        types = torch.full_like(view.input_ids, tweet)
-        if self.segment and not is_text:
+        types = torch.full_like(view.input_ids, TWEET)
+        if self.view:
+            types = types.masked_fill(_longer(view, text)[:, None], TWEET_WITH_CONTEXT)
+        if self.segment:
             places = torch.arange(types.shape[1], device=types.device)
-            types = types.masked_fill(places >= text.attention_mask.sum(1, keepdim=True), CONTEXT)
+            is_context = places >= text.attention_mask.sum(1, keepdim=True)
+            types = types.masked_fill(is_context & view.attention_mask.bool(), CONTEXT)
         return replace(view, token_types=types)
 
-    def emit(self, states: Tensor, views: tuple[str, ...]) -> Tensor:
-        """Scores each tag of each word, in I+T by its own layer if it has one; see `Tagger.emit`."""
-        if self.cross_modal_emission is None:
-            return super().emit(states, views)
-        layers = {TEXT: self.emission, CROSS_MODAL: self.cross_modal_emission}
-        parts = zip(views, states.chunk(len(views)), strict=True)
-        return torch.cat([layers[view](part) for view, part in parts])
+    def emit(self, states: Tensor, batch: TwoViewBatch, views: tuple[str, ...]) -> Tensor:
+        """Scores each tag of each word, in I+T by its own layer if it has one; see `Tagger.emit`.
+
+        A tweet without context is the same in both views, and so are its scores.
+        """
+        if self.cross_modal_emission is None or CROSS_MODAL not in views:
+            return super().emit(states, batch, views)
+        parts = dict(zip(views, states.chunk(len(views)), strict=True))
+        scores = {view: self.emission(part) for view, part in parts.items()}
+        own = self.cross_modal_emission(parts[CROSS_MODAL])
+        with_context = _longer(batch.cross_modal, batch.text)[:, None, None]
+        scores[CROSS_MODAL] = torch.where(with_context, own, scores[CROSS_MODAL])
+        return torch.cat(list(scores.values()))
+
+
+def _longer(view: ViewBatch, text: ViewBatch) -> Tensor:
+    """Tells which tweets have context in a view, (batch,)."""
+    return view.attention_mask.sum(1) > text.attention_mask.sum(1)
 
 
 def add_token_types(encoder: Any, count: int, name: str) -> None:

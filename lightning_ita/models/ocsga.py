@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from lightning_ita.contexts.kinds import check_kind
+from lightning_ita.contexts.kinds import check_kind, kind_title
 from lightning_ita.models.fusion_options import FusionOptions
 
 # Of the paper's text side: widths of characters' embeddings, and per direction of the LSTMs over characters and words.
@@ -54,13 +54,15 @@ class OCSGAOptions(FusionOptions):
 
     @property
     def title(self) -> str:
-        """``OCSGA``, or ``OCSGA (LSTM)``."""
-        return self.name if self.variant == "encoder" else "OCSGA (LSTM)"
+        """``OCSGA``, ``OCSGA (LSTM)``; with labels of another kind than the published one's, ``OCSGA (Know)`` ..."""
+        own = [*(["LSTM"] if self.variant == "lstm" else []), *([kind_title(self.kind)] if self.kind != "tag" else [])]
+        return f"{self.name} ({', '.join(own)})" if own else self.name
 
     @property
     def slug(self) -> str:
-        """``ocsga-off``, ``ocsga-lstm-token`` ..."""
-        return "-".join([self.name.lower(), *(["lstm"] if self.variant == "lstm" else []), self.mode_slug])
+        """``ocsga-off``, ``ocsga-lstm-token``, ``ocsga-know-off`` ..."""
+        own = [*(["lstm"] if self.variant == "lstm" else []), *([self.kind] if self.kind != "tag" else [])]
+        return "-".join([self.name.lower(), *own, self.mode_slug])
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -205,11 +205,12 @@ class Tagger(pl.LightningModule):
         """Returns further losses of a batch by name, weighted, (batch,) each; called after `states` in training."""
         return {}
 
-    def emissions(self, states: Tensor, views: tuple[str, ...]) -> Tensor:
+    def emissions(self, states: Tensor, batch: Any, views: tuple[str, ...]) -> Tensor:
         """Scores each tag of each word.
 
         Args:
             states: (views · batch, words, width), from `states`.
+            batch: The tweets that they are of.
             views: The views that they are of.
 
         Returns:
@@ -218,9 +219,9 @@ class Tagger(pl.LightningModule):
         if self.training and self.recipe.word_dropout > 0:
             # Word dropout: whole word vectors are zeroed, the others left as they are.
             states = states * (torch.rand_like(states[..., :1]) >= self.recipe.word_dropout)
-        return self.emit(states, views).float()
+        return self.emit(states, batch, views).float()
 
-    def emit(self, states: Tensor, views: tuple[str, ...]) -> Tensor:
+    def emit(self, states: Tensor, batch: Any, views: tuple[str, ...]) -> Tensor:
         """Applies the emission layer: (views · batch, words, width) to (views · batch, words, tags)."""
         scores: Tensor = self.emission(states)
         return scores
@@ -229,7 +230,7 @@ class Tagger(pl.LightningModule):
         """Returns the distribution over tag sequences in each of `views`, which share one pass of model and CRF."""
         views = self.tested_views if views is None else views
         # (views · batch, words, tags)
-        emissions = self.emissions(self.states(batch, views), views)
+        emissions = self.emissions(self.states(batch, views), batch, views)
         chains = self.crf(emissions, batch.mask.repeat(len(views), 1))
         return dict(zip(views, chains.split(len(batch.ids)), strict=True))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -189,7 +189,7 @@ def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus], cells: S
         if after != before:
             schema.write_study_file(path, after)
         write_plan(out, cells)
-        write_text(out / SOURCE, json.dumps(asdict(replace(source, cache_dir=None)), indent=2) + "\n")
+        write_text(out / SOURCE, json.dumps(asdict(replace(source.absolute(), cache_dir=None)), indent=2) + "\n")
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
 
@@ -258,6 +258,24 @@ def read_source(out: Path) -> Source:
         return Source(**json.loads(read_text(path)))
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({error}); say where the data lie with --data-dir") from None
+
+
+def check_data(cells: Sequence[Cell], source: Source) -> None:
+    """Reads what cells read, each thing once, so that missing data end the command, and not one cell after the other.
+
+    Args:
+        cells: The cells that are to be run, as they were planned.
+        source: Where their data lie.
+
+    Raises:
+        UserError: A file is missing or malformed, or is not what was planned (SHA-256 differs).
+    """
+    corpora: dict[Hashable, Corpus] = {}
+    for cell in cells:
+        reads = cell.dataset, cell.contexts, cell.options.of_pictures, cell.recipe.labels
+        if reads not in corpora:
+            corpora[reads] = cell.read(source)
+        cell.resolve(corpora[reads].digests)
 
 
 def _foreign(path: Path) -> bool:

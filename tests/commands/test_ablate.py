@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightning_ita.commands import ablate, train
+from lightning_ita.commands import ablate, train, work
 from lightning_ita.commands.cli import guard
 from lightning_ita.demo import DemoConfig, write
+from lightning_ita.errors import UserError
 from lightning_ita.models.ita import ITAOptions
 from lightning_ita.models.options import to_values
 from lightning_ita.models.tagger import Tagger
@@ -105,6 +106,32 @@ def test_a_dry_run_runs_nothing(study: list[str], tmp_path: Path, capsys: pytest
     shown = capsys.readouterr().out
     assert "14 cells, about" in shown
     assert not (tmp_path / "out").exists()
+
+
+def test_contexts_that_nothing_reads_are_told(
+    study: list[str], tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = next(corpus.rglob("*.cap.*jsonl"))
+    assert ablate.main([*study, "--contexts=cap", "--dry-run", "--context-files", f"cpa1={path}"]) == 0
+    assert f"note: --context-files cpa1={path} is not read: the contexts here are cap" in capsys.readouterr().out
+
+
+def test_a_worker_fails_no_cell_for_data_that_are_not_there(
+    study: list[str], tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, away = tmp_path / "mine.jsonl", tmp_path / "away.jsonl"
+    shutil.copy(next(corpus.rglob("*.cap.*jsonl")), mine)
+    monkeypatch.chdir(tmp_path)
+    options = ["--systems=ita", "--contexts=cap", "--cva=off", "--seeds=1"]
+    assert ablate.main([*study, *options, "--context-files=cap=mine.jsonl", "--plan"]) == 0
+    monkeypatch.chdir(corpus)  # the plan names its files from any folder, and --data-dir leaves contexts as they are
+    mine.rename(away)
+    with pytest.raises(UserError, match=r"cap=.*mine.jsonl: no such file"):
+        work.main([str(tmp_path / "out"), f"--data-dir={corpus}"])
+    assert not list((tmp_path / "out" / "failed").iterdir())
+    away.rename(mine)
+    assert work.main([str(tmp_path / "out"), f"--data-dir={corpus}"]) == 0
+    assert len(cells(tmp_path)) == 1
 
 
 def test_a_dry_run_tells_what_is_finished(study: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

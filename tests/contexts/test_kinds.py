@@ -31,6 +31,8 @@ def test_combinations_are_read_and_named(text: str, kinds: tuple[str, ...], syst
         ("tag,tag", "'tag' is named twice"),
         ("cap,none", "is reserved"),
         ("cap,train", "is reserved"),
+        ("cap,all", "is reserved"),  # ITA-All is the paper's
+        ("boxes", "is reserved"),  # of detectors, in identities
         ("../x", "a kind of your own is a short name"),
         ("a b", "short name"),
         ("know-2", "short name"),

@@ -27,7 +27,9 @@ def images(found: Corpus, split: str) -> list[str | None]:
     return [tweet.image for tweet in found.splits[split]]
 
 
-@pytest.mark.parametrize("name", [*NAMES, "no-image:0.25", "other-image-at-test:0.5"])
+@pytest.mark.parametrize(
+    "name", [*NAMES, "no-image:0.25", "other-image-at-test:0.5", "no-image:0.00001", "no-image:0.123456789"]
+)
 def test_a_name_reads_back(name: str) -> None:
     assert Control.parse(name).name == name
 
@@ -90,3 +92,8 @@ def test_it_depends_on_the_seed_and_on_nothing_else() -> None:
 def test_a_single_image_has_no_other() -> None:
     with pytest.raises(UserError, match="no other to give"):
         Control("other-image").apply(corpus(1), 1)
+
+
+def test_a_share_that_changes_no_tweet_is_refused() -> None:
+    with pytest.raises(UserError, match=r"no-image:0.01: made has a split with 36 images, .* give at least 0.028"):
+        Control("no-image", share=0.01).apply(corpus(), 1)

@@ -113,6 +113,22 @@ def test_tweets_of_one_image_share_its_contexts_and_those_without_have_none(tmp_
     ]
 
 
+def test_a_kind_that_says_nothing_of_a_split_is_told(tmp_path: Path) -> None:
+    folder = write_corpus(
+        tmp_path, train="IMGID:1\na\tB-PER\n", valid="IMGID:2\nb\tB-PER\n", test="IMGID:3\nc\tB-PER\n"
+    )
+    captions(folder, {"1": ["a man"], "2": [], "3": ["a dog"]})
+    warnings = read(folder, ("PER",), kinds=["cap"]).warnings
+    assert [each for each in warnings if "has no cap" in each] == ["mine: x has no cap context of any image of valid"]
+
+
+def test_a_misspelt_kind_is_suggested_from_the_files_there(tmp_path: Path) -> None:
+    folder = write_corpus(tmp_path)
+    (folder / "mine.know.chatgpt.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match=r"no knwo contexts for mine: .* Did you mean know, of .*mine.know.chatgpt"):
+        read(folder, kinds=["knwo"])
+
+
 def test_text_only_corpora_have_no_contexts_to_ask_for(tmp_path: Path) -> None:
     folder = write_corpus(tmp_path, train="a\tB-PER\n", valid="a\tB-PER\n\nb\tO\n", test="a\tB-PER\n\nc\tO\n")
     corpus = read(folder)

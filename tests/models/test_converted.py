@@ -33,7 +33,8 @@ def batch(tagger: Tagger) -> TwoViewBatch:
 def scores(tagger: Tagger, model: Tagger) -> torch.Tensor:
     """Returns the emissions of posts by `model`, which shares the inputs of `tagger`."""
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        return model.emissions(model.states(batch(tagger), ("T",)), ("T",))
+        read = batch(tagger)
+        return model.emissions(model.states(read, ("T",)), read, ("T",))
 
 
 def test_the_numbers_are_those_of_weights_that_autocast_converts(tagger: Tagger) -> None:

@@ -41,7 +41,7 @@ def model(encoder: str, *own: str, kind: type[EncoderTagger] = ITATagger) -> Enc
 
 def scores(tagger: Tagger, batch: TwoViewBatch, *views: str) -> dict[str, torch.Tensor]:
     with torch.no_grad():
-        found = tagger.emissions(tagger.states(batch, views), views).chunk(len(views))
+        found = tagger.emissions(tagger.states(batch, views), batch, views).chunk(len(views))
     return {view: each[batch.mask] for view, each in zip(views, found, strict=True)}
 
 
@@ -77,7 +77,7 @@ def test_types_are_those_of_tweet_and_context(tiny_encoder: str, batch: TwoViewB
     for row, (text, whole) in enumerate(
         zip(batch.text.attention_mask.sum(1), batch.cross_modal.attention_mask.sum(1), strict=True)
     ):
-        assert types[row, :text].tolist() == [2] * text
+        assert types[row, :text].tolist() == [2 if whole > text else 0] * text
         assert types[row, text:whole].tolist() == [1] * (whole - text)
     assert tagger._typed(batch.text, batch.text).token_types.eq(0).all()  # type: ignore[operator]
 
@@ -95,6 +95,16 @@ def test_an_emission_layer_is_that_of_its_view_alone(tiny_encoder: str, batch: T
     groups = tagger.parameter_groups()
     assert len(groups["head"]) == 4
     assert sum(map(len, groups.values())) == len(list(tagger.parameters()))
+
+
+def test_a_tweet_without_context_is_the_same_in_both_views(tiny_encoder: str, batch: TwoViewBatch) -> None:
+    tagger = model(tiny_encoder, *ALL)
+    with torch.no_grad():
+        tagger.encoder.embeddings.token_type_embeddings.weight[1:, 0] += 1.0
+        tagger.cross_modal_emission.bias += torch.arange(5.0)  # type: ignore[union-attr, operator]
+        both = tagger.emissions(tagger.states(batch, VIEWS), batch, VIEWS).chunk(2)
+    same = [torch.allclose(*(view[row][batch.mask[row]] for view in both)) for row in range(len(TWEETS))]
+    assert same == [not context for _, context in TWEETS]
 
 
 def test_all_of_them_are_trained_and_kept(tiny_encoder: str, batch: TwoViewBatch, tmp_path: Path) -> None:

@@ -69,7 +69,9 @@ def path_scores(ita: EncoderTagger, emissions: Tensor, length: int) -> Tensor:
 
 def reference_alignment(ita: EncoderTagger, batch: TwoViewBatch, cva: str) -> list[float]:
     """CVA by enumeration: −Σ_y p(y|ŵ) log p(y|w), or Σ_i KL of tempered unnormalised log marginals, times τ²."""
-    text, cross_modal = (ita.emissions(ita.states(batch, (view,)), (view,)).detach() for view in (TEXT, CROSS_MODAL))
+    text, cross_modal = (
+        ita.emissions(ita.states(batch, (view,)), batch, (view,)).detach() for view in (TEXT, CROSS_MODAL)
+    )
     found = []
     for row, length in enumerate(batch.mask.sum(1).tolist()):
         student, teacher = path_scores(ita, text[row], length), path_scores(ita, cross_modal[row], length)
@@ -104,7 +106,7 @@ def test_likelihoods_equal_enumeration(tiny_encoder: str, batch: TwoViewBatch) -
     assert losses.text is not None
     assert losses.cross_modal is not None
     for view, nll in ((TEXT, losses.text), (CROSS_MODAL, losses.cross_modal)):
-        emissions = ita.emissions(ita.states(batch, (view,)), (view,)).detach()
+        emissions = ita.emissions(ita.states(batch, (view,)), batch, (view,)).detach()
         for row, length in enumerate(batch.mask.sum(1).tolist()):
             gold = (paths(length) == batch.tags[row, :length]).all(1)
             expected = -path_scores(ita, emissions[row], length).log_softmax(0)[gold]
@@ -195,10 +197,10 @@ def test_word_dropout_zeroes_whole_words_in_training_only(tiny_encoder: str, bat
     ita = model(tiny_encoder)
     ita.recipe = replace(RECIPE, word_dropout=0.5)
     ita.encoder.eval()
-    kept = ita.emissions(ita.states(batch, (TEXT,)), (TEXT,))
+    kept = ita.emissions(ita.states(batch, (TEXT,)), batch, (TEXT,))
     ita.training = True
     torch.manual_seed(0)
-    dropped = ita.emissions(ita.states(batch, (TEXT,)), (TEXT,))[batch.mask]
+    dropped = ita.emissions(ita.states(batch, (TEXT,)), batch, (TEXT,))[batch.mask]
     is_bias = (dropped == ita.emission.bias).all(-1)
     assert 0 < is_bias.sum() < len(is_bias)
     torch.testing.assert_close(dropped[~is_bias], kept[batch.mask][~is_bias])
@@ -225,8 +227,8 @@ def test_scores_that_are_no_numbers_are_not_decoded_and_name_their_tweet(
     tagger = model(tiny_encoder)
     emissions = tagger.emissions
 
-    def broken(states: Tensor, views: tuple[str, ...]) -> Tensor:
-        scores = emissions(states, views)
+    def broken(states: Tensor, read: TwoViewBatch, views: tuple[str, ...]) -> Tensor:
+        scores = emissions(states, read, views)
         scores[len(batch.ids) + 1, 0, 0] = torch.nan  # the second tweet in the second view
         return scores
 

@@ -58,7 +58,8 @@ def write_cell(
         if with_words:
             line |= {"words": words_of(tweet)}
             if cell.contexts:
-                line |= {"contexts": {kind: [f"{kind} says"] * (tweet % 4) for kind in cell.contexts if tweet % 4}}
+                said = "says" if cell.control is None else "says of another"
+                line |= {"contexts": {kind: [f"{kind} {said}"] * (tweet % 4) for kind in cell.contexts if tweet % 4}}
         for view in views:
             found = list(tags)
             for start, end in ((1, 3), (4, 5)):

@@ -144,7 +144,7 @@ def pictures(posts: Sequence[Post], channels: int, regions: int = REGIONS) -> Vi
 def emissions(tagger: Tagger, batch: Any, view: str) -> list[Tensor]:
     """Returns the emissions of each tweet's words, (words, tags), in one view."""
     with torch.no_grad():
-        found = tagger.emissions(tagger.states(batch, (view,)), (view,))
+        found = tagger.emissions(tagger.states(batch, (view,)), batch, (view,))
     return [row[mask] for row, mask in zip(found, batch.mask, strict=True)]
 
 

@@ -11,10 +11,12 @@ import torch
 
 from lightning_ita.images.visual import Pixels
 from lightning_ita.models.blocks.relation import RelationLoss
+from lightning_ita.models.ocsga import OCSGAOptions
 from lightning_ita.models.options import CROSS_MODAL, TEXT, TwoViewOptions, from_values, to_values
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.models.visual_options import PictureOptions
 from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.published import counterpart
 from tests.systems.fusion_cases import CASES, POSTS, RECIPE, Case, batch_of, emissions, make, total_loss
 
 SEEING = {name: case for name, case in CASES.items() if case.sees}
@@ -239,3 +241,10 @@ def test_rows_are_named_by_what_they_are(name: str) -> None:
     hidden = replace(options, image_dropout=0.25)
     assert hidden.label == f"{title}, image dropout 0.25"
     assert hidden.published_name is None
+
+
+def test_ocsga_says_which_kind_it_reads() -> None:
+    options = OCSGAOptions(variant="lstm", kind="know")
+    assert (options.title, options.slug) == ("OCSGA (LSTM, Know)", "ocsga-lstm-know-off")
+    found = [counterpart("twitter15", OCSGAOptions(kind=kind).title, "bert") for kind in ("tag", "know")]
+    assert [number is not None for number in found] == [True, False]

@@ -219,7 +219,9 @@ def read_split(study: StudyFolder, dataset: str, source: Source) -> TaggedSplit 
             raise DataError("other tweets or gold tags than in the study's other cells; they do not compare", path)
         if words is None and all("words" in line for line in lines):
             words = tuple(tuple(line["words"]) for line in lines)
-        for kind in set(each.cell.contexts) - set(contexts) if all("contexts" in line for line in lines) else ():
+        # With a control, a cell's contexts are those of other images, or none.
+        own = each.cell.control is None and all("contexts" in line for line in lines)
+        for kind in set(each.cell.contexts) - set(contexts) if own else ():
             contexts[kind] = tuple(tuple(line["contexts"].get(kind, ())) for line in lines)
         known = set(bio_tags(types))
         for view in each.cell.tested_views:

@@ -38,10 +38,14 @@ class Side:
         return self.rows[0].cell.options
 
     def sides_in_mode(self, mode: CVA, sides: Sequence[Side]) -> list[Side]:
-        """Returns which of `sides` is this one in another training mode: all else is the same."""
+        """Returns which of `sides` is this one in another training mode: all else is the same.
+
+        Of rows together, there is none where one mode lacks the contexts of some rows: the difference would be theirs.
+        """
         if self.is_pooled:
-            return [each for each in sides if each.is_pooled and (each.system, each.mode) == (self.system, mode)]
-        options = self.options.in_mode(mode) if isinstance(self.options, TwoViewOptions) else self.options
+            members = {_in_mode(row.cell.options, mode) for row in self.rows}
+            return [each for each in sides if each.is_pooled and {row.cell.options for row in each.rows} == members]
+        options = _in_mode(self.options, mode)
         return [
             each for each in sides if not each.is_pooled and (each.options, each.control) == (options, self.control)
         ]
@@ -65,6 +69,10 @@ class Side:
     def has_two_trained_views(self) -> bool:
         """Whether its models are trained on both views."""
         return all(len(row.cell.trained_views) > 1 for row in self.rows)
+
+
+def _in_mode(options: Options, mode: CVA) -> Options:
+    return options.in_mode(mode) if isinstance(options, TwoViewOptions) else options
 
 
 def sides_of(rows: Sequence[Row]) -> list[Side]:

@@ -11,7 +11,7 @@ from typing import Any
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import UserError
 from lightning_ita.models.ita import ITAOptions
-from lightning_ita.models.options import from_values, to_values
+from lightning_ita.models.options import TwoViewOptions, from_values, to_values
 from lightning_ita.models.recipes import published_temperature
 from lightning_ita.studies.cell import Cell, short_form
 from lightning_ita.studies.sweep.space import RECIPE, SHORT, SHORT_FORM_OF, Parameter, read_value
@@ -32,13 +32,14 @@ def with_values(cell: Cell, values: Mapping[str, Any]) -> Cell:
     if own and own.keys() <= set(SHORT) and cell.system in SHORT_FORM_OF:
         options = short_form(own.get("contexts", cell.contexts), own.get("cva", cell.cva))
         if isinstance(options, ITAOptions) and isinstance(cell.options, ITAOptions):  # with its other options
-            options = replace(cell.options, contexts=options.contexts, cva=options.cva)
+            options = replace(cell.options.in_mode(options.cva), contexts=options.contexts)
     elif own:
         for name in own:
             system = name.partition(".")[0] if "." in name else ""
             if system not in ("", cell.system):
                 raise UserError(f"{name} cannot be searched for the system {cell.system}; choose --system {system}")
-        changed = to_values(options)
+        mode = own.get(f"{cell.system}.cva", own.get("cva"))
+        changed = to_values(options.in_mode(mode) if mode and isinstance(options, TwoViewOptions) else options)
         for name, value in own.items():
             *group, option = name.removeprefix(f"{cell.system}.").split(".")
             values_of = changed if not group else changed[group[0]]

@@ -18,6 +18,7 @@ from scipy import stats
 import lightning_ita.studies.run
 from lightning_ita.commands import ablate, report
 from lightning_ita.commands.cli import guard
+from lightning_ita.data.controls import Control
 from lightning_ita.data.source import Source
 from lightning_ita.demo import DemoConfig, write
 from lightning_ita.statistics.comparison import Comparison
@@ -27,6 +28,7 @@ from lightning_ita.studies.report.examples import galleries, mentions
 from lightning_ita.studies.report.findings import findings
 from lightning_ita.studies.report.gains import gains_by_context
 from lightning_ita.studies.report.reading import read_split, read_study
+from lightning_ita.studies.tables.ablation import conditions, rows_of
 from tests.studies.studies import TWEETS, first_version, latex_with_booktabs, write_cell, write_study
 
 FILES = ("report.html", "report.md", "tables.tex", "rows.csv", "comparisons.csv", "types.csv")
@@ -151,6 +153,17 @@ def test_a_row_none_of_whose_cells_is_finished_is_a_gap(tmp_path: Path) -> None:
     text = reported(out)["report.md"]
     assert re.search(r"\| ITA-Tag \| – \| – \| – \| – \| – \| 0/1 \|", text)
     assert "- ITA-Tag+CVA (token), seed 1: not run" in text
+
+
+def test_cut_contexts_are_told_below_the_table(study: Path) -> None:
+    rows = rows_of(read_study(study).results)
+    assert "were cut" not in conditions(rows)
+    metrics = next((study / "cells").glob("*-ita-cap-*")) / "metrics.json"
+    content = json.loads(metrics.read_text(encoding="utf-8"))
+    content["splits"]["test"]["context_cut"] = 7
+    metrics.write_text(json.dumps(content), encoding="utf-8")
+    said = conditions(rows_of(read_study(study).results))
+    assert "contexts of up to 7 tweets of test were cut to the encoder's length" in said
 
 
 def test_one_seed_has_no_interval_and_says_so(tmp_path: Path) -> None:
@@ -287,6 +300,27 @@ def test_examples_are_those_that_context_decides(tmp_path: Path) -> None:
     ]
     with_context = next(each for each in gallery.examples if each.tweet == "id2")
     assert with_context.contexts == {"Cap": "cap says · cap says"}
+
+
+def test_examples_have_their_own_contexts_beside_rows_with_other_images(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    for cell in write_study(out, modes=("off",), seeds=(1,)):
+        if cell.contexts:
+            control = replace(cell, control=Control("other-image", at_test=True))
+            assert control.name < cell.name  # and is read before it
+            write_cell(out, control)
+    assert evidence_of(out).split.contexts["cap"][1] == ("cap says",)
+
+
+def test_rows_together_are_not_compared_where_one_mode_lacks_contexts(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    cells = write_study(out, kinds=("cap", "tag"))
+    for cell in cells:
+        if cell.contexts == ("cap",) and cell.cva == "off":
+            more = Cell("twitter15", short_form("ocr", "off"), "minilm", cell.seed, cell.recipe)
+            write_cell(out, more.resolve(read_study(out).data["twitter15"]))
+    pairs = {(v.first, v.second) for v in evidence_of(out).verdicts if v.question == POOLED}
+    assert pairs == {("ITA", "BERT-CRF"), ("ITA+CVA (token)", "BERT-CRF")}
 
 
 def test_mentions_are_read_as_seqeval_reads_them() -> None:

@@ -125,6 +125,13 @@ def test_ranges_of_options_are_tried_at_their_ends() -> None:
     assert corners([Parameter("recipe.warmup", (0.0, 0.1))]) == [{}]
 
 
+def test_a_mode_without_a_teacher_may_be_searched_beside_one_with() -> None:
+    base = Cell(options=ITAOptions("token", ("cap",), teacher="frozen"))
+    for name in ("cva", "ita.cva"):
+        modes = [with_values(base, {name: mode}).options for mode in ("off", "token")]
+        assert modes == [ITAOptions("off", ("cap",)), base.options]
+
+
 def test_options_of_another_system_are_not_searched() -> None:
     with pytest.raises(UserError, match=r"ita.cva cannot be searched for the system bert-crf; choose --system ita"):
         with_values(Cell(options=Cell.from_config({"system": "bert-crf"}).options), {"ita.cva": "joint"})

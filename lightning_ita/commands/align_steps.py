@@ -111,8 +111,8 @@ def import_file(store: ContextStore, entry: str, console: Console) -> tuple[Stor
     if not equals:
         file = entry
         parts = Path(file).name.split(".")
-        known = next((part for part in parts[1:-1] if part in KINDS), "")
-        kind = known or (parts[1] if len(parts) > 3 else "")  # DATASET.KIND.SOURCE.jsonl
+        # DATASET.KIND.SOURCE.jsonl, as studies read it
+        kind = parts[1] if len(parts) > 3 or (len(parts) == 3 and parts[1] in KINDS) else ""
         if not kind:
             raise UserError(f"--import {file}: its name does not tell the kind; write --import KIND={file}")
     check_kind(kind)

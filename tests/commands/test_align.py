@@ -110,6 +110,11 @@ def test_files_go_into_the_store_and_out_of_it(tmp_path: Path, store: Path, imag
         (engine,) = opened.engines("cap")
         assert (engine.name, engine.model) == ("imported", "custom.cap.blip2.jsonl")
         assert opened.count(engine).images == 2
+    about_captions = file.with_name("custom.know.cap.jsonl")  # the second part of the name is the kind
+    about_captions.write_bytes(file.read_bytes())
+    run(store, "--import", about_captions)
+    with ContextStore(store) as opened:
+        assert [engine.model for engine in opened.engines("know")] == ["custom.know.cap.jsonl"]
     run(store, "--images", images, "--kinds=cap")
     with pytest.raises(UserError, match="several engines; choose one"):
         run(store, "--export", f"cap={out}")

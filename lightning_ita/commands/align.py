@@ -22,7 +22,7 @@ from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.engines import ENGINES, READ_TWEETS, check_engine, engine_list
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.contexts.store import ContextStore, StoredEngine
-from lightning_ita.contexts.tweets import reads
+from lightning_ita.contexts.tweets import check_tweets, reads
 from lightning_ita.data.conll import image_of
 from lightning_ita.errors import DataError, UserError, unknown
 from lightning_ita.files import Lines, check_output, parse_json, user_path
@@ -92,6 +92,8 @@ def main(argv: Sequence[str]) -> int:
     without_files: dict[str, Sequence[Path]] = dict.fromkeys(list(tweets.texts)[: arguments.limit], ())
     if arguments.images is None and (looking := [each for each in engines if "image" in reads(each)]):
         raise UserError(f"{looking[0].kind}={looking[0].name} reads images with these options: it needs --images DIR")
+    for engine in engines:
+        check_tweets(engine, tweets.texts)
     if arguments.dry_run:
         for engine in engines:
             wanted = images if "image" in reads(engine) else without_files

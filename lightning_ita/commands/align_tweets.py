@@ -14,7 +14,7 @@ from lightning_ita.contexts.alignment import find_tasks
 from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.preparing import prepare_image
 from lightning_ita.contexts.store import ContextStore, StoredEngine
-from lightning_ita.contexts.tweets import reads
+from lightning_ita.contexts.tweets import notes, reads
 from lightning_ita.data.conll import read_tweets
 from lightning_ita.data.corpus import FILES
 from lightning_ita.errors import DataError
@@ -85,6 +85,8 @@ def dry_run(
     tasks, errors = find_tasks(images, known, retry_errors, tweets, reads(engine))
     before = len(images) - len(tasks) - len(errors)
     say(console, f"{engine.kind} {stored.label}: {len(tasks)} to read, {before} were read before, {len(errors)} errors")
+    for note in notes(engine):
+        say(console, f"{engine.kind} {engine.name}: {note}")
     preview = getattr(engine, "preview", None)
     if preview is None:
         return

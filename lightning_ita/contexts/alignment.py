@@ -5,18 +5,20 @@ from __future__ import annotations
 import pickle
 import random
 import sys
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lightning_ita.contexts.engine import Engine, Reading
 from lightning_ita.contexts.preparing import KILLED, Preparers, Ready, Task, describe, prepare_image
 from lightning_ita.contexts.store import ContextStore, Entry, Known, StoredEngine
-from lightning_ita.contexts.tweets import IMAGE, at_once, posts_of, reads
+from lightning_ita.contexts.tweets import IMAGE, at_once, close, posts_of, reads
 from lightning_ita.errors import UserError
 from lightning_ita.images.files import FileState, signature
 from lightning_ita.images.ids import image_id
@@ -234,7 +236,6 @@ class _Run:
 
         Where this is interrupted, answers that were asked for are waited for a while, so that none is asked for again.
         """
-        pool = ThreadPoolExecutor(threads)
         asked: dict[Future[list[Reading]], Ready] = {}
         try:
             while self.tasks or asked:
@@ -243,19 +244,22 @@ class _Run:
                     if ready.input is None:
                         self._not_ready(ready)
                     else:
-                        asked[pool.submit(self.engine.read, [pickle.loads(ready.input)])] = ready
+                        future: Future[list[Reading]] = Future()
+                        asked[future] = ready
+                        call = (future, self.engine.read, [pickle.loads(ready.input)])
+                        # Unlike the threads of a pool, it does not keep the process from ending.
+                        threading.Thread(target=_fulfil, args=call, daemon=True).start()
                 for future in wait(asked, return_when=FIRST_COMPLETED).done:
                     self._take([asked.pop(future)], future.result)
                 self._write()
                 self._pass_over()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            answered = [f for f in wait(asked, PATIENCE).done if not f.cancelled() and f.exception() is None]
+            answered = [f for f in wait(asked, PATIENCE).done if f.exception() is None]
+            close(self.engine)  # what comes later is not stored: nothing more is asked
             self.entries = [entry for entry in self.entries if entry.reading is not None]
             self.entries += [Entry(asked[f].image, asked[f].state, f.result()[0]) for f in answered]
             self._write(final=True)
             raise
-        pool.shutdown()
         self._write(final=True)
         return self.progress
 
@@ -329,3 +333,12 @@ class _Run:
         left, _ = find_tasks(mine, self.store.known(self.stored), self.retry_errors, texts, self.reads)
         self.progress.elsewhere += len(self.tasks) - len(left)
         self.tasks = deque(left)
+
+
+def _fulfil(
+    future: Future[list[Reading]], read: Callable[[Sequence[Any]], list[Reading]], inputs: Sequence[Any]
+) -> None:
+    try:
+        future.set_result(read(inputs))
+    except BaseException as error:
+        future.set_exception(error)

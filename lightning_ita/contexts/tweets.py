@@ -7,7 +7,7 @@ tweet's text: if the text changes, the tweet is read again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,6 +48,14 @@ class TweetEngine(Engine, Protocol):
     at_once: int
     prepare: Callable[..., Any]
 
+    def check_tweets(self, images: Collection[str]) -> None:
+        """Told the images of all tweets before any is read; raises a `UserError` where they do not fit the options."""
+        ...
+
+    def close(self) -> None:
+        """Ends what `read` waits for in other threads, since nobody waits for them any more."""
+        ...
+
     def preview(self, prepared: Any) -> str:
         """Returns what would be sent for a tweet, for people to read."""
         ...
@@ -73,6 +81,20 @@ def notes(engine: Engine) -> list[str]:
     """Returns what a user should know of what an engine has read so far."""
     told: list[str] = getattr(engine, "notes", list)()
     return told
+
+
+def check_tweets(engine: Engine, images: Collection[str]) -> None:
+    """Tells an engine the images of all tweets before any is read.
+
+    Raises:
+        UserError: They do not fit the engine's options.
+    """
+    getattr(engine, "check_tweets", lambda images: None)(images)
+
+
+def close(engine: Engine) -> None:
+    """Ends what an engine waits for in other threads."""
+    getattr(engine, "close", lambda: None)()
 
 
 def posts_of(texts: Mapping[str, Sequence[str]], image: str) -> tuple[Post, ...]:

@@ -22,6 +22,7 @@ class ChatServer:
         refused: A question with this in it is refused, as too long.
         thinks: Written before the answer, as models that think do.
         counts: Whether it counts tokens.
+        body: Answered, with status 200, in place of its own answers: an object, or the text of any page.
         requests: Path, headers (their names in small letters) and body of each request.
         most: Most requests that were being answered at a time.
     """
@@ -31,6 +32,7 @@ class ChatServer:
     refused: str = "\0"
     thinks: str = ""
     counts: bool = True
+    body: Any = None
     requests: list[tuple[str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
     most: int = 0
     url: str = ""
@@ -41,7 +43,7 @@ class ChatServer:
         """The users' messages of all requests."""
         return [body["messages"][-1]["content"] for _, _, body in self.requests]
 
-    def answer(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    def answer(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> tuple[int, Any]:
         question = body["messages"][-1]["content"]
         text = question if isinstance(question, str) else question[0]["text"]
         refused = self.refused in text
@@ -57,11 +59,18 @@ class ChatServer:
             return 400, {"error": {"message": "longer than the model's context"}}
         if status != 200:
             return status, {"error": {"message": f"no, {headers.get('authorization')} will not do"}}
+        if self.body is not None:
+            return 200, self.body
         said = f"{self.thinks}Names: {next(line for line in text.splitlines() if line.startswith('Post: '))}\n"
         usage = {"prompt_tokens": len(text.split()), "completion_tokens": 3, "total_tokens": 0}
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}
-        answer = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice]}
-        return 200, answer | ({"usage": usage} if self.counts else {})
+        return 200, completion(said, usage=usage if self.counts else None)
+
+
+def completion(content: Any, end: str = "stop", usage: Any = None, **message: Any) -> dict[str, Any]:
+    """Returns an answer in the form of the protocol."""
+    choice = {"index": 0, "finish_reason": end, "message": {"role": "assistant", "content": content, **message}}
+    answer = {"id": "1", "object": "chat.completion", "created": 0, "model": "tiny", "choices": [choice]}
+    return answer | ({} if usage is None else {"usage": usage})
 
 
 @contextmanager
@@ -78,11 +87,11 @@ def serving(**settings: Any) -> Iterator[ChatServer]:
             if not status:
                 self.close_connection = True
                 return
-            text = json.dumps(answer).encode()
+            text = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
             self.send_response(status)
             if 300 <= status < 400:
                 self.send_header("Location", f"{chat.url}/elsewhere")
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", "text/html" if text.startswith(b"<") else "application/json")
             self.send_header("Retry-After", "0.01")
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()

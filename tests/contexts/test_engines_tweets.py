@@ -9,19 +9,21 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lightning_ita.commands import align
+from lightning_ita.contexts import alignment
 from lightning_ita.contexts.engines import make_engine
 from lightning_ita.contexts.engines.prompts import SHIPPED, read_template
 from lightning_ita.contexts.jsonl import read_contexts
 from lightning_ita.contexts.store import ContextStore
 from lightning_ita.contexts.tweets import BOTH, TWEET, Post, reads
 from lightning_ita.errors import UserError
-from tests.contexts.chat_server import ChatServer, serving
+from tests.contexts.chat_server import ChatServer, completion, serving
 from tests.contexts.fakes import draw
 
 pytest.importorskip("openai")
@@ -155,6 +157,111 @@ def test_what_passes_is_tried_again_and_what_does_not_is_said(
     assert "secret" not in capsys.readouterr().out
 
 
+THOUGHT = "Okay, the user wants names. Bob?"
+
+
+@pytest.mark.parametrize(
+    ("body", "stored"),
+    [
+        (completion(f"<think>{THOUGHT}</think>\n\nNames: Bob"), "Names: Bob"),
+        (completion(f"{THOUGHT}</think>\n\nNames: Bob"), "Names: Bob"),  # the prompt ended with <think>
+        (completion("Names: Bob", usage={}), "Names: Bob"),
+        (completion(""), ""),
+    ],
+    ids=["thinking", "the end of thinking", "no counts", "nothing"],
+)
+def test_an_answer_is_stored_without_thinking(
+    body: Any, stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(body=body) as server:
+        align.main(know(server, write_tweets(tmp_path / "train.txt", many(1))))
+    assert texts(tmp_path) == {"000": (stored,) if stored else ()}
+    assert "1 answers: 0 tokens asked, 0 answered (the server did not count those of 1)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (completion(f"<think>{THOUGHT}", "length"), "only the start of thinking (length); a greater know.max_tokens"),
+        (completion("", "length"), "no answer: length"),
+        (completion(None, refusal="I cannot help with that."), "no answer: I cannot help with that."),
+        (completion(None, "content_filter"), "no answer: content_filter"),
+        (completion("") | {"choices": []}, "no answer: its choices are empty"),
+    ],
+    ids=["thinking", "cut", "refused", "filtered", "no choice"],
+)
+def test_without_an_answer_a_tweet_is_an_error_and_asked_about_again(body: Any, reason: str, tmp_path: Path) -> None:
+    with serving(body=body) as server:
+        arguments = know(server, write_tweets(tmp_path / "train.txt", many(1)))
+        align.main(arguments)
+        with ContextStore(tmp_path / "contexts.db", readonly=True) as store:
+            assert reason in store.contexts("know").failed["000"]
+        server.body = completion("Names: Bob")
+        align.main([*arguments, "--retry-errors"])
+    assert texts(tmp_path) == {"000": ("Names: Bob",)}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"error": {"message": "overloaded, secret-0123", "code": 529}}, r"no chat completion: overloaded, …\. What"),
+        ({"error": "overloaded", "choices": []}, "no chat completion: overloaded"),
+        ({"detail": "sign in"}, "no chat completion: .*sign in"),
+        ("<html>sign in</html>", "no chat completion: <html>sign in</html>"),
+        ('{"choices": [{"ind', "an answer that is not JSON"),
+        (completion([{"type": "text", "text": "Names: Bob"}]), "no chat completion: .*Names: Bob"),
+    ],
+    ids=["error", "error and no choice", "another object", "a page", "cut JSON", "parts"],
+)
+def test_what_is_no_answer_in_the_protocol_is_an_error_of_the_server(
+    body: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_KEY", "secret-0123")
+    tweets = write_tweets(tmp_path / "train.txt", many(1))
+    with serving(body=body) as server, pytest.raises(UserError, match=f"{message}.*the same command goes on"):
+        align.main(know(server, tweets, "know.key=SOME_KEY"))
+    with ContextStore(tmp_path / "contexts.db", readonly=True) as store:
+        assert store.engines() == []
+
+
+def test_interrupted_while_the_server_is_silent_the_command_ends(tmp_path: Path) -> None:
+    tweets = write_tweets(tmp_path / "train.txt", many(2))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1"}
+    impatient = (
+        "import sys; from lightning_ita.commands import align; from lightning_ita.contexts import alignment; "
+        "alignment.PATIENCE = 0.2; align.main(sys.argv[1:])"
+    )
+    with serving(seconds=600) as server:
+        command = [sys.executable, "-c", impatient, *know(server, tweets)]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + 120
+            while len(server.requests) < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) != 0
+        finally:
+            process.kill()
+        assert len(server.requests) == 2
+
+
+def test_after_an_interruption_nothing_more_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tweets = write_tweets(tmp_path / "train.txt", many(1))
+
+    def interrupt(*_: object, **__: object) -> None:
+        monkeypatch.setattr(alignment, "wait", wait)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(alignment, "wait", interrupt)
+    monkeypatch.setattr(alignment, "PATIENCE", 1.0)
+    with serving(seconds=0.4) as server:
+        with pytest.raises(KeyboardInterrupt):
+            align.main(know(server, tweets, "know.timeout=0.2", "know.retries=100"))
+        asked = len(server.requests)
+        time.sleep(4)
+        assert len(server.requests) == asked > 0
+
+
 def test_a_server_that_is_too_slow_is_given_up(tmp_path: Path) -> None:
     tweets = write_tweets(tmp_path / "train.txt", many(1))
     with serving(seconds=1.0) as server, pytest.raises(UserError, match="timed out"):
@@ -188,7 +295,9 @@ def test_pictures_and_captions_are_sent_where_they_are_asked_for(
             align.main(know(server, tweets, *given))
         arguments = [*know(server, tweets, *given), "--images", str(tmp_path / "images")]
         align.main([*arguments, "--dry-run"])
-        assert '"bytes": ' in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert '"bytes": ' in said
+        assert "captions: 1 of 3 tweets" in said
         align.main(arguments)
         contents = {body["messages"][-1]["content"][0]["text"]: body["messages"] for _, _, body in server.requests}
         assert set(contents) == {"Post: one\nSeen: a {tweet} on a pond\nJSON: {}", "Post: two\nJSON: {}"}
@@ -206,6 +315,16 @@ def test_pictures_and_captions_are_sent_where_they_are_asked_for(
         ]
     with ContextStore(tmp_path / "contexts.db", readonly=True) as store:
         assert store.contexts("know").failed == {"c": "no file of this name"}
+
+
+def test_captions_of_another_corpus_are_refused(tmp_path: Path) -> None:
+    captions = tmp_path / "captions.jsonl"
+    captions.write_text('{"image": "17_06_1", "texts": ["a bird"]}\n', encoding="utf-8")
+    tweets = write_tweets(tmp_path / "train.txt", many(2))
+    with serving() as server:
+        with pytest.raises(UserError, match=r"none of the 2 tweets: they have '000', the file '17_06_1'"):
+            align.main(know(server, tweets, f"know.captions={captions}"))
+        assert not server.requests
 
 
 @pytest.mark.parametrize(
@@ -242,6 +361,8 @@ def test_openais_key_goes_to_openai_alone(monkeypatch: pytest.MonkeyPatch) -> No
     other = make_engine("know", "openai:gpt", tweets={}, url="https://api.openai.com.example.org/v1")
     assert other._client.api_key == "none"  # type: ignore[attr-defined]
     assert (other._client.organization, other._client.project) == (None, None)  # type: ignore[attr-defined]
+    plain = make_engine("know", "openai:gpt", tweets={}, url="http://api.openai.com/v1")
+    assert plain._client.api_key == "none"  # type: ignore[attr-defined]
     assert "secret" not in str([own.version, own.model, own.parameters])
     assert reads(own) == TWEET
     assert reads(make_engine("know", "openai:gpt", tweets={}, url="http://host", picture=True)) == BOTH
@@ -259,12 +380,25 @@ def test_the_prompts_that_are_shipped_ask_about_tweet_and_caption(name: str) -> 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("Say names.", "has no {tweet}"), ("About {tweet}\n---\n{tweet}?", "belong below the line ---")],
+    [
+        ("Say names.", "has no {tweet}"),
+        ("About {tweet}\n---\n{tweet}?", "belong below the line ---"),
+        ("Post: {tweet}, shows: {caption}", "are in one line, which is left out where there is no caption"),
+    ],
 )
 def test_prompts_that_cannot_be_used_are_an_error(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "prompt.txt").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=message):
         read_template(str(tmp_path / "prompt.txt"))
+
+
+@pytest.mark.parametrize("end", ["\r\n", " \n", "\n"], ids=["CRLF", "blanks", "LF"])
+def test_prompts_are_divided_whatever_ends_their_lines(end: str, tmp_path: Path) -> None:
+    text = end.join(["# Mine.", "Look for names.", "---", "Post: {tweet}", "Seen: {caption}", ""])
+    (tmp_path / "prompt.txt").write_bytes(text.encode())
+    template = read_template(str(tmp_path / "prompt.txt"))
+    assert template.instructions == "Look for names."
+    assert template.fill("Kobe", "").rstrip() == "Post: Kobe"
 
 
 def test_tweets_that_cannot_be_told_apart_are_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

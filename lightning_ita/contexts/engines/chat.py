@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,12 +26,13 @@ OPENAI, OPENAI_KEY = "api.openai.com", "OPENAI_API_KEY"
 # Answers of the server that are the tweet's fault (too long, filtered), and not the request's or the server's.
 REFUSED = (400, 413, 422)
 MOST_AT_ONCE, MOST_RETRIES = 256, 100
-# What models write while they think, where a server does not keep it apart from the answer.
-THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+# Around what models write while they think, where a server does not keep it apart from the answer. Some templates of
+# prompts end with the first of the two, so that only the second is in the answer.
+THINKING, THOUGHT = "<think>", "</think>"
 
 
 class RefusedError(Exception):
-    """The server refused a request for what is in it."""
+    """The server refused a request for what is in it, or ended it without an answer."""
 
 
 class OpenAI:
@@ -45,9 +46,10 @@ class OpenAI:
         model: The model, as the server calls it.
         url: The server, for example ``http://localhost:8000/v1``.
         key: The environment variable that holds the server's key. By default none, and ``OPENAI_API_KEY`` for OpenAI's
-            own server. The key is neither stored nor printed.
+            own server by https. The key is neither stored nor printed.
         prompt: ``names`` or ``names-with-examples`` (shipped), or a file; see `read_template`.
-        captions: A file of captions (JSON lines, as ``--export cap=FILE`` writes it) for prompts with ``{caption}``.
+        captions: A file of captions (JSON lines, as ``--export cap=FILE`` writes it) for prompts with ``{caption}``. It
+            may lack those of some tweets, not of all.
         picture: Whether the picture is sent too: for models that look at pictures.
         temperature: Sampling temperature; ``null`` leaves it to the server.
         max_tokens: Longest answer; ``null`` leaves it to the server.
@@ -55,7 +57,8 @@ class OpenAI:
         at_once: Requests at a time.
         retries: How often a request is repeated that fails for want of a connection, by a time-out, or for too many
             requests, with growing pauses.
-        timeout: Seconds until a request is given up.
+        timeout: Seconds without a byte from the server until a request is given up; an answer that comes byte by byte
+            may take longer.
 
     Raises:
         UserError: No model or URL is named, the package is missing, or a value is out of its range.
@@ -83,7 +86,7 @@ class OpenAI:
         if model is None:
             raise UserError("know=openai needs a model: know=openai:MODEL, as the server calls it")
         self._host, self._url = _check_url(url)
-        self._key = _key_of(self._host, key)
+        self._key = _key_of(self._url, key)
         self.model = model
         self.at_once = check_count("at_once", at_once, MOST_AT_ONCE)
         self.batch_size = 1
@@ -100,7 +103,7 @@ class OpenAI:
             timeout=timeout,
             http_client=http,
         )
-        if self._host != OPENAI:  # these come from the environment, and are nobody else's business
+        if not _is_openai(self._url):  # these come from the environment, and are nobody else's business
             self._client.organization = self._client.project = None
         template = read_template(prompt)
         said = None if captions is None else read_contexts(user_path(captions), "cap")
@@ -119,6 +122,28 @@ class OpenAI:
         }
         self._lock = threading.Lock()
         self._answers = self._uncounted = self._asked_tokens = self._answered_tokens = self._cut = 0
+        self._captions = captions
+        self._captioned = ""
+
+    def check_tweets(self, images: Collection[str]) -> None:
+        """Counts the tweets that have a caption.
+
+        Raises:
+            UserError: A file of captions is given, and has none of theirs.
+        """
+        if self._captions is None:
+            return
+        count = len(self.prepare.captions.keys() & set(images))
+        self._captioned = f"captions: {count:,} of {len(images):,} tweets"
+        if not count:
+            raise UserError(
+                f"know.captions={self._captions} has captions of none of the {len(images):,} tweets: they have "
+                f"{quoted(next(iter(images), None))}, the file {quoted(next(iter(self.prepare.captions), None))}"
+            )
+
+    def close(self) -> None:
+        """Ends the connections to the server: no request is sent any more, not even one that would be repeated."""
+        self._client.close()
 
     def preview(self, prepared: Sequence[Mapping[str, Any]]) -> str:
         """Returns the request for a tweet, as JSON; of a picture, its size stands in its place."""
@@ -128,10 +153,11 @@ class OpenAI:
         return f"POST {self._url}/chat/completions\n{text}"
 
     def notes(self) -> list[str]:
-        """Returns what the answers of this engine have cost so far."""
+        """Returns how many tweets have captions, and what the answers of this engine have cost so far."""
+        lines = [self._captioned] if self._captioned else []
         if not self._answers:
-            return []
-        lines = [
+            return lines
+        lines += [
             f"{self._answers:,} answers: {self._asked_tokens:,} tokens asked, {self._answered_tokens:,} answered"
             + (f" (the server did not count those of {self._uncounted:,})" if self._uncounted else "")
         ]
@@ -145,17 +171,26 @@ class OpenAI:
 
     def _read(self, messages: Sequence[Mapping[str, Any]]) -> Reading:
         answer = self._ask(messages)
-        choice = answer.choices[0]
+        if getattr(answer, "choices", None) == [] and not getattr(answer, "error", None):
+            raise RefusedError("no answer: its choices are empty")
+        try:
+            choice = answer.choices[0]
+            text = " ".join((choice.message.content or "").rpartition(THOUGHT)[2].split())
+            refusal = choice.message.refusal
+        except (AttributeError, IndexError, KeyError, TypeError):  # an error with status 200, a page of a proxy
+            raise self._ended(self._without_key(f"this is no chat completion: {_said(answer)}")) from None
+        end = choice.finish_reason
+        asked, answered = (getattr(answer.usage, f"{name}_tokens", None) for name in ("prompt", "completion"))
         with self._lock:
             self._answers += 1
-            self._cut += choice.finish_reason == "length"
-            self._uncounted += answer.usage is None
-            if answer.usage is not None:
-                self._asked_tokens += answer.usage.prompt_tokens
-                self._answered_tokens += answer.usage.completion_tokens
-        text = " ".join(THINKING.sub("", choice.message.content or "").split())
-        if not text and choice.finish_reason not in ("stop", "length", None):
-            raise RefusedError(f"no answer: {choice.finish_reason}")
+            self._cut += end == "length"
+            self._uncounted += asked is None or answered is None
+            self._asked_tokens += asked or 0
+            self._answered_tokens += answered or 0
+        if text.startswith(THINKING):
+            raise RefusedError(f"no answer, only the start of thinking ({end}); a greater know.max_tokens may help")
+        if not text and (refusal or end not in ("stop", None)):
+            raise RefusedError(self._without_key(f"no answer: {refusal or end}"))
         return Reading((text,) if text else ())
 
     def _ask(self, messages: Sequence[Mapping[str, Any]]) -> Any:
@@ -173,6 +208,8 @@ class OpenAI:
             if 300 <= error.status_code < 400:
                 hint = "it sends to another place, to which nothing is sent unless know.url names it"
             raise self._ended(f"{reason}{'; ' if hint else ''}{hint}") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise self._ended(f"an answer that is not JSON: {error}") from None
         except self._openai.OpenAIError as error:
             cause = f": {error.__cause__}" if error.__cause__ and str(error.__cause__) else ""
             raise self._ended(self._without_key(f"{error}{cause}")) from None
@@ -208,20 +245,33 @@ def _check_url(url: str | None) -> tuple[str, str]:
     return host, url.rstrip("/").removesuffix("/chat/completions")
 
 
-def _key_of(host: str, variable: str | None) -> str | None:
+def _is_openai(url: str) -> bool:
+    parts = urlsplit(url)
+    return (parts.scheme, parts.hostname) == ("https", OPENAI)
+
+
+def _key_of(url: str, variable: str | None) -> str | None:
     """Returns the key for a server: the value of an environment variable.
 
     Raises:
         UserError: The variable cannot be one, or is not set. Its name is not printed: it may be the key itself.
     """
     if variable is None:
-        return os.environ.get(OPENAI_KEY) if host == OPENAI else None
+        return os.environ.get(OPENAI_KEY) if _is_openai(url) else None
     if not re.fullmatch(r"[A-Za-z_]\w*", variable):
         raise UserError("know.key is the name of an environment variable that holds the key, never the key itself")
     key = os.environ.get(variable, "").strip()
     if not key:
         raise UserError("know.key: the environment variable of this name is not set or empty")
     return key
+
+
+def _said(answer: Any) -> str:
+    """Returns what a server said instead of an answer: the message of an error, or all of it."""
+    said = answer.to_dict(warnings=False) if hasattr(answer, "to_dict") else answer
+    for name in ("error", "message"):
+        said = (said.get(name) or said) if isinstance(said, dict) else said
+    return str(said)
 
 
 def _shown(content: Any) -> Any:

@@ -49,10 +49,11 @@ def read_template(name: str) -> Template:
 
     Args:
         name: One that is shipped, or a UTF-8 file. Lines that start with ``#`` at its top are comments; a line ``---``
-            divides instructions from the question, which has ``{tweet}`` in it, and ``{caption}`` if it is wanted.
+            divides instructions from the question, which has ``{tweet}`` in it, and ``{caption}`` if it is wanted, in
+            another line.
 
     Raises:
-        UserError: There is no such file, it has no ``{tweet}``, or another name in braces.
+        UserError: There is no such file, it has no ``{tweet}``, both in one line, or another name in braces.
     """
     path = user_path(name)
     if not path.is_file():
@@ -60,15 +61,18 @@ def read_template(name: str) -> Template:
         if not path.is_file():
             raise unknown("prompt (or file)", name, sorted(file.stem for file in SHIPPED.glob("*.txt")))
     text = read_text(path)
-    body = re.sub(r"\A(?:#.*\n)+", "", text)
-    before, line, after = f"\n{body}".partition("\n---\n")
-    instructions, question = (before, after) if line else ("", before)
+    lines = "".join(f"{line}\n" for line in text.splitlines())  # whatever ends them in the file
+    body = re.sub(r"\A(?:#.*\n)+", "", lines)
+    *before, question = re.split(r"^---[ \t]*\n", body, maxsplit=1, flags=re.MULTILINE)
+    instructions = "".join(before)
     fields = re.findall(r"\{(\w+)\}", body)
     for field_ in fields:
         if field_ not in FIELDS:
             raise DataError(str(unknown("name in braces", field_, FIELDS)), path)
     if "{tweet}" not in question:
         raise DataError("the question has no {tweet}, where the tweet's words go", path)
+    if any("{tweet}" in line and "{caption}" in line for line in question.splitlines()):
+        raise DataError("{tweet} and {caption} are in one line, which is left out where there is no caption", path)
     if re.search(r"\{\w+\}", instructions):
         raise DataError("{tweet} and {caption} belong below the line ---", path)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]

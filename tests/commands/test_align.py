@@ -110,11 +110,6 @@ def test_files_go_into_the_store_and_out_of_it(tmp_path: Path, store: Path, imag
         (engine,) = opened.engines("cap")
         assert (engine.name, engine.model) == ("imported", "custom.cap.blip2.jsonl")
         assert opened.count(engine).images == 2
-    about_captions = file.with_name("custom.know.cap.jsonl")  # the second part of the name is the kind
-    about_captions.write_bytes(file.read_bytes())
-    run(store, "--import", about_captions)
-    with ContextStore(store) as opened:
-        assert [engine.model for engine in opened.engines("know")] == ["custom.know.cap.jsonl"]
     run(store, "--images", images, "--kinds=cap")
     with pytest.raises(UserError, match="several engines; choose one"):
         run(store, "--export", f"cap={out}")
@@ -125,6 +120,15 @@ def test_files_go_into_the_store_and_out_of_it(tmp_path: Path, store: Path, imag
     run(store, "--images", images, *other, "--export", f"cap={out}", "--report", page)
     assert len(read_contexts(out, "cap").texts) == 1  # of the engine that was just run
     assert page.read_text(encoding="utf-8").count('class="engine"') == 3  # and the imported tags
+
+
+def test_the_second_part_of_a_files_name_is_the_kind_as_in_studies(tmp_path: Path, store: Path) -> None:
+    for name in ("custom.know.cap.jsonl", "custom.cap.jsonl"):
+        (tmp_path / name).write_text('{"image": "train0", "texts": ["a man"]}\n', encoding="utf-8")
+        run(store, "--import", tmp_path / name)
+    with ContextStore(store) as opened:
+        engines = {engine.kind: engine.model for engine in opened.engines()}
+    assert engines == {"know": "custom.know.cap.jsonl", "cap": "custom.cap.jsonl"}
 
 
 def test_the_report_shows_pictures_beside_what_was_said(images: Path, store: Path, tmp_path: Path) -> None:

@@ -121,6 +121,16 @@ class Cell:
         control = None if self.control is not None and self.control.at_test else self.control
         return replace(self, options=self.options.in_mode("off"), control=control)
 
+    @property
+    def without_effect(self) -> frozenset[str]:
+        """Names of the recipe's hyper-parameters that play no part in this cell."""
+        parts = {
+            "temperature": self.cva == "token",
+            "cva_weight": self.cva in ALIGNED,
+            "cross_modal_weight": len(self.trained_views) > 1,
+        }
+        return frozenset(name for name, plays in parts.items() if not plays)
+
     @cached_property
     def identity(self) -> str:
         """Sixteen hexadecimal digits that stand for everything the result depends on.
@@ -129,12 +139,8 @@ class Cell:
         the path of an encoder's folder, whose content does.
         """
         recipe, data = self.recipe.recorded(), dict(self.data)
-        if self.cva != "token":
-            recipe.pop("temperature")
-        if self.cva not in ALIGNED:
-            recipe.pop("cva_weight")
-        if len(self.trained_views) == 1:
-            recipe.pop("cross_modal_weight")
+        for name in self.without_effect:
+            recipe.pop(name)
         if not self.recipe.freeze_word_embeddings:
             recipe.pop("freeze_word_embeddings")
         values = {"dataset": self.dataset, "seed": self.seed, "recipe": recipe, "data": data, **self.options.deciding()}

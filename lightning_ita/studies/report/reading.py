@@ -158,9 +158,10 @@ def _order(cell: Cell) -> tuple[Any, ...]:
 def _result(each: Finished, settings: Mapping[str, Any]) -> Result:
     """Returns the result of a finished cell; code that it was not measured with stands for other settings, too."""
     own = {"encoder": each.cell.encoder, **asdict(each.cell.recipe)}
+    aside = set(each.cell.without_effect)
     if settings.get("temperature") is None:
-        own.pop("temperature")  # the one published for the data set
-    same = all(own[name] == value for name, value in settings.items() if name in own)
+        aside.add("temperature")  # the one published for the data set
+    same = all(own[name] == value for name, value in settings.items() if name in own.keys() - aside)
     same = same and each.folder.name == each.cell.name
     code = each.environment.get("code", UNKNOWN_CODE) if same else UNKNOWN_CODE
     return Result(each.cell, each.metrics, code=code, packages=each.environment["packages"])

@@ -473,6 +473,14 @@ def test_settings_other_than_those_of_the_study_make_a_cell_stale(study: Path) -
     assert stale == [cell.seed]
 
 
+def test_settings_without_effect_make_no_cell_stale(study: Path) -> None:
+    cells = [result.cell for result in read_study(study).results if result.cell.seed == 1]
+    for cell in cells:
+        shutil.rmtree(study / "cells" / cell.name)
+        write_cell(study, replace(cell, recipe=replace(cell.recipe, cva_weight=0.77)))
+    assert [result.cell.cva for result in read_study(study).results if result.stale] == ["token"]
+
+
 def test_finished_cells_that_no_plan_names_are_rows(study: Path) -> None:
     cells = read_study(study).results
     extra = Cell("twitter15", short_form("cap", "sequence"), "minilm", 1, cells[0].cell.recipe).resolve(

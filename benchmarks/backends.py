@@ -122,7 +122,7 @@ def contenders(tagger: Any, folder: Path, threads: int) -> dict[str, Callable[[T
     """Returns what is compared by name: each returns BIO tags of the text view, (batch, words)."""
 
     def tags(states: Tensor, batch: TwoViewBatch) -> Tensor:
-        chain = tagger.crf(tagger.emissions(states, (TEXT,)), batch.mask)
+        chain = tagger.crf(tagger.emissions(states, batch, (TEXT,)), batch.mask)
         return to_bio(tagger.tag_set, chain.argmax(tagger._forbidden))
 
     def torch_in(precision: str) -> Callable[[TwoViewBatch], Tensor]:

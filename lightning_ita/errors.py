@@ -50,7 +50,7 @@ class Terminated(BaseException):
 
 
 def terminate(*_: object) -> NoReturn:
-    """Is the handler of SIGTERM where no state need be saved first; while training, `Checkpoints` saves it before.
+    """Handles SIGTERM, but while a model is trained: there, the handler of `Checkpoints` saves the state first.
 
     Raises:
         Terminated: Always.

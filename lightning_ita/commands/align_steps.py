@@ -111,8 +111,10 @@ def import_file(store: ContextStore, entry: str, console: Console) -> tuple[Stor
     if not equals:
         file = entry
         parts = Path(file).name.split(".")
-        # DATASET.KIND.SOURCE.jsonl, as studies read it
+        # DATASET.KIND.SOURCE.jsonl, as studies read it; DATASET may have dots itself
         kind = parts[1] if len(parts) > 3 or (len(parts) == 3 and parts[1] in KINDS) else ""
+        if len(parts) > 4 and kind not in KINDS and KINDS.keys() & set(parts[2:-1]):
+            kind = ""
         if not kind:
             raise UserError(f"--import {file}: its name does not tell the kind; write --import KIND={file}")
     check_kind(kind)

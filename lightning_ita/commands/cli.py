@@ -157,11 +157,11 @@ def unread_kinds(source: Source, kinds: Collection[str]) -> Iterator[str]:
         source: Where the data lie.
         kinds: The kinds that are read.
     """
-    read = ", ".join(kinds) or "none"
+    read = f"the contexts here are {', '.join(kinds)}" if kinds else "no contexts are read here"
     for option, given in (("--context-files", source.context_files), ("--context-engines", source.context_engines)):
         for kind, value in given.items():
             if kind not in kinds:
-                yield f"{option} {kind}={value} is not read: the contexts here are {read}"
+                yield f"{option} {kind}={value} is not read: {read}"
 
 
 def by_kind(option: str, entries: Sequence[str], example: str) -> dict[str, str]:

@@ -21,8 +21,8 @@ examples:
   lightning-ita work runs/study
       run its cells: here, in several terminals, or as a task of a cluster
   lightning-ita work runs/study --data-dir /scratch/DATA
-      the same on a machine where the data are in another folder; their SHA-256 are checked. What is not given, other
-      than contexts beside contexts, is as it was planned
+      the same on a machine where the data are in another folder; their SHA-256 are checked. Other places are as
+      planned; --context-files or --context-store takes the place of all that was planned about contexts
   lightning-ita work runs/study
       once all are finished: prints the table of all rows, runs nothing
 """
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
 
     out = Path(arguments.study)
     cells = open_plan(out)
-    source = read_source(out).updated(source_of(arguments))
+    source = read_source(out, source_of(arguments))
     console = make_console()
 
     from lightning_ita.commands.ablate import show

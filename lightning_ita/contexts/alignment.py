@@ -245,10 +245,10 @@ class _Run:
                         self._not_ready(ready)
                     else:
                         future: Future[list[Reading]] = Future()
-                        asked[future] = ready
                         call = (future, self.engine.read, [pickle.loads(ready.input)])
                         # Unlike the threads of a pool, it does not keep the process from ending.
                         threading.Thread(target=_fulfil, args=call, daemon=True).start()
+                        asked[future] = ready
                 for future in wait(asked, return_when=FIRST_COMPLETED).done:
                     self._take([asked.pop(future)], future.result)
                 self._write()

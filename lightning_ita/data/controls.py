@@ -94,8 +94,8 @@ class Control:
         chosen = set(with_image[: round(self.share * len(with_image))])
         if with_image and not chosen:
             raise UserError(
-                f"control {self.name}: {corpus} has a split with {len(with_image)} images, of which this share is "
-                f"none; give at least {1 / len(with_image):.2g}"
+                f"control {self.name}: {corpus} has a split with {len(with_image)} tweets with an image, of which this "
+                f"share is none; {Decimal(repr(round(1 / len(with_image), 6))):f} is one of them"
             )
         others = self._others(tweets, salt, corpus)
         return [

@@ -272,8 +272,8 @@ def corpus_warnings(
             warnings.append(f"{name}: {tweets} in both {left} and {right}")
     ids = image_ids(splits).keys()
     for split, (kind, source) in product(SPLITS, contexts.items()):
-        images = {tweet.image for tweet in splits[split] if tweet.image is not None}
-        if images and not any(source.texts.get(image) for image in images):
+        seen = {tweet.image for tweet in splits[split] if tweet.image is not None}
+        if seen and not any(source.texts.get(image) for image in seen):
             warnings.append(f"{name}: {source.source} has no {kind} context of any image of {split}")
     for kind, source in contexts.items():
         for number, what in ((len(source.failed), "failed on"), (source.unread(ids), "has not read")):

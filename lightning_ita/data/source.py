@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from lightning_ita.files import user_path
 
-# Where contexts are read: what one of them says depends on the others.
-CONTEXTS = frozenset({"context_files", "context_store", "context_engines"})
+# Where contexts are read from.
+CONTEXTS = ("context_files", "context_store")
 
 
 @dataclass(frozen=True)
@@ -38,22 +37,22 @@ class Source:
     image_dir: str | None = None
 
     def updated(self, given: Source) -> Source:
-        """Returns this one with what another one names; where that one names contexts, all contexts are as it says."""
+        """Returns this one with what another one names; where that names files of contexts or a store, it names all."""
         named = {field.name: value for field in fields(given) if (value := getattr(given, field.name))}
-        if named.keys() & CONTEXTS:
-            named = {name: getattr(given, name) for name in CONTEXTS} | named
+        if named.keys() & set(CONTEXTS):
+            named = {name: getattr(given, name) for name in (*CONTEXTS, "context_engines")} | named
         return replace(self, **named)
 
     def absolute(self) -> Source:
         """Returns this one with paths that mean the same in any working directory."""
 
         def path(name: str | None) -> str | None:
-            return None if name is None else os.path.abspath(user_path(name))
+            return None if name is None else str(user_path(name).absolute())
 
         return replace(
             self,
             data_dir=path(self.data_dir),
-            context_files={kind: os.path.abspath(user_path(name)) for kind, name in self.context_files.items()},
+            context_files={kind: str(user_path(name).absolute()) for kind, name in self.context_files.items()},
             context_store=path(self.context_store),
             image_dir=path(self.image_dir),
         )

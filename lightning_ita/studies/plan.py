@@ -247,17 +247,24 @@ def open_plan(out: Path) -> list[Cell]:
     return cells
 
 
-def read_source(out: Path) -> Source:
+def read_source(out: Path, given: Source) -> Source:
     """Reads where the data of a study lay when it was planned.
 
+    Args:
+        out: The study's folder.
+        given: Where they lie now, as far as that is another place.
+
     Raises:
-        UserError: The file is missing or damaged.
+        UserError: The file is missing or damaged, and nothing is given.
     """
     path = out / SOURCE
     try:
-        return Source(**json.loads(read_text(path)))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); say where the data lie with --data-dir") from None
+        planned = Source(**json.loads(read_text(path)))
+    except (DataError, OSError, ValueError, TypeError) as error:
+        if given == Source():
+            raise UserError(f"{path} cannot be read ({error}); say where the data lie with --data-dir") from None
+        return given
+    return planned.updated(given)
 
 
 def check_data(cells: Sequence[Cell], source: Source) -> None:
@@ -270,12 +277,12 @@ def check_data(cells: Sequence[Cell], source: Source) -> None:
     Raises:
         UserError: A file is missing or malformed, or is not what was planned (SHA-256 differs).
     """
-    corpora: dict[Hashable, Corpus] = {}
+    digests: dict[Hashable, Mapping[str, str]] = {}
     for cell in cells:
         reads = cell.dataset, cell.contexts, cell.options.of_pictures, cell.recipe.labels
-        if reads not in corpora:
-            corpora[reads] = cell.read(source)
-        cell.resolve(corpora[reads].digests)
+        if reads not in digests:
+            digests[reads] = cell.read(source).digests
+        cell.resolve(digests[reads])
 
 
 def _foreign(path: Path) -> bool:

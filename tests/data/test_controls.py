@@ -95,5 +95,5 @@ def test_a_single_image_has_no_other() -> None:
 
 
 def test_a_share_that_changes_no_tweet_is_refused() -> None:
-    with pytest.raises(UserError, match=r"no-image:0.01: made has a split with 36 images, .* give at least 0.028"):
+    with pytest.raises(UserError, match=r"no-image:0.01: made has a split with 36 tweets with .* 0.027778 is one"):
         Control("no-image", share=0.01).apply(corpus(), 1)

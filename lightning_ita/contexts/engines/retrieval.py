@@ -85,6 +85,8 @@ class Bm25:
         self.prepare = _text_of
         self.version = f"bm25s {version('bm25s')}, sha256:{digest[:16]}"
         self.parameters: Mapping[str, Any] = {"top_k": top_k, "same": same, "k1": k1, "b": b}
+        if same != "all":
+            self.parameters |= {"compared": 2}  # with tweets: once, titles and entities hid that a passage is one
         if self._tweets and same == "split":
             self.parameters |= {"splits": _digest_of(tweets or {})}
 
@@ -149,7 +151,11 @@ def read_passages(path: Path) -> tuple[dict[str, str], str]:
     lines = Lines(path)
     as_json = path.suffix.lower() in (".jsonl", ".ndjson")
     found = _objects(lines, path) if as_json else ((line, line) for _, line in lines)
-    passages = {passage: text for line, text in found if (passage := " ".join(line.split()))}
+    passages: dict[str, str] = {}
+    for line, text in found:
+        passage = " ".join(line.split())
+        if passage and (passage not in passages or text != line):  # with its title apart, if it has one anywhere
+            passages[passage] = text
     if not passages:
         raise DataError("no passages: write one per line", path)
     return passages, lines.sha256

@@ -174,7 +174,8 @@ def conditions(rows: Sequence[Row]) -> str:
         counts = finished[0]["splits"].get("test")
         mentions = "unknown number of" if counts is None else counts["mentions"]
         facts.append(f"{mentions} mentions in test, release: {finished[0]['release']}")
-        cut = max(metrics["splits"].get("test", {}).get("context_cut", 0) for metrics in finished)
+        splits = [metrics["splits"]["test"] for metrics in finished if "test" in metrics["splits"]]
+        cut = max((split.get("context_cut", 0) for split in splits), default=0)
         if cut:
             limit = "the encoder's length" if cell.recipe.max_length is None else f"{cell.recipe.max_length} sub-tokens"
             facts.append(f"contexts of up to {cut} tweets of test were cut to {limit}")

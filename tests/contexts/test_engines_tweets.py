@@ -228,7 +228,8 @@ def test_interrupted_while_the_server_is_silent_the_command_ends(tmp_path: Path)
     tweets = write_tweets(tmp_path / "train.txt", many(2))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1"}
     impatient = (
-        "import sys; from lightning_ita.commands import align; from lightning_ita.contexts import alignment; "
+        "import signal, sys; from lightning_ita.commands import align; from lightning_ita.contexts import alignment; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # which a shell's background processes ignore
         "alignment.PATIENCE = 0.2; align.main(sys.argv[1:])"
     )
     with serving(seconds=600) as server:
@@ -239,9 +240,10 @@ def test_interrupted_while_the_server_is_silent_the_command_ends(tmp_path: Path)
             while len(server.requests) < 2 and time.monotonic() < deadline:
                 time.sleep(0.01)
             process.send_signal(signal.SIGINT)
-            assert process.wait(30) != 0
+            assert process.wait(60) != 0
         finally:
             process.kill()
+            process.wait()
         assert len(server.requests) == 2
 
 

@@ -100,6 +100,10 @@ class Options(ABC):
         """What the training mode adds to the title: ``+CVA (token)`` ..."""
         return MODE_LABELS[self.training]
 
+    def in_mode(self, mode: CVA) -> Self:
+        """Returns the same options in another training mode; systems with one view have no other."""
+        return self
+
     @property
     def published_mode(self) -> str | None:
         """What the training mode adds to the title under which others published; ``None`` if nobody can have."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightning_ita.data.controls import Control
-from lightning_ita.models.options import CROSS_MODAL, CVA, TEXT, VIEWS, Options, TwoViewOptions
+from lightning_ita.models.options import CROSS_MODAL, CVA, TEXT, VIEWS, Options
 from lightning_ita.studies.tables.ablation import Row
 
 # The second side of a comparison with a row's own images.
@@ -43,9 +43,9 @@ class Side:
         Of rows together, there is none where one mode lacks the contexts of some rows: the difference would be theirs.
         """
         if self.is_pooled:
-            members = {_in_mode(row.cell.options, mode) for row in self.rows}
+            members = {row.cell.options.in_mode(mode) for row in self.rows}
             return [each for each in sides if each.is_pooled and {row.cell.options for row in each.rows} == members]
-        options = _in_mode(self.options, mode)
+        options = self.options.in_mode(mode)
         return [
             each for each in sides if not each.is_pooled and (each.options, each.control) == (options, self.control)
         ]
@@ -69,10 +69,6 @@ class Side:
     def has_two_trained_views(self) -> bool:
         """Whether its models are trained on both views."""
         return all(len(row.cell.trained_views) > 1 for row in self.rows)
-
-
-def _in_mode(options: Options, mode: CVA) -> Options:
-    return options.in_mode(mode) if isinstance(options, TwoViewOptions) else options
 
 
 def sides_of(rows: Sequence[Row]) -> list[Side]:

@@ -11,7 +11,7 @@ from typing import Any
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import UserError
 from lightning_ita.models.ita import ITAOptions
-from lightning_ita.models.options import TwoViewOptions, from_values, to_values
+from lightning_ita.models.options import from_values, to_values
 from lightning_ita.models.recipes import published_temperature
 from lightning_ita.studies.cell import Cell, short_form
 from lightning_ita.studies.sweep.space import RECIPE, SHORT, SHORT_FORM_OF, Parameter, read_value
@@ -39,7 +39,7 @@ def with_values(cell: Cell, values: Mapping[str, Any]) -> Cell:
             if system not in ("", cell.system):
                 raise UserError(f"{name} cannot be searched for the system {cell.system}; choose --system {system}")
         mode = own.get(f"{cell.system}.cva", own.get("cva"))
-        changed = to_values(options.in_mode(mode) if mode and isinstance(options, TwoViewOptions) else options)
+        changed = to_values(options.in_mode(mode) if mode else options)
         for name, value in own.items():
             *group, option = name.removeprefix(f"{cell.system}.").split(".")
             values_of = changed if not group else changed[group[0]]

@@ -485,10 +485,47 @@ def test_a_tweet_with_a_title_is_a_tweet(corpus: Path, passage: dict[str, str]) 
     assert retrieve(corpus, "train", "ret.same=others")["t1"] != ()
 
 
-def test_tweets_are_compared_with_html_entities_as_the_characters_that_they_stand_for(corpus: Path) -> None:
-    write_tweets(corpus / "test.txt", {"e1": "Tom &amp; Jerry &lt;3 cheese"})
-    (corpus / "lines.txt").write_text("Tom & Jerry <3 cheese\n", encoding="utf-8")
+@pytest.mark.parametrize(
+    ("tweet", "passage"),
+    [
+        ("Tom &amp; Jerry &lt;3 cheese", "Tom & Jerry <3 cheese"),
+        ("Tom & amp ; Jerry &amp ; gt ; cheese", "Tom &amp; Jerry > cheese"),
+        (
+            "Chicago wins again https : //t . co/w7rktBN5ac http://t.co/rFEv3dy13C",
+            "Chicago wins again https://t.co/w7r",
+        ),
+        ("Chicago wins https : //t . co/w7r . Again", "Chicago wins https://t.co/w7r. Again"),
+        ("Chicago wins www.nba.com/news pic.twitter.com/abc1", "Chicago wins www . nba . com/news"),
+        ("I do n't like 7 : 30pm games", "I don't like 7:30pm games"),
+        ("Caf\u00e9 Zo\u00eb opens", "Cafe\u0301 Zoe\u0308 opens"),
+        ("RT @NBA _ Mixes Jordan scores", "RT @NBA_Mixes: Jordan scores"),
+        ("Jordan scores", 'RT "@ joe Jordan scores'),
+        (
+            "Thank you all for coming to the great show in Chi\u2026",
+            "Thank you all for coming to the great show in Chicago!",
+        ),
+        (
+            "Thank you all for coming to the great show htt\u2026",
+            "Thank you all for coming to the great show! https://t.co/a",
+        ),
+    ],
+)
+def test_a_passage_is_a_tweet_however_it_was_tokenised(tweet: str, passage: str, corpus: Path) -> None:
+    write_tweets(corpus / "test.txt", {"e1": tweet})
+    write_tweets(corpus / "train.txt", {"t1": tweet.split()[-2] + " " + passage.split()[0]})
+    (corpus / "lines.txt").write_text(f"{passage}\n", encoding="utf-8")
     assert retrieve(corpus, "test", file="lines.txt") == {"e1": ()}
+    assert retrieve(corpus, "train", file="lines.txt") == {"t1": ()}
+
+
+def test_a_passage_that_starts_as_a_short_or_whole_tweet_is_none(corpus: Path) -> None:
+    write_tweets(
+        corpus / "test.txt", {"e1": "Chicago \u2026", "e2": "Thank you all for coming to the great show in Chicago"}
+    )
+    passage = "Chicago has thanked all for coming to the great show"
+    more = "Thank you all for coming to the great show in Chicago tonight"
+    (corpus / "lines.txt").write_text(f"{passage}\n{more}\n", encoding="utf-8")
+    assert set(retrieve(corpus, "train", file="lines.txt")["t1"]) == {passage, more}
 
 
 def test_links_to_splits_are_beside_each_other_and_beside_what_they_lead_to(corpus: Path) -> None:

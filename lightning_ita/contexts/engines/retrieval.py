@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import html
 import re
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +23,17 @@ from lightning_ita.registry import require
 from lightning_ita.text import quoted
 
 MOST_PASSAGES = 100
-URL = re.compile(r"https?://\S*")
-# How retweets start: "RT @name :", tokenised in any way.
-RETWEET = re.compile(r"^\W*rt\s*@[^:]{0,40}:")
+# What is left out of a tweet. Corpora have tokenised it in any way: "https : //t . co/x", "& amp ;", "RT @a _ b :".
+LINK = re.compile(
+    r"(?:https?\s*:\s*/\s*/|(?<!\w)www\s*\.|pic\s*\.(?=\s*twitter\b))\s*"  # how it starts
+    r"[\w-]*(?:\s*\.\s*[\w-]+)*(?:\s*:\d+)?(?:\s*/\s*\S*)?",  # its host, port and path
+    re.IGNORECASE,
+)
+RETWEET = re.compile(r"^\W*rt\W*@(?:[^:]{0,40}:|\s*\w+(?:\s*_\s*\w+)*)")
+ENTITY = re.compile(r"&\s*(#?\w+)\s*;")
+# How a tweet ends that Twitter has cut, perhaps within a link. With fewer letters before, anything might continue it.
+CUT = re.compile(r"(?:\bh(?:t(?:t(?:ps?\W*)?)?)?)?\s*\.\s*\.\s*\.\s*$")
+LEAST_START = 30
 
 
 class Bm25:
@@ -31,8 +41,9 @@ class Bm25:
 
     Passages may themselves be tweets. One that is the tweet itself would tell nothing, and one of another split would
     carry words of test into training: neither is returned unless `same` says so, with a title before it or without.
-    Tweets are compared without case, punctuation, links and the start of retweets; HTML entities are read as the
-    characters that they stand for.
+    Tweets are compared without blanks, case, punctuation, links and the start of retweets, and HTML entities are read
+    as the characters that they stand for, so that it does not matter how a text was tokenised. A passage that goes on
+    where a tweet was cut ("...") is that tweet.
 
     Args:
         model: The file: JSON lines with ``text`` and perhaps ``title`` (its name ends in ``.jsonl``), or a text file
@@ -77,23 +88,32 @@ class Bm25:
         self._index = self._bm25s.BM25(k1=k1, b=b)
         self._index.index(self._words(self.passages), show_progress=False)
         self._splits = _splits_by_tweet(tweets or {})
+        starts = _starts_of(tweets or {})
         self._tweets = {  # passages that are tweets, with their title or without
             number: essences
             for number, passage in enumerate(self.passages)
-            if (essences := {essence_of(passage), essence_of(bare[passage])} & self._splits.keys())
+            if (
+                essences := self._tweets_in(essence_of(passage), starts)
+                | self._tweets_in(essence_of(bare[passage]), starts)
+            )
         }
         self.prepare = _text_of
         self.version = f"bm25s {version('bm25s')}, sha256:{digest[:16]}"
-        self.parameters: Mapping[str, Any] = {"top_k": top_k, "same": same, "k1": k1, "b": b}
-        if same != "all":
-            self.parameters |= {"compared": 2}  # with tweets: once, titles and entities hid that a passage is one
+        # How passages are compared with tweets. 1: titles and entities hid that a passage is one; 2: tokenising did.
+        self.parameters: Mapping[str, Any] = {"top_k": top_k, "same": same, "k1": k1, "b": b, "compared": 3}
         if self._tweets and same == "split":
             self.parameters |= {"splits": _digest_of(tweets or {})}
 
     def _words(self, texts: Sequence[str]) -> list[list[str]]:
-        plain = [URL.sub(" ", text) for text in texts]
+        plain = [LINK.sub(" ", text) for text in texts]
         words: list[list[str]] = self._bm25s.tokenize(plain, stopwords="en", return_ids=False, show_progress=False)
         return words
+
+    def _tweets_in(self, passage: str, starts: Mapping[str, Mapping[str, str]]) -> set[str]:
+        """Returns the essences of the tweets that a passage is, or of which it is the whole where they are cut."""
+        cut = starts.get(passage[:LEAST_START], {})
+        whole = {tweet for start, tweet in cut.items() if passage.startswith(start)}
+        return whole | ({passage} & self._splits.keys())
 
     def preview(self, prepared: str) -> str:
         """Returns the words that are looked for; nothing is sent anywhere."""
@@ -177,8 +197,33 @@ def _objects(lines: Lines, path: Path) -> Iterator[tuple[str, str]]:
 
 
 def essence_of(text: str) -> str:
-    """Returns what is compared of tweets: their words in small letters, without links and the start of retweets."""
-    return " ".join(re.findall(r"\w+", RETWEET.sub(" ", URL.sub(" ", html.unescape(text).lower()))))
+    """Returns what is compared of tweets: letters and digits, without case, links and the start of retweets.
+
+    Example:
+        >>> essence_of("RT @ NBA : I do n't & amp ; wo n't https : //t . co/xyz")
+        'idontwont'
+        >>> essence_of("I don't &amp; won't")
+        'idontwont'
+    """
+    return _letters(_plain(text))
+
+
+def start_of(text: str) -> str:
+    """Returns the essence of a tweet that was cut, up to the cut; empty for other tweets, and where it is short."""
+    whole, cuts = CUT.subn("", _plain(text).rstrip())
+    start = _letters(whole) if cuts else ""
+    return start if len(start) >= LEAST_START else ""
+
+
+def _plain(text: str) -> str:
+    for _ in range(2):  # "&amp;gt;" is found too
+        text = html.unescape(ENTITY.sub(r"&\1;", text))
+    plain = unicodedata.normalize("NFKC", text).lower()
+    return RETWEET.sub(" ", LINK.sub(" ", plain))
+
+
+def _letters(plain: str) -> str:
+    return "".join(re.findall(r"\w+", plain))
 
 
 def _text_of(post: Post) -> str:
@@ -192,6 +237,15 @@ def _splits_by_tweet(tweets: Mapping[str, Collection[str]]) -> dict[str, frozens
             if essence := essence_of(text):
                 found.setdefault(essence, set()).add(split)
     return {essence: frozenset(splits) for essence, splits in found.items()}
+
+
+def _starts_of(tweets: Mapping[str, Collection[str]]) -> dict[str, dict[str, str]]:
+    """Returns the essences of cut tweets by their start, by the first letters of it."""
+    found: dict[str, dict[str, str]] = {}
+    for text in chain.from_iterable(tweets.values()):
+        if start := start_of(text):
+            found.setdefault(start[:LEAST_START], {})[start] = essence_of(text)
+    return found
 
 
 def _digest_of(tweets: Mapping[str, Collection[str]]) -> str:

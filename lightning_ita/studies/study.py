@@ -70,14 +70,25 @@ def collect(cells: Sequence[Cell], out: Path) -> list[Result]:
 
 
 def _read(cell: Cell, out: Path) -> Result:
-    folder, failure = out / CELLS / cell.name, failure_log(cell, out)
-    if (folder / METRICS).is_file():
-        code, packages = "unknown", {}
-        if (folder / ENVIRONMENT).is_file():
-            environment = schema.read_environment(folder / ENVIRONMENT)
-            code, packages = environment.get("code", code), environment["packages"]
-        return Result(cell, schema.read_metrics(folder / METRICS), code=code, packages=packages)
-    return Result(cell, failure=schema.read_failure(failure) if failure.is_file() else None)
+    failure = failure_log(cell, out)
+    return read_finished(cell, out / CELLS / cell.name) or Result(
+        cell, failure=schema.read_failure(failure) if failure.is_file() else None
+    )
+
+
+def read_finished(cell: Cell, folder: Path) -> Result | None:
+    """Reads the result of a cell from its folder; ``None`` where it is not finished.
+
+    Raises:
+        UserError: Its metrics cannot be read.
+    """
+    if not (folder / METRICS).is_file():
+        return None
+    code, packages = "unknown", {}
+    if (folder / ENVIRONMENT).is_file():
+        environment = schema.read_environment(folder / ENVIRONMENT)
+        code, packages = environment.get("code", code), environment["packages"]
+    return Result(cell, schema.read_metrics(folder / METRICS), code=code, packages=packages)
 
 
 def ended(out: Path) -> set[str]:
@@ -180,12 +191,17 @@ def set_aside(cells: Sequence[Cell], out: Path) -> None:
     """Moves the results of stale cells to the folder ``stale``, so that `run` runs those cells again."""
     for cell in cells:
         with suppress(Timeout), claim(cell.name, out):  # another process is at it
-            result = _read(cell, out)
-            if result.stale:
-                place = out / STALE / f"{cell.name}-{str(result.code)[:8]}"
-                shutil.rmtree(place, ignore_errors=True)
-                place.parent.mkdir(exist_ok=True)
-                os.replace(out / CELLS / cell.name, place)
+            set_folder_aside(cell, out / CELLS / cell.name, out)
+
+
+def set_folder_aside(cell: Cell, folder: Path, out: Path) -> None:
+    """Moves the folder of a stale cell, whose lock the caller holds, to the folder ``stale`` of `out`."""
+    result = read_finished(cell, folder)
+    if result is not None and result.stale:
+        place = out / STALE / f"{cell.name}-{str(result.code)[:8]}"
+        shutil.rmtree(place, ignore_errors=True)
+        place.parent.mkdir(exist_ok=True)
+        os.replace(folder, place)
 
 
 def tidy(cells: Sequence[Cell], out: Path) -> list[Path]:

@@ -24,9 +24,9 @@ from lightning_ita.studies.sweep.plots import write_plots
 from lightning_ita.studies.sweep.progress import write_value
 from lightning_ita.studies.sweep.space import SHORT, SHORT_FORM_OF, Parameter, searched
 from lightning_ita.studies.sweep.storage import Sweep
-from lightning_ita.studies.sweep.trials import ranking
+from lightning_ita.studies.sweep.trials import CODE, is_stale, ranking
 from lightning_ita.studies.sweep.values import grid_size
-from lightning_ita.studies.tables.ablation import spread
+from lightning_ita.studies.tables.ablation import STALE_MARK, spread
 from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, records
 from lightning_ita.studies.tables.render import csv_text, markdown_line, markdown_text
 from lightning_ita.studies.tables.render import markdown as markdown_table
@@ -57,6 +57,12 @@ class Winner:
         """The objective of each finished cell: mean F1 on valid over the trained views."""
         views = self.results[0].cell.trained_views
         return [mean(metrics["valid"][view]["f1"] for view in views) for metrics in self.finished]
+
+    @property
+    def seeds_text(self) -> str:
+        """How many of its cells are finished, of how many, and whether any of them is stale."""
+        stale = STALE_MARK if any(result.stale for result in self.results) else ""
+        return f"{len(self.finished)}/{len(self.results)}{stale}"
 
     def test(self, view: str) -> list[float]:
         """Returns F1 on test of each finished cell that is tested in a view."""
@@ -103,7 +109,7 @@ def trials_grid(sweep: Sweep, trials: Sequence[FrozenTrial], most: int | None = 
         rows=tuple(
             (
                 Entry(str(trial.number)),
-                Entry(f"{trial.value:.2f}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()),
+                Entry(_outcome(trial) + STALE_MARK * is_stale(sweep, trial)),
                 *(Entry(f"{by_view(trial)[view]:.2f}" if view in by_view(trial) else "") for view in views),
                 *(Entry(write_value(trial.params.get(parameter.name, MISSING))) for parameter in parameters),
                 Entry(str(trial.last_step or 0)),
@@ -113,6 +119,10 @@ def trials_grid(sweep: Sweep, trials: Sequence[FrozenTrial], most: int | None = 
         caption=caption(sweep, trials) + (f" The best {most} of {len(ordered)}." if is_cut else ""),
         left=(),
     )
+
+
+def _outcome(trial: FrozenTrial) -> str:
+    return f"{trial.value:.2f}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()
 
 
 def winners_grid(winners: Sequence[Winner], parameters: Sequence[Parameter] = ()) -> Grid:
@@ -128,11 +138,11 @@ def winners_grid(winners: Sequence[Winner], parameters: Sequence[Parameter] = ()
                 *(Entry(write_value(winner.trial.params[parameter.name])) for parameter in parameters),
                 spread(winner.valid),
                 *(spread(winner.test(view)) for view in VIEWS),
-                Entry(f"{len(winner.finished)}/{len(winner.results)}"),
+                Entry(winner.seeds_text),
             )
             for winner in winners
         ),
-        caption=WINNERS,
+        caption=winners_caption(winners),
         left=(),
     )
 
@@ -151,14 +161,33 @@ def caption(sweep: Sweep, trials: Sequence[FrozenTrial]) -> str:
         f"{counts[TrialState.COMPLETE]} trials completed, {counts[TrialState.PRUNED]} pruned, "
         f"{counts[TrialState.FAIL]} failed or killed. {method}, pruner {sweep.pruner}. valid F1: mean over the trained "
         "views on valid, best epoch, in %. No trial is tested on test."
+        f"{_stale_note(sweep, trials)}"
     )
 
 
+def _stale_note(sweep: Sweep, trials: Sequence[FrozenTrial]) -> str:
+    """Says how many trials are of other code, and what to do about it; nothing where there are none."""
+    count = sum(is_stale(sweep, trial) for trial in trials)
+    if not count:
+        return ""
+    return (
+        f" {STALE_MARK} {count} trial{'' if count == 1 else 's'} {OTHER_CODE}: they may not compare with the others, "
+        "but are ranked, and values for further trials chosen, with them; another --out starts a search with this code."
+    )
+
+
+OTHER_CODE = "measured with another version of the code, or with one that was not recorded"
 WINNERS = (
     "The best trials, trained again with seeds that no trial had. The chosen one has the greatest mean F1 on valid "
     "over them; test is scored for these alone, after the search, and chooses nothing. Mean ± standard deviation over "
     "seeds."
 )
+
+
+def winners_caption(winners: Sequence[Winner]) -> str:
+    """Says how the winners were chosen, and what their mark means."""
+    is_stale = any(result.stale for winner in winners for result in winner.results)
+    return WINNERS + (f" {STALE_MARK} {OTHER_CODE}; they may not compare with the others." if is_stale else "")
 
 
 def terminal(sweep: Sweep, trials: Sequence[FrozenTrial], winners: Sequence[Winner], most: int = 10) -> list[Table]:
@@ -171,7 +200,14 @@ def markdown(sweep: Sweep, trials: Sequence[FrozenTrial], winners: Sequence[Winn
     """Writes the page of a sweep."""
     lines = [f"# Sweep {markdown_text(sweep.name)}", "", markdown_line(caption(sweep, trials)), ""]
     if winners:
-        lines += ["## Winners", "", WINNERS, "", markdown_table(winners_grid(winners, searched(sweep.space))), ""]
+        lines += [
+            "## Winners",
+            "",
+            winners_caption(winners),
+            "",
+            markdown_table(winners_grid(winners, searched(sweep.space))),
+            "",
+        ]
         failures = [
             f"failed: trial {winner.trial.number}, seed {result.cell.seed}: {result.failure}"
             for winner in winners
@@ -211,6 +247,7 @@ def trials_csv(trials: Sequence[FrozenTrial], parameters: Sequence[Parameter], v
             "seconds": trial.user_attrs.get("seconds"),
             "cell": trial.user_attrs.get("cell"),
             "failure": trial.user_attrs.get("failure"),
+            "code": trial.user_attrs.get(CODE, "")[:16],
         }
         for trial in trials
     ]
@@ -227,6 +264,8 @@ def winners_csv(winners: Sequence[Winner], parameters: Sequence[Parameter]) -> s
             **{parameter.name: winner.trial.params[parameter.name] for parameter in parameters},
             "seed": result.cell.seed,
             "identity": result.cell.identity,
+            "code": (result.code or "")[:16],
+            "stale": int(result.stale),
             **{
                 f"{split}/{view}/f1": scores["f1"]
                 for split in ("valid", "test")

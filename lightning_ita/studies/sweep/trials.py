@@ -27,9 +27,10 @@ from lightning_ita.files import write_text
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.loggers import first_line
 from lightning_ita.studies.names import OBJECTIVE
+from lightning_ita.studies.provenance import code_digest
 from lightning_ita.studies.run import run_cell
 from lightning_ita.studies.schema import read_metrics
-from lightning_ita.studies.study import METRICS, part_of
+from lightning_ita.studies.study import METRICS, part_of, set_folder_aside
 from lightning_ita.studies.sweep.front import BY_VIEW
 from lightning_ita.studies.sweep.grid import (
     COMBINATION,
@@ -49,6 +50,7 @@ from lightning_ita.studies.sweep.storage import (
     open_study,
     storage_errors,
 )
+from lightning_ita.studies.sweep.values import with_values
 from lightning_ita.studies.watching import RunProgress
 
 # Takes the number of a trial, how much of it is done, and the stage in words.
@@ -56,6 +58,8 @@ Report = Callable[[int, float, str], None]
 CorpusOf = Callable[[Cell], Corpus | None]
 # The number that is reported where no trial is running: one has ended, or others are waited for.
 NO_TRIAL = -1
+# What a trial notes of itself: the digest of the code that it is run with; earlier versions noted none.
+CODE = "code"
 
 
 class Pruning(Callback):
@@ -256,10 +260,12 @@ def _check_twin(study: Study, trial: Trial) -> None:
 
 
 def _score(trial: Trial, sweep: Sweep, cell: Cell, report: Report, corpus_of: CorpusOf) -> float:
-    """Trains a trial's cell, or reads what is there of it, and returns the objective in its best epoch."""
+    """Trains a trial's cell, or reads what this code has left of it, and returns the objective in its best epoch."""
     folder, pruning = sweep.folder(cell), Pruning(trial)
+    trial.set_user_attr(CODE, code_digest(cell.dataset, cell.system))
     try:
         with sweep.lock(cell.name):  # two trials may have drawn the same values
+            set_folder_aside(cell, folder, sweep.out)
             if not (folder / METRICS).is_file():
                 watch = RunProgress(lambda share, stage: report(trial.number, share, stage))
                 run_cell(cell, folder, sweep.source, corpus_of(cell), callbacks=[watch, pruning], test=False)
@@ -287,6 +293,14 @@ def _give_up(sweep: Sweep, cell: Cell) -> None:
     """Removes the checkpoints of a cell that no trial will go on with."""
     with suppress(Timeout), sweep.lock(cell.name).acquire(timeout=0):  # another trial may run the same values
         shutil.rmtree(part_of(sweep.folder(cell)), ignore_errors=True)
+
+
+def is_stale(sweep: Sweep, trial: FrozenTrial) -> bool:
+    """Tells whether a trial was finished with another version of the code, or with one that was not recorded."""
+    if trial.state not in FINISHED:
+        return False
+    cell = with_values(sweep.base, trial.params)
+    return trial.user_attrs.get(CODE) != code_digest(cell.dataset, cell.system)
 
 
 def ranking(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -25,7 +25,8 @@ from lightning_ita.errors import NonFiniteLossError, Terminated, UserError
 from lightning_ita.models.ita import ITAOptions
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.studies.cell import Cell
-from lightning_ita.studies.study import part_of
+from lightning_ita.studies.study import Result, part_of
+from lightning_ita.studies.tables.ablation import STALE_MARK
 from tests.studies.sweep.conftest import ROOT
 
 pytest.importorskip("optuna")
@@ -33,6 +34,7 @@ import optuna
 
 from lightning_ita.commands import sweep as command
 from lightning_ita.studies.sweep import trials
+from lightning_ita.studies.sweep.results import Winner, trials_grid, winners_grid
 from lightning_ita.studies.sweep.space import Method, Parameter, read_space
 from lightning_ita.studies.sweep.storage import Sweep, open_study
 
@@ -80,6 +82,16 @@ def stub(cell: Any, folder: Path, *_: Any, callbacks: Any = (), test: bool = Tru
     }
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    environment = {
+        "lightning_ita": "0.1.0",
+        "code": trials.code_digest(cell.dataset, cell.system),
+        "packages": {},
+        "processor": "",
+        "accelerator": None,
+        "threads": 1,
+        "finished": "2026-01-02T03:04:05Z",
+    }
+    (folder / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
     return metrics
 
 
@@ -434,6 +446,43 @@ def test_a_sweep_may_grow_but_not_change(sweep: Sweep) -> None:
         open_study(replace(sweep, pruner="median"))
     with pytest.raises(UserError, match=r"--storage nosql://me:\*\*\*@there/x cannot be opened"):
         open_study(replace(sweep, storage="nosql://me:secret@there/x"))
+
+
+def test_trials_of_other_code_are_marked_and_their_results_not_taken(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = []
+
+    def counted(cell: Cell, *rest: Any, **options: Any) -> dict[str, Any]:
+        ran.append(cell.name)
+        return stub(cell, *rest, **options)
+
+    monkeypatch.setattr(trials, "run_cell", counted)
+    trials.run_trials(replace(sweep, trials=2))
+    study = open_study(sweep)
+    study.enqueue_trial(study.trials[0].params)
+    trials.run_trials(replace(sweep, trials=3))
+    assert len(ran) == 2, "what this code has left is read"
+    grid = trials_grid(sweep, study.trials)
+    assert STALE_MARK not in grid.caption + "".join(row[1].text for row in grid.rows)
+
+    for module in ("study", "sweep.trials"):
+        monkeypatch.setattr(f"lightning_ita.studies.{module}.code_digest", lambda *_: "0" * 64)
+    study.enqueue_trial(study.trials[0].params)
+    trials.run_trials(replace(sweep, trials=4))
+    assert ran[2:] == ran[:1]
+    assert [trials.is_stale(sweep, trial) for trial in study.trials] == [True, True, True, False]
+    assert len(list((sweep.out / "stale").iterdir())) == 1
+    grid = trials_grid(sweep, study.trials)
+    assert sum(row[1].text.endswith(STALE_MARK) for row in grid.rows) == 3
+    assert "† 3 trials measured with another version of the code" in grid.caption
+
+    cell = sweep.cell(study.trials[0].params)
+    metrics = json.loads((sweep.folder(cell) / "metrics.json").read_text(encoding="utf-8"))
+    for code, mark in (("0" * 64, ""), ("1" * 64, STALE_MARK)):
+        grid = winners_grid([Winner(study.trials[0], (Result(cell, metrics, code=code),))])
+        assert grid.rows[0][-1].text == f"1/1{mark}"
+        assert (STALE_MARK in grid.caption) == bool(mark)
 
 
 def test_the_default_space_is_that_of_wandb() -> None:

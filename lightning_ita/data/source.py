@@ -36,6 +36,12 @@ class Source:
     columns: Sequence[int] | None = None
     image_dir: str | None = None
 
+    def joined(self, given: Source) -> Source:
+        """Returns this one with what another one names; contexts and engines that it does not name stay, by kind."""
+        named = {field.name: value for field in fields(given) if (value := getattr(given, field.name))}
+        by_kind = {name: getattr(self, name) | value for name, value in named.items() if isinstance(value, dict)}
+        return replace(self, **named | by_kind)
+
     def updated(self, given: Source) -> Source:
         """Returns this one with what another one names; where that names files of contexts or a store, it names all."""
         named = {field.name: value for field in fields(given) if (value := getattr(given, field.name))}

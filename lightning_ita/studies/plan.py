@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
+
+from filelock import FileLock
 
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data import DATASETS
@@ -27,6 +30,8 @@ from lightning_ita.text import quoted
 
 STUDY, PLAN, SOURCE = "study.json", "plan.jsonl", "source.json"
 CELLS, FAILED, LOCKS, STALE, CACHE = "cells", "failed", "locks", "stale", "cache"
+# What reading a file raises that is missing, damaged, or of another version.
+UNREADABLE = (DataError, OSError, ValueError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,8 @@ def with_precision_of(study: Study, out: Path) -> Study:
 def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus], cells: Sequence[Cell], source: Source) -> None:
     """Makes a folder ready for a study, or checks that the study in it is this one; writes the plan.
 
-    A study may grow: seeds, rows and data sets can be added. Its encoder, hyper-parameters and data stay.
+    A study may grow: seeds, rows and data sets can be added, also by several processes at once. Its encoder,
+    hyper-parameters and data stay, and so does what is known of where the data lie.
 
     Raises:
         UserError: The folder holds another study, or something that is not a study, or cannot be written.
@@ -161,9 +167,44 @@ def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus], cells: S
     settings = {"encoder": study.encoder, **study.recipe.recorded()}
     data = {name: dict(corpus.digests) for name, corpus in corpora.items()}
     path = out / STUDY
+    # In this order: another process may be making the study.
+    if out.is_dir() and any(_foreign(path) for path in out.iterdir()) and not path.is_file():
+        raise UserError(f"{out} is not empty and holds no study ({STUDY} is missing); choose another --out")
+    try:
+        for folder in (out / CELLS, out / FAILED, out / LOCKS):
+            folder.mkdir(parents=True, exist_ok=True)
+        with plan_lock(out):
+            after = _grown(out, settings, data)
+            if after is not None:
+                schema.write_study_file(path, after)
+            write_plan(out, cells)
+            source = replace(source.absolute(), cache_dir=None)
+            with suppress(*UNREADABLE):
+                source = _recorded_source(out / SOURCE).joined(source)
+            write_text(out / SOURCE, json.dumps(asdict(source), indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
+
+
+def plan_lock(out: Path) -> FileLock:
+    """Returns the lock of the files that say what a study is: who reads and then writes them holds it."""
+    return FileLock(out / LOCKS / "plan.lock")
+
+
+def _grown(out: Path, settings: Mapping[str, Any], data: dict[str, dict[str, str]]) -> StudyFile | None:
+    """Returns what ``study.json`` is to say from now on; ``None`` where it says so already.
+
+    Args:
+        out: The study's folder.
+        settings: Encoder and hyper-parameters.
+        data: SHA-256 by data set, and by split and kind of context.
+
+    Raises:
+        UserError: The folder holds another study.
+    """
     before: StudyFile | None = None
-    if path.is_file():
-        before = schema.read_study_file(path)
+    if (out / STUDY).is_file():
+        before = schema.read_study_file(out / STUDY)
         known, there = before["data"], cast(dict[str, Any], before["settings"])
         changed = [
             f"{name}'s {part} (SHA-256 {known[name][part][:8]}… there, {digest[:8]}… now)"
@@ -180,18 +221,8 @@ def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus], cells: S
         if changed:
             raise UserError(f"{out} holds another study: it differs in {'; '.join(changed)}. Choose another --out.")
         data = {name: known.get(name, {}) | data.get(name, {}) for name in known | data}
-    elif out.is_dir() and any(_foreign(path) for path in out.iterdir()):
-        raise UserError(f"{out} is not empty and holds no study ({STUDY} is missing); choose another --out")
     after: StudyFile = {"version": VERSION, "settings": cast(Settings, settings), "data": data}
-    try:
-        for folder in (out / CELLS, out / FAILED, out / LOCKS):
-            folder.mkdir(parents=True, exist_ok=True)
-        if after != before:
-            schema.write_study_file(path, after)
-        write_plan(out, cells)
-        write_text(out / SOURCE, json.dumps(asdict(replace(source.absolute(), cache_dir=None)), indent=2) + "\n")
-    except OSError as error:
-        raise UserError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
+    return None if after == before else after
 
 
 def write_plan(out: Path, cells: Sequence[Cell]) -> None:
@@ -259,12 +290,17 @@ def read_source(out: Path, given: Source) -> Source:
     """
     path = out / SOURCE
     try:
-        planned = Source(**json.loads(read_text(path)))
-    except (DataError, OSError, ValueError, TypeError) as error:
+        planned = _recorded_source(path)
+    except UNREADABLE as error:
         if given == Source():
             raise UserError(f"{path} cannot be read ({error}); say where the data lie with --data-dir") from None
         return given
     return planned.updated(given)
+
+
+def _recorded_source(path: Path) -> Source:
+    """Reads where the data of a study lie; raises any of `UNREADABLE`."""
+    return Source(**json.loads(read_text(path)))
 
 
 def check_data(cells: Sequence[Cell], source: Source) -> None:

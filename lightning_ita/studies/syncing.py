@@ -22,7 +22,7 @@ from lightning_ita.errors import DataError, UserError
 from lightning_ita.files import parse_json, sha256_of, written_whole
 from lightning_ita.registry import require
 from lightning_ita.studies import schema
-from lightning_ita.studies.plan import CELLS, FAILED, LOCKS, PLAN, STUDY
+from lightning_ita.studies.plan import CELLS, FAILED, LOCKS, PLAN, STUDY, plan_lock
 from lightning_ita.studies.study import METRICS, claim
 from lightning_ita.text import printable, quoted
 
@@ -206,16 +206,17 @@ def _agree(out: Path, store: Store, send: bool, fetch: bool) -> None:
         own = theirs
     for folder in (CELLS, FAILED, LOCKS):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    if fetch and not (out / STUDY).is_file():
-        _write(out / STUDY, own)
+    planned = _plan(store.read(PLAN) or b"")
+    with plan_lock(out):
+        if fetch and not (out / STUDY).is_file():
+            _write(out / STUDY, own)
+        ours = _plan((out / PLAN).read_bytes() if (out / PLAN).is_file() else b"")
+        if fetch and planned.keys() - ours.keys():
+            _write(out / PLAN, _text({**ours, **planned}))
     if send and theirs is None:
         store.write(STUDY, own)
-    ours = _plan((out / PLAN).read_bytes() if (out / PLAN).is_file() else b"")
-    planned = _plan(store.read(PLAN) or b"")
     if send and ours.keys() - planned.keys():
         store.write(PLAN, _text({**ours, **planned}))
-    if fetch and planned.keys() - ours.keys():
-        _write(out / PLAN, _text({**ours, **planned}))
 
 
 def _settings(content: bytes, path: Path) -> Any:

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.cells import write_results
 from lightning_ita.commands.ablate import MOST_LINES, plan_table
+from lightning_ita.data.source import Source
 from lightning_ita.errors import DataError
 from lightning_ita.models.recipes import Recipe
+from lightning_ita.studies import schema
 from lightning_ita.studies.cell import Cell, short_form
 from lightning_ita.studies.cost import Cost
-from lightning_ita.studies.plan import CELLS, PLAN, Study, plan, read_corpora, read_plan, write_plan
+from lightning_ita.studies.plan import (
+    CELLS,
+    PLAN,
+    Study,
+    open_folder,
+    plan,
+    read_corpora,
+    read_plan,
+    read_source,
+    write_plan,
+)
+from lightning_ita.studies.records import PlanLine
 from lightning_ita.studies.study import Result, collect
 from lightning_ita.studies.tables.ablation import rows_of
 
@@ -43,8 +59,6 @@ def test_a_cell_planned_before_that_is_damaged_is_named(tmp_path: Path) -> None:
 
 
 def test_cells_are_planned_seed_by_seed_and_are_those_of_each_seed_alone(corpus: Path) -> None:
-    from lightning_ita.data.source import Source
-
     rows = (short_form((), "off"), short_form(("cap",), "token"))
     study = Study(("demo",), rows, "minilm", (4, 5), Recipe())
     corpora = read_corpora(study, Source(data_dir=str(corpus)))
@@ -60,6 +74,48 @@ def test_a_dry_run_of_thousands_of_cells_lists_the_first() -> None:
     assert table.row_count == MOST_LINES
     assert str(table.title).startswith(f"{2 * MOST_LINES} cells, about {round(2 * MOST_LINES * 1000 / 60)} minutes")
     assert str(table.caption).startswith(f"the first {MOST_LINES} cells; at 1 GFLOP/s")
+
+
+def test_a_dry_run_of_less_than_a_minute_says_so() -> None:
+    table = plan_table([Result(cell) for cell in planned(1)], [Cost(10, 100, 1e9)] * 2, 1e9)
+    assert table.title is not None
+    assert str(table.title) == "2 cells, less than a minute"
+    assert "just now" in str(table.caption)
+
+
+def grow(out: Path, corpus: Path, seed: int, contexts: tuple[str, ...] = (), **known: Any) -> None:
+    source = Source(data_dir=str(corpus), **known)
+    study = Study(("demo",), (short_form(contexts, "off"),), "minilm", (seed,), Recipe(precision="float32"))
+    corpora = read_corpora(study, source)
+    open_folder(out, study, corpora, plan(study, corpora), source)
+
+
+def test_a_study_that_grows_keeps_where_its_data_lie(corpus: Path, tmp_path: Path) -> None:
+    cap, tag = (str(next(corpus.rglob(f"*.{kind}.*jsonl"))) for kind in ("cap", "tag"))
+    grow(tmp_path, corpus, 1, ("cap",), context_files={"cap": cap}, image_dir=str(corpus), types=("PER", "LOC"))
+    grow(tmp_path, corpus, 2)
+    grow(tmp_path, corpus, 2, ("tag",), context_files={"tag": tag})
+    source = read_source(tmp_path, Source())
+    assert source.context_files == {"cap": cap, "tag": tag}
+    assert (source.image_dir, list(source.types or ())) == (str(corpus), ["PER", "LOC"])
+
+
+def test_a_study_that_two_processes_grow_at_once_keeps_the_rows_of_both(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow(tmp_path, corpus, 1)
+    read = schema.read_plan
+
+    def slow(path: Path) -> list[PlanLine]:
+        lines = list(read(path))
+        time.sleep(0.5)
+        return lines
+
+    monkeypatch.setattr(schema, "read_plan", slow)
+    with ThreadPoolExecutor() as pool:
+        for grown in [pool.submit(grow, tmp_path, corpus, seed) for seed in (2, 3)]:
+            grown.result()
+    assert sorted(cell.seed for cell in read_plan(tmp_path)) == [1, 2, 3]
 
 
 def test_made_up_results_are_read_as_those_of_runs(tmp_path: Path) -> None:

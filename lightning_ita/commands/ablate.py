@@ -286,11 +286,11 @@ def plan_table(results: Sequence[Result], cell_costs: Sequence[Cost], rate: floa
     left = sum(cost.flop for cost, state in zip(cell_costs, states, strict=True) if not state)
     counts = "".join(f", {states.count(state)} {state}" for state in ("finished", "failed") if state in states)
     minutes = round(left / rate / 60)
+    about = "less than a minute" if not minutes else f"about {minutes} minute{'' if minutes == 1 else 's'}"
     more = f"the first {MOST_LINES} cells; " if len(results) > MOST_LINES else ""
     grid = Grid(
         name="plan",
-        title=f"{len(results)} cells{counts}, about {minutes} minute{'' if minutes == 1 else 's'}"
-        f"{' left' if counts else ''}",
+        title=f"{len(results)} cells{counts}, {about}{' left' if counts else ''}",
         columns=("cell", "trained on", "k tweets", "k sub-tokens", "TFLOP", "minutes"),
         rows=tuple(
             (
@@ -303,7 +303,8 @@ def plan_table(results: Sequence[Result], cell_costs: Sequence[Cost], rate: floa
             )
             for result, cost, state in list(zip(results, cell_costs, states, strict=True))[:MOST_LINES]
         ),
-        caption=f"{more}at {rate / 1e9:.0f} GFLOP/s, half of what such matrix products reach when this machine is idle",
+        caption=f"{more}at {rate / 1e9:.0f} GFLOP/s, half of what such matrix products reach here just now; longer "
+        "while other programs run",
         left=(0, 1),
     )
     return terminal(grid)

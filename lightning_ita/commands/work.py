@@ -43,7 +43,6 @@ def main(argv: Sequence[str]) -> int:
 
     out = Path(arguments.study)
     cells = open_plan(out)
-    source = read_source(out, source_of(arguments))
     console = make_console()
 
     from lightning_ita.commands.ablate import show
@@ -52,11 +51,13 @@ def main(argv: Sequence[str]) -> int:
     from lightning_ita.studies.looking import corpora_of, look
     from lightning_ita.studies.study import collect
 
-    source = replace(source, cache_dir=str(out / CACHE))
+    source = source_of(arguments)
     left = [result.cell for result in collect(cells, out) if result.left]
-    check_data(left, source)
-    looking = [cell for cell in left if cell.options.of_pictures]
-    look(looking, corpora_of(looking, source), source.cache_dir, console)
+    if left:
+        source = replace(read_source(out, source), cache_dir=str(out / CACHE))
+        check_data(left, source)
+        looking = [cell for cell in left if cell.options.of_pictures]
+        look(looking, corpora_of(looking, source), source.cache_dir, console)
     run_here(cells, out, source, arguments.threads, arguments.logger, console, arguments.keep_models)
     for line in model_lines(cells, out, arguments.keep_models):
         say(console, line)

@@ -64,16 +64,17 @@ def valid_f1(cell: Cell, metrics: Metrics) -> float:
 
 
 def best_of_rows(cells: Sequence[Cell], out: Path) -> list[Cell]:
-    """Returns the finished cell of each row with the highest F1 on valid; of equal ones the first.
+    """Returns the finished cell of each row with the highest F1 on valid; of equal ones that of the least seed.
 
     Rows that test the models of another row, under a control at test, have none of their own.
     """
-    rows: dict[str, list[tuple[float, Cell]]] = defaultdict(list)
+    # By seed, not by place: other processes may have the same cells in another order.
+    rows: dict[str, list[tuple[float, int, Cell]]] = defaultdict(list)
     for cell in with_own_model(cells):
         path = out / CELLS / cell.name / METRICS
         if path.is_file():
-            rows[_row(cell)].append((valid_f1(cell, schema.read_metrics(path)), cell))
-    return [max(row, key=lambda each: each[0])[1] for row in rows.values()]
+            rows[_row(cell)].append((valid_f1(cell, schema.read_metrics(path)), -cell.seed, cell))
+    return [max(row, key=lambda each: each[:2])[-1] for row in rows.values()]
 
 
 def keep_best(cells: Sequence[Cell], out: Path, among: Cell | None = None) -> None:

@@ -24,6 +24,7 @@ from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies import scoring
 from lightning_ita.studies.published import counterpart, published
 from lightning_ita.studies.tables.ablation import STALE_MARK
+from tests.studies.studies import write_study
 
 
 @pytest.fixture
@@ -132,6 +133,14 @@ def test_a_worker_fails_no_cell_for_data_that_are_not_there(
     away.rename(mine)
     assert work.main([str(tmp_path / "out"), f"--data-dir={corpus}"]) == 0
     assert len(cells(tmp_path)) == 1
+
+
+def test_work_on_a_finished_study_needs_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_study(tmp_path, seeds=(1,))
+    assert not (tmp_path / "source.json").exists()
+    assert work.main([str(tmp_path)]) == 0
+    assert "ITA-Cap+CVA (token)" in capsys.readouterr().out
+    assert (tmp_path / "table.md").exists()
 
 
 def test_a_dry_run_tells_what_is_finished(study: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,9 +14,10 @@ from lightning_ita.data.conll import Tweet
 from lightning_ita.data.corpus import Corpus
 from lightning_ita.errors import UserError
 from lightning_ita.models.tagger import Tagger
-from lightning_ita.studies.keeping import handles_of, valid_f1
+from lightning_ita.studies.keeping import best_of_rows, handles_of, valid_f1
 from lightning_ita.studies.plan import read_plan
 from lightning_ita.studies.schema import read_metrics
+from tests.studies.studies import write_study
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,12 @@ def test_of_each_row_the_seed_best_on_valid_is_kept(study: Path) -> None:
     assert {len(row) for row in rows.values()} == {2}
     assert models(study) == {max(row, key=row.__getitem__) for row in rows.values()}
     assert not list(study.glob("cells/*/.model*"))
+
+
+def test_of_equal_seeds_every_order_of_the_cells_chooses_the_same(tmp_path: Path) -> None:
+    cells = write_study(tmp_path, seeds=(1, 2, 3), rates=lambda *_: 1.0)
+    for order in (cells, cells[::-1], cells[4:] + cells[:4]):
+        assert [cell.seed for cell in best_of_rows(order, tmp_path)] == [1, 1, 1]
 
 
 def test_identities_and_predictions_are_as_without(study: Path, options: list[str], tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError("brat needs two files, which cannot go to standard output; give --output FILE.ann")
 
     from lightning_ita.models.tagger import Tagger
-    from lightning_ita.posts.stream import State, model_digest, open_state, scores_of, state_path, tag_stream
+    from lightning_ita.posts.stream import State, left, model_digest, open_state, scores_of, state_path, tag_stream
     from lightning_ita.studies.process import quiet
 
     console = Console(stderr=True, markup=False, emoji=False, force_jupyter=False)
@@ -83,16 +83,20 @@ def main(argv: Sequence[str]) -> int:
         tagger = Tagger.from_pretrained(arguments.model)
     to_device(tagger, arguments.device)
     key = [model_digest(tagger, arguments.model), arguments.view, output_format, format_, *kinds, str(chosen)]
-    key += [str(columns), str(arguments.evaluate), str(arguments.context_store)]
+    key += [str(columns), str(arguments.evaluate), str(arguments.context_store), str(arguments.images)]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
     state = State(digest) if arguments.output == "-" else open_state(output, digest, arguments.overwrite)
+    writer = Writer(output_format, output, state.writer or None)
+    records = left(records, writer, state)
     if state.finished:
-        say(console, f"{output} is finished already: {state.records} posts; --overwrite tags them again")
-        report(console, tagger, state, arguments)
-        return 0
+        grown = next(records, None)
+        if grown is None:
+            say(console, f"{output} is finished already: {state.records} posts; --overwrite tags them again")
+            report(console, tagger, state, arguments)
+            return 0
+        records = chain([grown], records)
     if state.records:
         say(console, f"continuing after {state.records} posts, which {state_path(output)} records as done")
-    writer = Writer(output_format, output, state.writer or None)
     bar = Progress(
         SpinnerColumn(), TextColumn("{task.completed} posts, {task.fields[rate]}"), TimeElapsedColumn(), console=console
     )

@@ -120,11 +120,11 @@ def tag_stream(
     evaluate: bool = False,
     watch: Callable[[State], None] = lambda state: None,
 ) -> State:
-    """Tags all posts of an input that `state` does not record as done.
+    """Tags the posts of an input that are left.
 
     Args:
         tagger: The model.
-        records: The posts, from the first on.
+        records: The posts that are left, as `left` gives them.
         writer: Formats the output; it goes to standard output if the writer's path is ``-``.
         state: The state of an earlier run, or an empty one; updated while this one runs.
         view: See `Tagger.predict`.
@@ -134,7 +134,7 @@ def tag_stream(
         watch: Called with the state after every chunk.
 
     Raises:
-        UserError: The input is not that of the earlier run, or cannot be read.
+        UserError: The input cannot be read.
         OSError: The output cannot be written.
     """
     metric = EntityF1(tagger.tag_set.types, tagger.recipe.labels) if evaluate else None
@@ -142,7 +142,6 @@ def tag_stream(
         metric.correct, metric.predicted, metric.gold = (torch.tensor(row) for row in state.scores)
     to_stdout = str(writer.path) == "-"
     tagger.predict([["a"]], view=view)  # fails where the model has no such view, or its scores are no numbers
-    _skip(records, state)
     with ExitStack() as stack:
         files = _open(writer, state, stack) if not to_stdout else [sys.stdout]
         while chunk := list(islice(records, CHUNK)):
@@ -172,11 +171,16 @@ def tag_stream(
     return state
 
 
-def _skip(records: Iterator[Record], state: State) -> None:
-    """Skips the posts that are done, and checks that they are still the same.
+def left(records: Iterator[Record], writer: Writer, state: State) -> Iterator[Record]:
+    """Returns the posts that are not done, once it is sure that the others are still the same, and their output.
+
+    Args:
+        records: The posts, from the first on.
+        writer: Knows the files of the output.
+        state: The state of an earlier run, or an empty one.
 
     Raises:
-        UserError: They are not.
+        UserError: The posts that are done were changed, or the files of a finished output.
     """
     digest = ""
     for done in range(state.records):
@@ -189,14 +193,23 @@ def _skip(records: Iterator[Record], state: State) -> None:
         digest = record.digest(digest)
     if digest != state.read:
         raise UserError(
-            f"the first {state.records} posts of the input were changed since they were tagged; --overwrite starts "
-            f"again"
+            f"the first {state.records} posts of the input were changed since they were tagged, or this is another "
+            f"input; name another --output, or give --overwrite, which starts again"
         )
+    if state.finished:
+        for path, size in zip(_files(writer), state.sizes, strict=True):
+            if not path.is_file() or path.stat().st_size != size:
+                raise DataError("removed or changed since the run was finished; --overwrite starts again", path)
+    return records
+
+
+def _files(writer: Writer) -> list[Path]:
+    return [*writer.files, errors_path(writer.path)]
 
 
 def _open(writer: Writer, state: State, stack: ExitStack) -> list[IO[str]]:
     """Opens the output and the list of errors for appending, cut to what is known to be whole."""
-    paths = [*writer.files, errors_path(writer.path)]
+    paths = _files(writer)
     writer.path.parent.mkdir(parents=True, exist_ok=True)
     if not state.sizes:
         _write(writer, state)  # before the output is there, which without a state would be somebody else's
@@ -207,6 +220,9 @@ def _open(writer: Writer, state: State, stack: ExitStack) -> list[IO[str]]:
             if not path.is_file() or path.stat().st_size < size:
                 raise DataError("shorter than its state file says, so it was changed; --overwrite starts again", path)
             os.truncate(path, size)
+        if state.finished:  # and the input has grown
+            state.finished = False
+            _write(writer, state)
     return [stack.enter_context(path.open("a", encoding="utf-8", newline="")) for path in paths]
 
 

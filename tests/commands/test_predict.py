@@ -61,6 +61,34 @@ def test_jsonl(kept: str, posts: Path, tmp_path: Path, expected: list[Any], caps
     assert lines_of(out) == lines
 
 
+def test_a_finished_output_goes_on_with_an_input_that_has_grown(
+    kept: str,  # noqa: F811
+    posts: Path,
+    tmp_path: Path,
+    capsys: Any,
+) -> None:
+    out = tmp_path / "out.jsonl"
+    assert run(kept, posts, out) == 0
+    before = lines_of(out)
+    other = tmp_path / "other.jsonl"
+    other.write_text(posts.read_text(encoding="utf-8").replace("Chicago", "Texas"), encoding="utf-8")
+    with pytest.raises(UserError, match="the first 6 posts of the input were changed .*or this is another input"):
+        run(kept, other, out)
+    with posts.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"text": ["Kobe", "again"]}) + "\n")
+    assert run(kept, posts, out) == 0
+    assert "continuing after 6 posts" in capsys.readouterr().err
+    assert lines_of(out)[:6] == before
+    assert [line["row"] for line in lines_of(out)] == [1, 2, 3, 4, 5, 6, 7]
+    whole = out.read_bytes()
+    for change in (lambda: out.write_bytes(whole + b"{}\n"), lambda: out.write_bytes(b""), out.unlink):
+        change()
+        with pytest.raises(UserError, match="removed or changed since the run was finished; --overwrite starts again"):
+            run(kept, posts, out)
+    assert run(kept, posts, out, "--overwrite") == 0
+    assert out.read_bytes() == whole
+
+
 def test_csv(kept: str, posts: Path, tmp_path: Path, expected: list[Any]) -> None:  # noqa: F811
     assert run(kept, posts, tmp_path / "out.csv", "--view=I+T") == 0
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -271,3 +272,21 @@ def written_whole(path: Path, prefix: str | None = None) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Has libraries written in Rust (safetensors, tokenizers) fail as others do where a disk is full.
+
+    Raises:
+        OSError: In the place of their own exception, if that tells an error of the operating system.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from None

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lightning_ita.devices import choose_device
-from lightning_ita.files import written_whole
+from lightning_ita.files import disk_errors, written_whole
 from lightning_ita.images.crops import WHOLE, Part, cut
 from lightning_ita.images.files import ImageError
 from lightning_ita.images.locating import model_digest
@@ -240,7 +240,8 @@ class Features:
     def _write(self, rows: dict[str, Tensor]) -> None:
         if self.folder is None or not rows:
             return
-        with written_whole(self.folder / f"{_digest(sorted(rows))[:32]}.safetensors", prefix=".part-") as part:
+        place = self.folder / f"{_digest(sorted(rows))[:32]}.safetensors"
+        with written_whole(place, prefix=".part-") as part, disk_errors():
             save_file(rows, part)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 import shutil
@@ -78,6 +79,22 @@ def test_saving_replaces_a_model_and_nothing_else(folder: Path, copy: Path, tmp_
     with pytest.raises(UserError, match="holds something else than a kept model"):
         model.save_pretrained(other)
     assert [path.name for path in other.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "model.safetensors"])
+def test_a_full_disk_is_an_error_of_the_disk(folder: Path, tmp_path: Path, file: str) -> None:
+    """A study ends and goes on later; safetensors' own exception would mark the run as failed."""
+    resource = pytest.importorskip("resource")
+    model, (soft, hard) = Tagger.from_pretrained(folder), resource.getrlimit(resource.RLIMIT_FSIZE)
+    (written,) = folder.rglob(file)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (written.stat().st_size - 1, hard))
+    try:
+        with pytest.raises(OSError, match="too large") as caught:
+            model.save_pretrained(tmp_path / "model")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.errno == errno.EFBIG
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

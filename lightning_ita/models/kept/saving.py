@@ -15,7 +15,7 @@ from safetensors.torch import save_model
 
 import lightning_ita
 from lightning_ita.errors import UserError
-from lightning_ita.files import write_text
+from lightning_ita.files import disk_errors, write_text
 from lightning_ita.models.encoders.loading import load_tokenizer
 from lightning_ita.models.encoders.locating import MINILM, MINILM_HUB_ID, read_config
 from lightning_ita.models.kept.card import short_card
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors")
 
 
+@disk_errors()
 def save(
     tagger: Tagger,
     folder: Path,

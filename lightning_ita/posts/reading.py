@@ -18,7 +18,7 @@ from lightning_ita.data.conll import DOCUMENT, MAX_WORDS, image_of
 from lightning_ita.errors import DataError, UserError, unknown
 from lightning_ita.files import MAX_LINE_BYTES, open_regular, parse_json, user_path
 from lightning_ita.posts.records import Record, format_by_ending, texts_of
-from lightning_ita.tags import AS_BIO, as_bio, repair
+from lightning_ita.tags import AS_BIO, as_bio
 from lightning_ita.text import quoted
 
 STDIN = "-"
@@ -201,7 +201,7 @@ def _record(count: int, line: int, values: Mapping[str, Any], columns: Columns) 
 
 
 def tags_of(tags: Sequence[str]) -> tuple[str, ...]:
-    """Reads the tags of one post, in BIO, BIOES or a similar scheme; stray ``I-`` tags begin a mention.
+    """Reads the tags of one post, in BIO, BIOES or a similar scheme, as BIO with stray ``I-`` as they are.
 
     Raises:
         ValueError: One is not a tag.
@@ -209,7 +209,7 @@ def tags_of(tags: Sequence[str]) -> tuple[str, ...]:
     for tag in tags:
         if tag != "O" and not (tag[:1] in AS_BIO and tag[1:2] == "-" and tag[2:]):
             raise ValueError(f"{quoted(tag)} is not a tag: expected O, B-TYPE or I-TYPE")
-    return tuple(repair(as_bio(tags)))
+    return tuple(as_bio(tags))
 
 
 def _table(stream: BinaryIO, path: Path, format_: str, columns: Columns, encoding: str) -> Iterator[Record]:

@@ -14,6 +14,7 @@ import pytest
 from lightning_ita.commands import predict
 from lightning_ita.data.conll import read_tweets
 from lightning_ita.errors import UserError
+from lightning_ita.models.recipes import Recipe
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.posts import stream
 from tests.posts.conftest import kept  # noqa: F401, a fixture
@@ -116,6 +117,19 @@ def test_conll_is_read_back_and_scored(kept: str, posts: Path, tmp_path: Path, c
     other.write_text("Kobe\tB-CITY\n", encoding="utf-8")
     with pytest.raises(UserError, match="row 1 is tagged 'B-CITY', but the model knows PER, LOC"):
         run(kept, other, tmp_path / "other.jsonl", "--evaluate")
+
+
+@pytest.mark.parametrize(("labels", "mentions"), [("repair", 3), ("strict", 1)])
+def test_stray_tags_count_as_the_model_counted_them(
+    tiny_encoder: str, tmp_path: Path, labels: Any, mentions: int
+) -> None:
+    recipe = Recipe(labels=labels)
+    Tagger.create("bert-crf", ("PER", "LOC"), recipe, tiny_encoder).save_pretrained(tmp_path / "model")
+    stray = tmp_path / "stray.conll"
+    stray.write_text("Kobe\tI-PER\nin\tO\nNew\tB-LOC\nYork\tI-LOC\nBryant\tI-PER\n", encoding="utf-8")
+    assert run(str(tmp_path / "model"), stray, tmp_path / "out.jsonl", "--evaluate") == 0
+    state = json.loads((tmp_path / "out.jsonl.state.json").read_text(encoding="utf-8"))
+    assert sum(state["scores"][2]) == mentions
 
 
 def test_brat_and_inline(kept: str, posts: Path, tmp_path: Path, expected: list[Any]) -> None:  # noqa: F811

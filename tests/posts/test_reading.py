@@ -99,7 +99,7 @@ def test_jsonl(tmp_path: Path) -> None:
     assert len(records) == 3 + len(bad) + 1
     assert records[0].contexts == {"cap": ("a man",), "ocr": ("x", "y")}
     assert (records[0].id, records[0].image) == ("5", "p.jpg")
-    assert (records[1].post, records[1].gold, records[2].post) == (("Kobe", "in"), ("B-PER", "O"), "")
+    assert (records[1].post, records[1].gold, records[2].post) == (("Kobe", "in"), ("I-PER", "O"), "")
     assert all(record.error for record in records[3:])
     assert [record.number for record in records] == list(range(1, 14))
     assert records[3].line == 5

@@ -23,7 +23,7 @@ from lightning_ita.data.source import Source
 from lightning_ita.demo import DemoConfig, write
 from lightning_ita.statistics.comparison import Comparison
 from lightning_ita.studies.cell import Cell, short_form
-from lightning_ita.studies.report.evidence import ALIGNMENT, BASELINE, IMAGE, POOLED, Verdict, weigh
+from lightning_ita.studies.report.evidence import ALIGNMENT, BASELINE, CONTROL, IMAGE, POOLED, Verdict, weigh
 from lightning_ita.studies.report.examples import galleries, mentions
 from lightning_ita.studies.report.findings import findings
 from lightning_ita.studies.report.gains import gains_by_context
@@ -310,6 +310,18 @@ def test_examples_have_their_own_contexts_beside_rows_with_other_images(tmp_path
             assert control.name < cell.name  # and is read before it
             write_cell(out, control)
     assert evidence_of(out).split.contexts["cap"][1] == ("cap says",)
+
+
+@pytest.mark.parametrize("at_test", [True, False])
+def test_the_text_view_of_a_control_at_test_is_tested_once(tmp_path: Path, at_test: bool) -> None:
+    """Its models are those of the row without: in two families of tests, one difference would have two marks."""
+    out = tmp_path / "study"
+    for cell in write_study(out, modes=("off", "joint"), seeds=(1, 2)):
+        if cell.contexts:
+            write_cell(out, replace(cell, control=Control("other-image", at_test)))
+    tested = {(v.against, v.view) for v in evidence_of(out).verdicts if v.question == CONTROL}
+    in_text = set() if at_test else {("BERT-CRF", "T"), ("off", "T")}
+    assert tested == {("BERT-CRF", "I+T"), ("off", "I+T"), ("T", "I+T"), ("right images", "I+T")} | in_text
 
 
 def test_rows_together_are_not_compared_where_one_mode_lacks_contexts(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
     ids = wanted_ids(arguments.tweets) if arguments.tweets else None
     console = make_console()
     tweets = Tweets({}, {}, 0)
-    if READ_TWEETS & set(kinds) or (arguments.tweets and arguments.report):
+    if READ_TWEETS & set(kinds) or (arguments.tweets and (arguments.report or READ_TWEETS & exports.keys())):
         tweets = read_tweet_files(arguments.tweets, columns_of(arguments.columns))
         if tweets.without and READ_TWEETS & set(kinds):
             say(
@@ -114,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
             del engine  # the next needs its memory
         exported = chosen | {stored.kind: stored.key for stored, _ in read[len(arguments.imports) :]}
         for kind, file in exports.items():
-            written |= export_file(store, kind, user_path(file), ids, exported.get(kind), console)
+            written |= export_file(store, kind, user_path(file), ids, exported.get(kind), console, tweets.texts)
         if arguments.stats:
             show_stats(store, console)
         if arguments.report:

@@ -127,17 +127,24 @@ def import_file(store: ContextStore, entry: str, console: Console) -> tuple[Stor
 
 
 def export_file(
-    store: ContextStore, kind: str, path: Path, images: Collection[str] | None, choice: str | None, console: Console
+    store: ContextStore,
+    kind: str,
+    path: Path,
+    images: Collection[str] | None,
+    choice: str | None,
+    console: Console,
+    tweets: Mapping[str, Sequence[str]],
 ) -> dict[Path, str]:
     """Writes the contexts of one kind to a JSONL file; returns the file's digest by its path.
 
     Raises:
         UserError: None or several engines answer to the choice.
     """
-    contexts = store.contexts(kind, images, choice)
+    contexts = store.contexts(kind, images, choice, tweets)
     text = jsonl_of(contexts.texts)
     write_text(path, text)
-    note = f" ({len(contexts.failed)} with errors left out)" if contexts.failed else ""
+    left = {"with errors": len(contexts.failed), "of tweets of other words": len(contexts.changed)}
+    note = "".join(f" ({number} {what} left out)" for what, number in left.items() if number)
     say(console, f"written: {path}: {len(contexts.texts)} images by {contexts.source}{note}")
     return {path: hashlib.sha256(text.encode()).hexdigest()}
 

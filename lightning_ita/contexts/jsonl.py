@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lightning_ita.contexts.tweets import Post
 from lightning_ita.errors import DataError
 from lightning_ita.files import Lines, parse_json
 from lightning_ita.images.ids import image_id
@@ -30,6 +31,8 @@ class Contexts:
             the identity of a cell is the same for either.
         failed: Why an engine failed, by image id; those have no texts.
         provenance: The engine, its model, version and parameters, where they are known.
+        tweets: Digests of the tweets' texts that an engine has read, by image id; see `fits`.
+        changed: Images whose texts were read from tweets of other words, and left out.
     """
 
     kind: str
@@ -38,11 +41,18 @@ class Contexts:
     sha256: str
     failed: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    tweets: Mapping[str, str] = field(default_factory=dict)
+    changed: frozenset[str] = frozenset()
+
+    def fits(self, image: str, texts: Collection[str]) -> bool:
+        """Tells whether what is known of an image was read from these texts of its tweets, or from no tweet."""
+        digest = self.tweets.get(image)
+        return digest is None or all(Post(image, text).sha256 == digest for text in texts)
 
     def unread(self, images: Collection[str]) -> int:
         """Counts the images that the engine has not read; 0 for a file, which does not tell."""
         return (
-            len({image_id(image) for image in images} - self.texts.keys() - self.failed.keys())
+            len({image_id(image) for image in images} - self.texts.keys() - self.failed.keys() - self.changed)
             if self.provenance
             else 0
         )
@@ -50,10 +60,10 @@ class Contexts:
     def repeated(self) -> tuple[str, int] | None:
         """Returns the text that suspiciously many images share, cut to one line, and their number.
 
-        Such a text is a placeholder, or describes a broken image.
+        Such a text is a placeholder, a refusal, or describes a broken image. Tags and text in images may well be equal.
         """
         counts = Counter(" / ".join(texts) for texts in self.texts.values() if texts)
-        if self.kind != "cap" or not counts:
+        if self.kind in ("tag", "ocr") or not counts:
             return None
         text, count = counts.most_common(1)[0]
         return (printable(text, MAX_VALUE), count) if count > max(REPEATED_SHARE * len(self.texts), 10) else None

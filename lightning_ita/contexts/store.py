@@ -16,6 +16,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -148,7 +149,8 @@ class ContextStore:
             )
         listed = self._listed(found or known)
         if found:
-            raise UserError(f"{self.path} has {kind} contexts of several engines; choose one:{listed}")
+            example = f"\nfor example --context-engines {kind}={found[0].key} (align and predict: --engines)"
+            raise UserError(f"{self.path} has {kind} contexts of several engines; choose one:{listed}{example}")
         raise UserError(f"{self.path} has no {kind} contexts of {quoted(choice)}; it has:{listed}")
 
     def _listed(self, engines: Sequence[StoredEngine]) -> str:
@@ -249,7 +251,13 @@ class ContextStore:
         with self._explained():
             return Count(*self.connection.execute(query, (self._id(engine),)).fetchone())
 
-    def contexts(self, kind: str, images: Collection[str] | None = None, choice: str | None = None) -> Contexts:
+    def contexts(
+        self,
+        kind: str,
+        images: Collection[str] | None = None,
+        choice: str | None = None,
+        tweets: Mapping[str, Collection[str]] | None = None,
+    ) -> Contexts:
         """Returns what one engine read, as a data module takes it.
 
         Args:
@@ -257,6 +265,7 @@ class ContextStore:
             images: The images wanted; by default all. Others play no part in the digest, so that a store may grow by
                 the images of another corpus.
             choice: See `choose`.
+            tweets: Texts of the tweets by image id. What an engine has read from a tweet of other words is left out.
 
         Raises:
             UserError: None or several engines answer to the choice, or a row is not of the expected form.
@@ -264,6 +273,7 @@ class ContextStore:
         engine = self.choose(kind, choice)
         texts: dict[str, tuple[str, ...]] = {}
         failed: dict[str, str] = {}
+        digests: dict[str, str] = {}
         for entry in self.entries(engine, images):
             if entry.reading is None:
                 failed[entry.image] = entry.error or ""
@@ -271,12 +281,17 @@ class ContextStore:
                 raise DataError(f"image {quoted(entry.image)} occurs twice among those of {engine.label}", self.path)
             else:
                 texts[entry.image] = tuple(text for text in entry.reading.texts if text.strip())
+                if (digest := entry.tweet(kind)) is not None:
+                    digests[entry.image] = digest
         failed = {image: reason for image, reason in failed.items() if image not in texts}
-        digest = hashlib.sha256(jsonl_of(texts).encode()).hexdigest()
         provenance = {
             "engine": engine.name,
             "model": engine.model,
             "version": engine.version,
             "parameters": dict(engine.parameters),
         }
-        return Contexts(kind, engine.label, texts, digest, failed, provenance)
+        read = Contexts(kind, engine.label, texts, "", failed, provenance, digests)
+        changed = frozenset(image for image, said in (tweets or {}).items() if not read.fits(image, said))
+        texts = {image: said for image, said in texts.items() if image not in changed}
+        sha256 = hashlib.sha256(jsonl_of(texts).encode()).hexdigest()
+        return replace(read, texts=texts, sha256=sha256, changed=changed)

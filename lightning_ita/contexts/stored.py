@@ -6,9 +6,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from lightning_ita.contexts.engine import Engine, Reading
+from lightning_ita.contexts.engines import READ_TWEETS
 from lightning_ita.files import parse_json
 from lightning_ita.images.files import FileState
 from lightning_ita.images.ids import image_id
@@ -73,8 +75,13 @@ class StoredEngine:
         return f"{self.title} ({self.key})"
 
     def answers_to(self, choice: str) -> bool:
-        """Tells whether a user means this engine: by its name, ``name:model``, or its key."""
-        return choice in (self.name, f"{self.name}:{self.model}", self.key)
+        """Tells whether a user means this engine: by its name, ``name:model``, or its key.
+
+        The model may be named by a path: of files, the name alone is kept.
+        """
+        name, _, model = choice.partition(":")
+        by_model = name == self.name and self.model in (model, PurePath(model).name)
+        return choice in (self.name, self.key) or by_model
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,13 @@ class Entry:
     reading: Reading | None = None
     error: str | None = None
     time: str = ""
+
+    def tweet(self, kind: str) -> str | None:
+        """Returns the digest of the tweet's text that an engine of this kind has read; ``None`` if it read no tweet."""
+        if self.state is None:
+            return None
+        text, colon, _ = self.state.sha256.partition(":")  # see `lightning_ita.contexts.preparing.state_of`
+        return text if colon or kind in READ_TWEETS else None
 
     def row(self, now: str) -> tuple[object, ...]:
         """Returns the values of the columns after ``engine``, written at the time `now`."""

@@ -31,7 +31,7 @@ class Post:
     @property
     def sha256(self) -> str:
         """Digest of its text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        return hashlib.sha256(self.text.encode(errors="surrogatepass")).hexdigest()
 
 
 class TweetEngine(Engine, Protocol):

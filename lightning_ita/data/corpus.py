@@ -18,12 +18,16 @@ from lightning_ita.data.releases import release_of, split_warnings
 from lightning_ita.data.source import Source
 from lightning_ita.errors import DataError, UserError
 from lightning_ita.files import user_path
+from lightning_ita.invocation import spelled
 from lightning_ita.tags import LabelConvention
 from lightning_ita.text import quoted
 
 SPLITS = ("train", "valid", "test")
 # The names under which corpora have a split's file.
 FILES = {"train": ("train.txt",), "valid": ("valid.txt", "dev.txt"), "test": ("test.txt",)}
+
+# The share of a split's tweets above which it is told that they lack a kind of context.
+MANY = 0.1
 
 
 @dataclass(frozen=True)
@@ -210,6 +214,15 @@ def image_ids(splits: Mapping[str, Sequence[Tweet]]) -> dict[str, None]:
     return {tweet.image: None for tweet in chain.from_iterable(splits.values()) if tweet.image is not None}
 
 
+def texts_by_image(splits: Mapping[str, Sequence[Tweet]]) -> dict[str, list[str]]:
+    """Returns the words of the tweets with an image, separated by blanks, by the id of their image."""
+    texts: dict[str, list[str]] = {}
+    for tweet in chain.from_iterable(splits.values()):
+        if tweet.image is not None:
+            texts.setdefault(tweet.image, []).append(" ".join(tweet.words))
+    return texts
+
+
 def contexts_of(name: str, kind: str, folder: Path, source: Source, splits: Mapping[str, Sequence[Tweet]]) -> Contexts:
     """Reads the contexts of a corpus's images: from the file that the source names, its store, or a file found.
 
@@ -231,13 +244,21 @@ def contexts_of(name: str, kind: str, folder: Path, source: Source, splits: Mapp
 
         path = user_path(source.context_store)
         with ContextStore(path, readonly=True) as store:
-            contexts = store.contexts(kind, ids.keys(), source.context_engines.get(kind))
+            contexts = store.contexts(kind, ids.keys(), source.context_engines.get(kind), texts_by_image(splits))
+        if not contexts.texts and contexts.changed:
+            raise DataError(
+                f"{contexts.source} has read tweets of other words for all {len(contexts.changed)} images of {name} "
+                f"that it knows: is it another corpus's store? `{spelled('align', '--kinds', kind)}` reads these",
+                path,
+            )
         if not contexts.texts:
             hint = f"has read none of the images of {name}: is it another corpus's store?"
             raise DataError(f"{contexts.source} {hint}", path)
         return contexts
     path = find_contexts(name, kind, folder, source.context_files)
     contexts = read_contexts(path, kind)
+    if not contexts.texts:
+        raise DataError(f"is empty: it has no {kind} context", path)
     if not ids.keys() & contexts.texts.keys():
         example = next(iter(contexts.texts), None)
         raise DataError(
@@ -276,12 +297,34 @@ def corpus_warnings(
         if seen and not any(source.texts.get(image) for image in seen):
             warnings.append(f"{name}: {source.source} has no {kind} context of any image of {split}")
     for kind, source in contexts.items():
-        for number, what in ((len(source.failed), "failed on"), (source.unread(ids), "has not read")):
+        warnings += [f"{name}: {source.source} {note}" for note in _gaps(splits, kind, source)]
+        told = (len(source.failed), "failed on"), (source.unread(ids), "has not read")
+        for number, what in (*told, (len(source.changed), "has read tweets of other words for")):
             if number:
                 images = "1 image: its tweet has" if number == 1 else f"{number} images: their tweets have"
                 warnings.append(f"{name}: {source.source} {what} {images} no {kind} context")
         repeated_text = source.repeated()
         if repeated_text is not None:
             text, count = repeated_text
-            warnings.append(f"{name}: {count} images share the {kind} context {quoted(text)}; probably broken images")
+            why = "broken images" if kind == "cap" else "a placeholder or a refusal"
+            warnings.append(f"{name}: {count} images share the {kind} context {quoted(text)}; probably {why}")
     return warnings
+
+
+def _gaps(splits: Mapping[str, Sequence[Tweet]], kind: str, source: Contexts) -> Iterator[str]:
+    """Yields a note where many tweets with an image lack an entry in a file, and one where most entries are empty.
+
+    A split without any context is told elsewhere, and so is what the engine of a store has not read.
+    """
+    lacking = []
+    for split, tweets in splits.items():
+        images = [tweet.image for tweet in tweets if tweet.image is not None]
+        without = sum(image not in source.texts for image in images)
+        if not source.provenance and MANY * len(images) < without and any(source.texts.get(each) for each in images):
+            lacking.append(f"{without:,} of {len(images):,} in {split}")
+    if lacking:
+        yield f"has no entry for the images of many tweets, which have no {kind} context: {', '.join(lacking)}"
+    entries = [source.texts[image] for image in image_ids(splits) if image in source.texts]
+    empty = entries.count(())
+    if kind != "ocr" and len(entries) / 2 <= empty < len(entries):
+        yield f"has {kind} entries without a text for {empty:,} of {len(entries):,} images"

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from lightning_ita.contexts.alignment import align
 from lightning_ita.contexts.engine import Engine
+from lightning_ita.contexts.jsonl import Contexts
 from lightning_ita.contexts.store import ContextStore, StoredEngine
+from lightning_ita.data.words import cut
+from lightning_ita.errors import UserError
 from lightning_ita.images.ids import IMAGE_SUFFIXES, image_id
 from lightning_ita.posts.records import Record
 
@@ -26,6 +29,18 @@ def _id_of(image: str) -> str:
     """Returns the id of the image that an input names; empty where it can be no file's name."""
     name = image_id(Path(image).name)
     return name if "\0" not in name and name == name.encode(errors="replace").decode() else ""
+
+
+def _fits(contexts: Contexts, image: str, post: str | Sequence[str]) -> bool:
+    """Tells whether contexts of an image were read from this post, as it is or cut into words, or from no post."""
+    if image not in contexts.tweets:
+        return True
+    if not isinstance(post, str):
+        return contexts.fits(image, [" ".join(post)])
+    try:
+        return contexts.fits(image, [post]) or contexts.fits(image, [" ".join(word.text for word in cut(post))])
+    except UserError:  # this post is told to be at fault where it is tagged
+        return False
 
 
 class PictureFiles:
@@ -74,22 +89,25 @@ class Pictures:
             if name:
                 files.setdefault(name, set()).update(files_of(self.folder, named[number]))
         paths = {image: sorted(found) for image, found in files.items()}
-        texts: dict[str, dict[str, tuple[str, ...]]] = {}
+        read: list[Contexts] = []
         failed: dict[str, str] = {}
         choices = dict(self.chosen)
         for engine in self.engines if paths else ():
             align(engine, paths, self.store)
             choices[engine.kind] = StoredEngine.of(engine).key
         for kind, choice in choices.items() if paths else ():
-            read = self.store.contexts(kind, paths.keys(), choice)
-            for image, said in read.texts.items():
-                texts.setdefault(image, {})[kind] = said
-            for image, reason in read.failed.items():
-                failed[image] = f"image: {reason}"
+            read.append(self.store.contexts(kind, paths.keys(), choice))
+            failed |= {image: f"image: {reason}" for image, reason in read[-1].failed.items()}
+        posts = {record.number: record.post for record in chunk}
         found: dict[int, dict[str, tuple[str, ...]]] = {}
         notes = {number: "image: no such file" for number, name in wanted.items() if not name}
         for number, name in wanted.items():
-            found[number] = {kind: said for kind, said in texts.get(name, {}).items() if said}
+            found[number] = {}
+            for contexts in read:
+                if not _fits(contexts, name, posts[number]):
+                    notes[number] = f"image: its {contexts.kind} context was read from a post of other words"
+                elif said := contexts.texts.get(name):
+                    found[number][contexts.kind] = said
             if name in failed:
                 notes[number] = failed[name]
         return found, notes

@@ -102,6 +102,17 @@ def test_a_long_context_is_read_and_only_its_start_is_shown(path: Path) -> None:
     assert (len(repeated[0]), repeated[1]) == (80, 20)
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"), [("cap", True), ("know", True), ("ret", True), ("tag", False), ("ocr", False)]
+)
+def test_a_refusal_that_many_images_share_is_told_of_kinds_whose_texts_differ(
+    kind: str, told: bool, path: Path
+) -> None:
+    refused = "I'm sorry, but I can't help with that."
+    write(path, *({"image": str(n), "texts": [refused if n % 2 else f"number {n}"]} for n in range(40)))
+    assert read_contexts(path, kind).repeated() == ((refused, 20) if told else None)
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real data are not here")
 def test_real_files_are_read_as_plainly_as_can_be() -> None:
     files = sorted((SHARED / "contexts").glob("*.jsonl"))

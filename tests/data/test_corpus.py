@@ -122,6 +122,36 @@ def test_a_kind_that_says_nothing_of_a_split_is_told(tmp_path: Path) -> None:
     assert [each for each in warnings if "has no cap" in each] == ["mine: x has no cap context of any image of valid"]
 
 
+def test_tweets_that_lack_a_context_are_counted_by_split(tmp_path: Path) -> None:
+    sizes = {"train": 40, "valid": 20, "test": 10}
+    ids = {split: [f"{split}{number}" for number in range(size)] for split, size in sizes.items()}
+    blocks = {split: "\n".join(f"IMGID:{image}\n{image}\tB-PER\n" for image in ids[split]) for split in SPLITS}
+    folder = write_corpus(tmp_path, **blocks)
+    said = {image: [f"a man at {image}"] for split in SPLITS for image in ids[split]}
+    captions(folder, said)
+    assert not read(folder, ("PER",), kinds=["cap"]).warnings
+    captions(folder, {image: said[image] for image in [*ids["train"][:5], *ids["valid"][:18], *ids["test"][:8]]})
+    assert read(folder, ("PER",), kinds=["cap"]).warnings == (
+        "mine: x has no entry for the images of many tweets, which have no cap context: "
+        "35 of 40 in train, 2 of 10 in test",
+    )
+    files = {"ocr": str(folder / "mine.cap.x.jsonl")}
+    captions(folder, {each: said[each] if "test" in each else [] for each in said} | {"train0": ["a"]})
+    only_no_split = "mine: x has no {} context of any image of valid"
+    assert read(folder, ("PER",), kinds=["cap"]).warnings == (
+        only_no_split.format("cap"),
+        "mine: x has cap entries without a text for 59 of 70 images",
+    )
+    assert read(folder, ("PER",), files, kinds=["ocr"]).warnings == (only_no_split.format("ocr"),)
+
+
+def test_a_file_without_contexts_is_empty(tmp_path: Path) -> None:
+    folder = write_corpus(tmp_path)
+    captions(folder, {})
+    with pytest.raises(UserError, match=r"mine\.cap\.x\.jsonl: is empty: it has no cap context"):
+        read(folder, kinds=["cap"])
+
+
 def test_a_misspelt_kind_is_suggested_from_the_files_there(tmp_path: Path) -> None:
     folder = write_corpus(tmp_path)
     (folder / "mine.know.chatgpt.jsonl").write_text("", encoding="utf-8")
@@ -228,5 +258,7 @@ def test_the_generated_demo_takes_the_contexts_that_are_named(tmp_path: Path) ->
     corpus = Demo().read(Source(context_files={"cap": str(tmp_path / "mine.cap.x.jsonl")}), ["cap", "tag"])
     assert corpus.texts(corpus.splits["train"][0])["cap"] == ("a named caption",)
     generated = Demo().read(Source(), ["cap", "tag"])
+    assert not any("no entry" in each or "without a text" in each for each in generated.warnings)
+    assert any("no entry" in each for each in corpus.warnings)
     assert corpus.digests["cap"] != generated.digests["cap"]
     assert corpus.digests["tag"] == generated.digests["tag"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lightning_ita.contexts.store import ContextStore
+from lightning_ita.contexts.engine import Reading
+from lightning_ita.contexts.store import ContextStore, Entry, StoredEngine
+from lightning_ita.contexts.tweets import Post
+from lightning_ita.images.files import FileState
 from lightning_ita.posts.pictures import Pictures
 from lightning_ita.posts.records import Record
 from tests.contexts.fakes import HATED, SizeAndColour, draw
@@ -78,3 +82,15 @@ def test_pictures_of_one_name_in_two_folders_are_never_mixed_up(folder: Path) ->
         texts, notes = pictures.contexts([record(number, image) for number, image in enumerate(images)])
     assert texts == {0: {}, 1: {}}
     assert all("several files have this id" in note for note in notes.values())
+
+
+def test_a_context_that_was_read_from_another_post_is_left_out(folder: Path) -> None:
+    engine = StoredEngine("know", "openai", "tiny", "1")
+    state = FileState(1, 0, Post("good", "what's up @joe").sha256)
+    posts = ["what's up @joe", ("what's", "up", "@joe"), "something else", ("what's", "up"), "\ud800"]
+    records = [replace(record(number, "good.png"), post=post) for number, post in enumerate(posts)]
+    with ContextStore(folder / "store.db") as store:
+        store.write(engine, [Entry("good", state, Reading(("Joe is a friend",)))])
+        texts, notes = Pictures(store, folder, [], {"know": None}).contexts(records)
+    assert [texts[number] for number in range(5)] == [{"know": ("Joe is a friend",)}] * 2 + [{}] * 3
+    assert notes == dict.fromkeys([2, 3, 4], "image: its know context was read from a post of other words")

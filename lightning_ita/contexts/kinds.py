@@ -32,7 +32,12 @@ def check_kind(name: str) -> None:
         return
     if name in RESERVED:
         raise UserError(f"context {quoted(name)}: this name is reserved; give the kind another name")
-    if not KIND.fullmatch(name) or get_close_matches(name, KINDS, n=1, cutoff=MISSPELT):
+    if not KIND.fullmatch(name):
+        plus = "; separate kinds by commas" if "+" in name else ""
+        raise UserError(
+            f"context {quoted(name)}: a kind is named by a small letter and at most 15 small letters and digits{plus}"
+        )
+    if get_close_matches(name, KINDS, n=1, cutoff=MISSPELT):
         hint = "; a kind of your own is a short name in small letters that resembles none of these"
         raise UserError(f"{unknown('context', name, [*KINDS, 'none'])}".rstrip(".") + hint)
 
@@ -54,6 +59,8 @@ def parse_contexts(text: str | Iterable[str]) -> tuple[str, ...]:
     names = [name.strip().lower() for name in names if name.strip()]
     if names == ["none"]:
         return ()
+    if "none" in names:
+        raise UserError(f"context {','.join(names)!r}: none stands alone, without other kinds")
     for name in names:
         check_kind(name)
         if names.count(name) > 1:

@@ -41,7 +41,8 @@ class Control:
         if self.kind not in KINDS:
             raise unknown("control", self.kind, KINDS)
         if not 0 < self.share <= 1:
-            raise UserError(f"control {self.kind}: a share of {self.share}; expected more than 0 and at most 1")
+            name = self.kind + AT_TEST * self.at_test
+            raise UserError(f"control {name}: a share of {self.share}; expected more than 0 and at most 1")
 
     @classmethod
     def parse(cls, text: str) -> Control:
@@ -51,6 +52,8 @@ class Control:
             UserError: It is unknown, or its share is no number of its range.
         """
         name, colon, share = text.partition(":")
+        if name == "none":
+            raise UserError(f"control {text!r}: none takes no share, since it leaves all images as they are")
         if name not in NAMES:
             raise unknown("control", name, ("none", *NAMES))
         if colon and not re.fullmatch(r"[0-9]*\.?[0-9]+", share):

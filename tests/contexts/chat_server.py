@@ -18,7 +18,8 @@ class ChatServer:
 
     Attributes:
         seconds: How long it thinks about each answer.
-        statuses: Answered to the next requests, in this order, before it answers properly; 0 closes the connection.
+        statuses: Answered to the next requests, in this order, before it answers properly; 0 closes the connection, and
+            a text is answered with status 200.
         refused: A question with this in it is refused, as too long.
         thinks: Written before the answer, as models that think do.
         counts: Whether it counts tokens.
@@ -28,7 +29,7 @@ class ChatServer:
     """
 
     seconds: float = 0.0
-    statuses: list[int] = field(default_factory=list)
+    statuses: list[int | str] = field(default_factory=list)
     refused: str = "\0"
     thinks: str = ""
     counts: bool = True
@@ -57,6 +58,8 @@ class ChatServer:
             self._now -= 1
         if refused:
             return 400, {"error": {"message": "longer than the model's context"}}
+        if isinstance(status, str):
+            return 200, status
         if status != 200:
             return status, {"error": {"message": f"no, {headers.get('authorization')} will not do"}}
         if self.body is not None:

@@ -17,11 +17,14 @@ import pytest
 
 from lightning_ita.commands import align
 from lightning_ita.contexts import alignment
-from lightning_ita.contexts.engines import make_engine
+from lightning_ita.contexts.engines import chat, make_engine
 from lightning_ita.contexts.engines.prompts import SHIPPED, read_template
 from lightning_ita.contexts.jsonl import read_contexts
-from lightning_ita.contexts.store import ContextStore
+from lightning_ita.contexts.store import ContextStore, StoredEngine
 from lightning_ita.contexts.tweets import BOTH, TWEET, Post, reads
+from lightning_ita.data.corpus import SPLITS
+from lightning_ita.data.custom import Custom
+from lightning_ita.data.source import Source
 from lightning_ita.errors import UserError
 from tests.contexts.chat_server import ChatServer, completion, serving
 from tests.contexts.fakes import draw
@@ -140,7 +143,7 @@ def test_what_passes_is_tried_again_and_what_does_not_is_said(
         assert len(texts(tmp_path)) == 4
         for status, hint in (
             (401, "know.key=VARIABLE names"),
-            (404, "is tiny a model of this server"),
+            (404, r"at 127.0.0.1: 404 no, Bearer … will not do; is tiny a model .*/v1\? What was answered"),
             (302, "another"),
         ):
             server.statuses = [status]
@@ -166,17 +169,16 @@ THOUGHT = "Okay, the user wants names. Bob?"
         (completion(f"<think>{THOUGHT}</think>\n\nNames: Bob"), "Names: Bob"),
         (completion(f"{THOUGHT}</think>\n\nNames: Bob"), "Names: Bob"),  # the prompt ended with <think>
         (completion("Names: Bob", usage={}), "Names: Bob"),
-        (completion(""), ""),
     ],
-    ids=["thinking", "the end of thinking", "no counts", "nothing"],
+    ids=["thinking", "the end of thinking", "no counts"],
 )
 def test_an_answer_is_stored_without_thinking(
     body: Any, stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(body=body) as server:
         align.main(know(server, write_tweets(tmp_path / "train.txt", many(1))))
-    assert texts(tmp_path) == {"000": (stored,) if stored else ()}
-    assert "1 answers: 0 tokens asked, 0 answered (the server did not count those of 1)" in capsys.readouterr().out
+    assert texts(tmp_path) == {"000": (stored,)}
+    assert "1 answer: 0 tokens asked, 0 answered (the server did not count those of 1)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -187,12 +189,28 @@ def test_an_answer_is_stored_without_thinking(
         (completion(None, refusal="I cannot help with that."), "no answer: I cannot help with that."),
         (completion(None, "content_filter"), "no answer: content_filter"),
         (completion("") | {"choices": []}, "no answer: its choices are empty"),
+        (completion(""), "no answer: its text is empty (stop)"),
+        (completion(None), "no answer: its text is empty (stop)"),
+        (completion(f"<think>{THOUGHT}</think>"), "no answer: its text is empty (stop)"),
+        ("<html>sign in</html>", "an answer that is not JSON: <html>sign in</html>"),
+        ('{"choices": [{"ind', "an answer that is not JSON: "),
     ],
-    ids=["thinking", "cut", "refused", "filtered", "no choice"],
+    ids=[
+        "thinking",
+        "cut",
+        "refused",
+        "filtered",
+        "no choice",
+        "nothing",
+        "null",
+        "only thinking",
+        "a page",
+        "cut JSON",
+    ],
 )
 def test_without_an_answer_a_tweet_is_an_error_and_asked_about_again(body: Any, reason: str, tmp_path: Path) -> None:
     with serving(body=body) as server:
-        arguments = know(server, write_tweets(tmp_path / "train.txt", many(1)))
+        arguments = know(server, write_tweets(tmp_path / "train.txt", many(1)), "know.retries=0")
         align.main(arguments)
         with ContextStore(tmp_path / "contexts.db", readonly=True) as store:
             assert reason in store.contexts("know").failed["000"]
@@ -207,11 +225,9 @@ def test_without_an_answer_a_tweet_is_an_error_and_asked_about_again(body: Any, 
         ({"error": {"message": "overloaded, secret-0123", "code": 529}}, r"no chat completion: overloaded, …\. What"),
         ({"error": "overloaded", "choices": []}, "no chat completion: overloaded"),
         ({"detail": "sign in"}, "no chat completion: .*sign in"),
-        ("<html>sign in</html>", "no chat completion: <html>sign in</html>"),
-        ('{"choices": [{"ind', "an answer that is not JSON"),
         (completion([{"type": "text", "text": "Names: Bob"}]), "no chat completion: .*Names: Bob"),
     ],
-    ids=["error", "error and no choice", "another object", "a page", "cut JSON", "parts"],
+    ids=["error", "error and no choice", "another object", "parts"],
 )
 def test_what_is_no_answer_in_the_protocol_is_an_error_of_the_server(
     body: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -222,6 +238,21 @@ def test_what_is_no_answer_in_the_protocol_is_an_error_of_the_server(
         align.main(know(server, tweets, "know.key=SOME_KEY"))
     with ContextStore(tmp_path / "contexts.db", readonly=True) as store:
         assert store.engines() == []
+
+
+def test_an_answer_that_is_not_json_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat, "FIRST_PAUSE", 0.01)
+    with serving(statuses=['{"choi', "<html>busy</html>"]) as server:
+        align.main(know(server, write_tweets(tmp_path / "train.txt", many(3)), "know.at_once=1", "know.retries=2"))
+    assert len(server.requests) == 5
+    assert len(texts(tmp_path)) == 3
+
+
+def test_a_server_that_answers_nothing_leaves_nothing_behind(tmp_path: Path) -> None:
+    tweets = write_tweets(tmp_path / "train.txt", many(12))
+    message = r"each of the first 10 tweets; .*no answer: its text is empty \(stop\)"
+    with serving(body=completion("")) as server, pytest.raises(UserError, match=message):
+        align.main(know(server, tweets))
 
 
 def test_interrupted_while_the_server_is_silent_the_command_ends(tmp_path: Path) -> None:
@@ -376,8 +407,8 @@ def test_the_prompts_that_are_shipped_ask_about_tweet_and_caption(name: str) -> 
     assert template.instructions
     assert "#" not in template.question.replace("#GoHarbour", "")
     question = template.fill("Kobe in Spain", "a {tweet} in a cap")
-    assert "Post: Kobe in Spain\nIts picture shows: a {tweet} in a cap\n" in question
-    assert "picture shows: a {" not in template.fill("Kobe", "")
+    assert "Post: Kobe in Spain\nIts picture shows: a {tweet} in a cap (it may" in question
+    assert "picture" not in template.instructions + template.fill("Kobe", "").rpartition("Now answer")[2]
 
 
 @pytest.mark.parametrize(
@@ -426,6 +457,33 @@ def test_a_tweet_of_another_split_with_the_same_image_is_known_without_being_nam
         with ContextStore(tmp_path / "contexts.db", readonly=True) as store:
             found = store.contexts("know")
         assert (set(found.texts), found.failed) == (read, {"7": "tweets of different words have this image"})
+
+
+def test_what_was_read_from_other_words_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = {split: {f"{split}{number}": f"Kobe plays {split} {number}" for number in range(2)} for split in SPLITS}
+    files = [write_tweets(tmp_path / f"{split}.txt", words[split]) for split in SPLITS]
+    for file in files:
+        file.write_text(file.read_text().replace("Kobe\tO", "Kobe\tB-PER"))
+    source = Source(str(tmp_path), context_store=str(tmp_path / "contexts.db"))
+    with serving() as server:
+        align.main([*know(server, files[0]), "--tweets", *map(str, files)])
+    assert not Custom().read(source, ["know"]).warnings
+    files[0].write_text(files[0].read_text().replace("train\tO\n0", "no\tO\n0"))
+    corpus = Custom().read(source, ["know"])
+    assert corpus.contexts["know"].texts.keys() == {f"{split}{n}" for split in SPLITS for n in range(2)} - {"train0"}
+    assert corpus.contexts["know"].unread({"train0"}) == 0
+    (warning,) = corpus.warnings
+    assert "has read tweets of other words for 1 image: its tweet has no know context" in warning
+    exported = tmp_path / "know.jsonl"
+    capsys.readouterr()
+    export = [f"--store={tmp_path}/contexts.db", f"--export=know={exported}", "--tweets", *map(str, files)]
+    align.main(export)
+    assert "5 images" in (said := capsys.readouterr().out)
+    assert "(1 of tweets of other words left out)" in said
+    for file in files:
+        file.write_text(file.read_text().replace("plays", "rests"))
+    with pytest.raises(UserError, match="has read tweets of other words for all 6 images of custom"):
+        Custom().read(source, ["know"])
 
 
 PASSAGES = [
@@ -565,6 +623,17 @@ def test_the_splits_play_a_part_only_where_passages_are_tweets(corpus: Path) -> 
         assert made[0].parameters == made[1].parameters
         assert (made[0].parameters != made[2].parameters) is differ
         assert pickle.loads(pickle.dumps(made[0].prepare))(Post("a", "text")) == "text"
+
+
+def test_a_file_of_passages_is_known_by_its_name_and_content(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("bm25s")
+    monkeypatch.chdir(corpus)
+    paths = ["passages.jsonl", "./passages.jsonl", str(corpus / "passages.jsonl")]
+    first, *others = [StoredEngine.of(make_engine("ret", f"bm25:{path}", tweets={})) for path in paths]
+    assert others == [first, first]
+    assert first.model == "passages.jsonl"
+    assert all(first.answers_to(f"bm25:{path}") for path in paths)
+    assert not first.answers_to("bm25:other.jsonl")
 
 
 @pytest.mark.parametrize(

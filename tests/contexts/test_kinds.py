@@ -29,13 +29,15 @@ def test_combinations_are_read_and_named(text: str, kinds: tuple[str, ...], syst
     [
         ("tags", "unknown context 'tags'. Did you mean 'tag'"),
         ("tag,tag", "'tag' is named twice"),
-        ("cap,none", "is reserved"),
+        ("cap,none", "none stands alone, without other kinds"),
         ("cap,train", "is reserved"),
         ("cap,all", "is reserved"),  # ITA-All is the paper's
         ("boxes", "is reserved"),  # of detectors, in identities
-        ("../x", "a kind of your own is a short name"),
-        ("a b", "short name"),
-        ("know-2", "short name"),
+        ("../x", "is named by a small letter and at most 15 small letters and digits$"),
+        ("a b", "small letters and digits"),
+        ("know-2", "'know-2': a kind is named by a small letter and at most 15 small letters and digits"),
+        ("cap,know+ret", "'know\\+ret': .*; separate kinds by commas"),
+        ("capp", "a kind of your own is a short name"),
         ("know,know", "named twice"),
     ],
 )

@@ -74,6 +74,7 @@ def test_the_user_chooses_between_engines(path: Path) -> None:
         with pytest.raises(UserError, match="several engines; choose one:\n") as error:
             store.choose("ocr")
         assert all(f"\n  ocr={engine.key}  " in str(error.value) for engine in store.engines("ocr"))
+        assert f"\nfor example --context-engines ocr={RAPID.key} (align and predict: --engines)" in str(error.value)
         with pytest.raises(UserError, match="several engines") as error:
             store.choose("ocr", "rapidocr:v6")
         assert "tesseract" not in str(error.value)

@@ -42,6 +42,13 @@ def test_what_is_no_control_is_refused(name: str) -> None:
         Control.parse(name)
 
 
+def test_errors_name_what_was_given() -> None:
+    with pytest.raises(UserError, match=r"'none:0.5': none takes no share"):
+        parse_controls("none:0.5")
+    with pytest.raises(UserError, match=r"control other-image-at-test: a share of 1.5"):
+        parse_controls("other-image-at-test:1.5")
+
+
 def test_none_stands_for_the_right_images() -> None:
     assert parse_controls("none, other-image") == (None, Control("other-image"))
     with pytest.raises(UserError, match="no control"):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import threading
+import time
 import weakref
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -26,6 +27,8 @@ OPENAI, OPENAI_KEY = "api.openai.com", "OPENAI_API_KEY"
 # Answers of the server that are the tweet's fault (too long, filtered), and not the request's or the server's.
 REFUSED = (400, 413, 422)
 MOST_AT_ONCE, MOST_RETRIES = 256, 100
+# Seconds before an answer that is not JSON is asked for again, doubled each time.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 # Around what models write while they think, where a server does not keep it apart from the answer. Some templates of
 # prompts end with the first of the two, so that only the second is in the answer.
 THINKING, THOUGHT = "<think>", "</think>"
@@ -55,8 +58,8 @@ class OpenAI:
         max_tokens: Longest answer; ``null`` leaves it to the server.
         body: Further fields of each request, for example ``{"seed": 1, "max_completion_tokens": 200}``.
         at_once: Requests at a time.
-        retries: How often a request is repeated that fails for want of a connection, by a time-out, or for too many
-            requests, with growing pauses.
+        retries: How often a request is repeated that fails for want of a connection, by a time-out, for too many
+            requests, or is answered by something that is not JSON, with growing pauses.
         timeout: Seconds without a byte from the server until a request is given up; an answer that comes byte by byte
             may take longer.
 
@@ -96,6 +99,7 @@ class OpenAI:
         # A server that sends elsewhere would get tweets to a place that the user has not named.
         http = self._openai.DefaultHttpxClient(follow_redirects=False)
         weakref.finalize(self, http.close)
+        self._retries = retries
         self._client = self._openai.OpenAI(
             base_url=self._url,
             api_key=self._key or "none",
@@ -158,11 +162,11 @@ class OpenAI:
         if not self._answers:
             return lines
         lines += [
-            f"{self._answers:,} answers: {self._asked_tokens:,} tokens asked, {self._answered_tokens:,} answered"
+            f"{_answers(self._answers)}: {self._asked_tokens:,} tokens asked, {self._answered_tokens:,} answered"
             + (f" (the server did not count those of {self._uncounted:,})" if self._uncounted else "")
         ]
         if self._cut:
-            lines.append(f"{self._cut:,} answers were cut at max_tokens={self._settings.get('max_tokens')}")
+            lines.append(f"{_answers(self._cut)} cut at max_tokens={self._settings.get('max_tokens')}")
         return lines
 
     def read(self, prepared: Sequence[Sequence[Mapping[str, Any]]]) -> list[Reading]:
@@ -189,17 +193,34 @@ class OpenAI:
             self._answered_tokens += answered or 0
         if text.startswith(THINKING):
             raise RefusedError(f"no answer, only the start of thinking ({end}); a greater know.max_tokens may help")
-        if not text and (refusal or end not in ("stop", None)):
-            raise RefusedError(self._without_key(f"no answer: {refusal or end}"))
-        return Reading((text,) if text else ())
+        if not text:
+            why = end if end not in ("stop", None) else f"its text is empty ({end})"
+            raise RefusedError(self._without_key(f"no answer: {refusal or why}"))
+        return Reading((text,))
 
     def _ask(self, messages: Sequence[Mapping[str, Any]]) -> Any:
+        """Returns the server's answer; asks again where it is not JSON, as the client does where the server is busy."""
+        for pause in (*(min(FIRST_PAUSE * 2**number, LONGEST_PAUSE) for number in range(self._retries)), None):
+            try:
+                answer = self._ask_once(messages)
+                if not isinstance(answer, str):
+                    return answer
+                reason = answer  # a page, as proxies answer
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                reason = str(error)
+            if pause is not None:
+                time.sleep(pause)
+        raise RefusedError(self._without_key(f"an answer that is not JSON: {reason}"))
+
+    def _ask_once(self, messages: Sequence[Mapping[str, Any]]) -> Any:
         try:
             return self._client.chat.completions.create(
                 model=self.model, messages=messages, **self._settings, extra_body=self._body or None
             )
         except self._openai.APIStatusError as error:
-            reason = self._without_key(f"{error.status_code} {error.message}")
+            bare = error.message.removeprefix(f"Error code: {error.status_code}").removeprefix(" - ")
+            said = _said(error.body) if error.body else bare
+            reason = self._without_key(f"{error.status_code} {said}".strip())
             if error.status_code in REFUSED:
                 raise RefusedError(reason) from None
             hints = {404: f"is {self.model} a model of this server, and does its URL end in /v1?"}
@@ -207,17 +228,16 @@ class OpenAI:
             hint = hints.get(error.status_code, "")
             if 300 <= error.status_code < 400:
                 hint = "it sends to another place, to which nothing is sent unless know.url names it"
-            raise self._ended(f"{reason}{'; ' if hint else ''}{hint}") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise self._ended(f"an answer that is not JSON: {error}") from None
+            raise self._ended(f"{reason.rstrip('.')}; {hint}" if hint else reason) from None
         except self._openai.OpenAIError as error:
             cause = f": {error.__cause__}" if error.__cause__ and str(error.__cause__) else ""
             raise self._ended(self._without_key(f"{error}{cause}")) from None
 
     def _ended(self, reason: str) -> UserError:
+        reason = printable(reason.rstrip("."))
+        reason += "" if reason.endswith("?") else "."
         return UserError(
-            f"know=openai:{self.model} at {self._host}: {printable(reason.rstrip('.'))}. What was answered is stored; "
-            f"the same command goes on"
+            f"know=openai:{self.model} at {self._host}: {reason} What was answered is stored; the same command goes on"
         )
 
     def _without_key(self, text: str) -> str:
@@ -264,6 +284,10 @@ def _key_of(url: str, variable: str | None) -> str | None:
     if not key:
         raise UserError("know.key: the environment variable of this name is not set or empty")
     return key
+
+
+def _answers(number: int) -> str:
+    return "1 answer" if number == 1 else f"{number:,} answers"
 
 
 def _said(answer: Any) -> str:

@@ -81,9 +81,11 @@ class Bm25:
         self._bm25s = require("bm25s", extra="retrieval")
         if not 0 <= b <= 1 or not 0 <= k1 < float("inf"):
             raise UserError(f"b must lie between 0 and 1 and k1 be 0 or more, not {b} and {k1}")
-        self.model, self.same = model, same
+        self.same = same
         self.top_k, self.batch_size = check_count("top_k", top_k, MOST_PASSAGES), check_count("batch_size", batch_size)
-        bare, digest = read_passages(user_path(model))
+        path = user_path(model)
+        self.model = path.name  # its content is in the version: it may lie anywhere
+        bare, digest = read_passages(path)
         self.passages = list(bare)
         self._index = self._bm25s.BM25(k1=k1, b=b)
         self._index.index(self._words(self.passages), show_progress=False)

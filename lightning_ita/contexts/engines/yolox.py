@@ -109,7 +109,7 @@ class Yolox:
         path = user_path(model)
         if not path.is_file():
             raise UserError(f"tag=yolox:{model}: no such file; expected a detector as ONNX")
-        self.model = model
+        self.model = path.name  # its content is in the version: it may lie anywhere
         words = read_vocabulary(names)
         self.classes = words.entries
         cuda = choose_device(device).type == "cuda" and "CUDAExecutionProvider" in runtime.get_available_providers()

@@ -16,7 +16,7 @@ from lightning_ita.studies.report.evidence import (
 )
 from lightning_ita.studies.report.grids import interval_text, minus, share_text
 from lightning_ita.studies.report.reading import StudyFolder
-from lightning_ita.studies.tables.ablation import STALE_MARK, signed
+from lightning_ita.studies.tables.ablation import STALE_MARK, models_of_their_own, signed
 
 
 def gaps(study: StudyFolder, evidence: Evidence) -> list[str]:
@@ -39,6 +39,7 @@ def gaps(study: StudyFolder, evidence: Evidence) -> list[str]:
     lines += [
         f"{name}: failed: {why}" for name, why in study.failures.items() if name.startswith(f"{evidence.dataset}-")
     ]
+    lines += models_of_their_own([row.runs for row in evidence.rows])
     warnings = {warning for row in evidence.rows for metrics in row.runs.finished for warning in metrics["warnings"]}
     return lines + sorted(warnings)
 

@@ -20,6 +20,7 @@ from lightning_ita.studies.records import Metrics
 from lightning_ita.studies.study import Result
 from lightning_ita.studies.tables import render
 from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, records
+from lightning_ita.studies.trained import tests_another
 
 # The system with which all others are compared.
 BASELINE = "bert-crf"
@@ -202,6 +203,23 @@ def versions_of(results: Sequence[Result]) -> dict[str, set[str]]:
     return versions
 
 
+def models_of_their_own(rows: Sequence[Row]) -> list[str]:
+    """Names the cells with a control at test that tested another model than that of the row without the control.
+
+    Such a cell trains the model again where its weights are gone or on another machine, which may round otherwise.
+    """
+    finished = {r.cell.name: r.metrics["valid"] for row in rows for r in row.results if r.metrics is not None}
+    return [
+        f"{row.label}, seed {result.cell.seed}: its model was trained again, and is not that of the row without the "
+        f"control: their F1 on valid differs; run both in one study on one machine"
+        for row in rows
+        for result in row.results
+        if tests_another(result.cell)
+        and result.cell.name in finished
+        and finished.get(result.cell.uncontrolled.name, finished[result.cell.name]) != finished[result.cell.name]
+    ]
+
+
 def terminal(rows: Sequence[Row]) -> Table:
     """Returns the table of one data set for the terminal."""
     return render.terminal(ablation(rows))
@@ -218,6 +236,7 @@ def markdown(results: Sequence[Result]) -> str:
         lines += [render.markdown(grid), "", NOTE, ""]
         notes = [f"failed: {row.label}, seed {r.cell.seed}: {r.failure}" for row in of_dataset for r in row.failures]
         notes += [f"stale: {row.label}, seed {r.cell.seed}" for row in of_dataset for r in row.results if r.stale]
+        notes += models_of_their_own(of_dataset)
         notes += sorted({warning for row in of_dataset for metrics in row.finished for warning in metrics["warnings"]})
         lines += [*(f"- {render.markdown_line(note)}" for note in notes), ""] if notes else []
         others = published_grid(dataset)

@@ -28,7 +28,7 @@ from lightning_ita.studies.report.examples import galleries, mentions
 from lightning_ita.studies.report.findings import findings
 from lightning_ita.studies.report.gains import gains_by_context
 from lightning_ita.studies.report.reading import read_split, read_study
-from lightning_ita.studies.tables.ablation import conditions, rows_of
+from lightning_ita.studies.tables.ablation import conditions, markdown, models_of_their_own, rows_of
 from tests.studies.studies import TWEETS, first_version, latex_with_booktabs, write_cell, write_study
 
 FILES = ("report.html", "report.md", "tables.tex", "rows.csv", "comparisons.csv", "types.csv")
@@ -322,6 +322,21 @@ def test_the_text_view_of_a_control_at_test_is_tested_once(tmp_path: Path, at_te
     tested = {(v.against, v.view) for v in evidence_of(out).verdicts if v.question == CONTROL}
     in_text = set() if at_test else {("BERT-CRF", "T"), ("off", "T")}
     assert tested == {("BERT-CRF", "I+T"), ("off", "I+T"), ("T", "I+T"), ("right images", "I+T")} | in_text
+
+
+def test_a_control_at_test_of_another_model_is_told(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    for cell in write_study(out, modes=("off",), seeds=(1,)):
+        if cell.contexts:
+            folder = write_cell(out, replace(cell, control=Control("other-image", at_test=True)))
+    assert not models_of_their_own(rows_of(read_study(out).results))
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics["valid"]["T"]["f1"] += 0.01
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    (line,) = models_of_their_own(rows_of(read_study(out).results))
+    assert line.startswith("ITA-Cap, other image at test, seed 1: its model was trained again")
+    assert line in reported(out)["report.md"]
+    assert line in markdown(read_study(out).results)
 
 
 def test_rows_together_are_not_compared_where_one_mode_lacks_contexts(tmp_path: Path) -> None:

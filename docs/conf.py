@@ -24,6 +24,7 @@ extensions = [
     "myst_nb",
     "docs.extensions.equations",
     "docs.extensions.drawings",
+    "docs.extensions.engines",
     "docs.extensions.generated",
     "docs.extensions.api",
 ]

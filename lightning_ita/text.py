@@ -39,3 +39,8 @@ def message_lines(message: object) -> str:
     lines = str(message).split("\n")
     more = [f"… and {len(lines) - MAX_MESSAGE_LINES} more lines"] if len(lines) > MAX_MESSAGE_LINES else []
     return "\n".join([printable(line, MAX_MESSAGE_LINE) for line in lines[:MAX_MESSAGE_LINES]] + more)
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns a number with its noun: ``1 error``, ``1,200 errors``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"

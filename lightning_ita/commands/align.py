@@ -27,7 +27,7 @@ from lightning_ita.data.conll import image_of
 from lightning_ita.errors import DataError, UserError, unknown
 from lightning_ita.files import Lines, check_output, parse_json, user_path
 from lightning_ita.images.files import find_images
-from lightning_ita.text import quoted
+from lightning_ita.text import counted, quoted
 
 DESCRIPTION = f"""\
 Reads images: turns them into text, which is object tags, captions, or the text in them (OCR). Reads tweets: adds what a
@@ -40,6 +40,7 @@ engines:
 {engine_list()}
   A model is named after a colon: a name of the Hugging Face Hub or a folder. Defaults are not downloaded unless named.
   know and ret read tweets: they need --tweets. Nothing is sent unless --options know.url names the server.
+  Each engine has options, for example --options know.retries=2 ret.top_k=5; docs/reference/engines.md lists all.
 
 examples:
   lightning-ita align --images DIR --kinds tag,ocr --store contexts.db
@@ -86,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
         if tweets.without and READ_TWEETS & set(kinds):
             say(
                 console,
-                f"{tweets.without} tweets have no image, under whose id texts are kept: they are not read",
+                f"without an image, under whose id texts are kept: {counted(tweets.without, 'tweet')} not read",
             )
     engines = make_engines(kinds, {kind: chosen.get(kind) for kind in kinds}, options, tweets.splits) if kinds else []
     without_files: dict[str, Sequence[Path]] = dict.fromkeys(list(tweets.texts)[: arguments.limit], ())
@@ -126,7 +127,7 @@ def main(argv: Sequence[str]) -> int:
         store.check_present()
     check_written(written)
     if failed and arguments.strict:
-        say(console, f"{failed} errors, and --strict is given")
+        say(console, f"{counted(failed, 'error')}, and --strict is given")
         return 1
     return 0
 

@@ -25,7 +25,7 @@ from lightning_ita.contexts.tweets import notes, reads
 from lightning_ita.errors import UserError
 from lightning_ita.files import sha256_of, user_path, write_text
 from lightning_ita.images.ids import image_id
-from lightning_ita.text import printable
+from lightning_ita.text import counted, printable
 
 # With fewer images, a worker would start for longer than it works.
 IMAGES_PER_WORKER = 200
@@ -77,8 +77,10 @@ def run(
     rate = f", {end.done / end.seconds:.1f} {things}/s" if end.done and end.seconds else ""
     before = f", {end.before} were done before" if end.before else ""
     elsewhere = f", {end.elsewhere} done by another process" if end.elsewhere else ""
-    errors = f"{end.errors.total()} errors"
-    say(console, f"{engine.kind} {stored.label}: {end.done} {things} done{rate}{before}{elsewhere}, {errors}")
+    errors = counted(end.errors.total(), "error")
+    empty = f", nothing found in {end.empty}" if end.empty else ""
+    done = counted(end.done, things.removesuffix("s"))
+    say(console, f"{engine.kind} {stored.label}: {done} done{rate}{before}{elsewhere}{empty}, {errors}")
     for line in _by_reason(end.errors):
         say(console, f"  {line}")
 

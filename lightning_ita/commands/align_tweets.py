@@ -19,6 +19,7 @@ from lightning_ita.data.conll import read_tweets
 from lightning_ita.data.corpus import FILES
 from lightning_ita.errors import DataError
 from lightning_ita.files import user_path
+from lightning_ita.text import counted
 
 # Tweets that --dry-run shows.
 SHOWN = 3
@@ -84,7 +85,8 @@ def dry_run(
             known = store.known(stored)
     tasks, errors = find_tasks(images, known, retry_errors, tweets, reads(engine))
     before = len(images) - len(tasks) - len(errors)
-    say(console, f"{engine.kind} {stored.label}: {len(tasks)} to read, {before} were read before, {len(errors)} errors")
+    counts = f"{len(tasks)} to read, {before} were read before, {counted(len(errors), 'error')}"
+    say(console, f"{engine.kind} {stored.label}: {counts}")
     for note in notes(engine):
         say(console, f"{engine.kind} {engine.name}: {note}")
     preview = getattr(engine, "preview", None)

@@ -43,6 +43,7 @@ class Progress:
         before: Of them, those that the store had before.
         done: Those done by this call, errors included.
         errors: Errors among `done`, by reason.
+        empty: Those among `done` in which nothing was found.
         elsewhere: Those that another process has read meanwhile.
         seconds: Time since this call started.
     """
@@ -51,6 +52,7 @@ class Progress:
     before: int = 0
     done: int = 0
     errors: Counter[str] = field(default_factory=Counter)
+    empty: int = 0
     elsewhere: int = 0
     seconds: float = 0.0
 
@@ -317,6 +319,7 @@ class _Run:
             self.store.write(self.stored, self.entries)
             self.progress.done += len(self.entries)
             self.progress.errors.update(entry.error for entry in self.entries if entry.error is not None)
+            self.progress.empty += sum(entry.reading == Reading(()) for entry in self.entries)
             self.entries = []
         if self.unchanged:
             self.store.same_file(self.stored, self.unchanged)

@@ -72,14 +72,14 @@ def test_images_become_contexts_once(
     (images / "bad.png").write_bytes(b"")
     assert run(store, "--images", images, "--kinds=ocr,tag", "--options", "ocr.words=[1,2]", "tag.name_of=x") == 0
     said = capsys.readouterr().out
-    assert re.search(r"tag size:mean \([0-9a-f]{8}\): 5 images done, .* images/s, 1 errors\n  1 × empty file\n", said)
+    assert re.search(r"tag size:mean \([0-9a-f]{8}\): 5 images done, .* images/s, 1 error\n  1 × empty file\n", said)
     assert [engine.parameters for engine in fake_engines] == [{"name_of": "x"}, {"words": [1, 2]}]
     fake_engines.clear()
     assert run(store, "--images", images, "--kinds=ocr,tag", "--options", "ocr.words=[1,2]", "tag.name_of=x") == 0
     assert "0 images done, 5 were done before, 0 errors" in capsys.readouterr().out
     assert all(not engine.batches for engine in fake_engines)
     assert run(store, "--images", images, "--kinds=ocr", "--options", "ocr.words=[1,2]", "--strict") == 1
-    assert "1 errors, and --strict is given" in capsys.readouterr().out
+    assert "1 error, and --strict is given" in capsys.readouterr().out
     draw(images / "bad.png")
     assert run(store, "--images", images, "--kinds=ocr", "--options", "ocr.words=[1,2]", "--strict") == 0
     assert run(store, "--stats") == 0

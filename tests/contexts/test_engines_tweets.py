@@ -441,7 +441,7 @@ def test_tweets_that_cannot_be_told_apart_are_errors(tmp_path: Path, capsys: pyt
     )
     with serving() as server:
         align.main(know(server, tweets))
-        assert "1 tweets have no image" in capsys.readouterr().out
+        assert "1 tweet not read" in capsys.readouterr().out
         assert len(server.requests) == 1
     with ContextStore(tmp_path / "contexts.db", readonly=True) as store:
         found = store.contexts("know")
@@ -521,7 +521,9 @@ def test_the_nearest_passages_are_found_and_none_of_another_split(
     amman, bulls = "Amman is the capital of Jordan", "Jordan: an American basketball player of the Chicago Bulls"
     retweet, plays = PASSAGES[2]["text"], PASSAGES[3]["text"]
     train = retrieve(corpus, "train")  # test.txt lies beside it, and is known without being named
-    assert "2 of 5 passages are tweets of these splits; ret.same=split" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2 of 5 passages are tweets of these splits; ret.same=split" in said
+    assert ", nothing found in 1, 0 errors" in said
     assert train == {"t1": (bulls, amman), "t2": ()}
     test = retrieve(corpus, "test")
     assert test == {"e1": (bulls, amman), "e2": (), "e3": (amman, plays, bulls)}

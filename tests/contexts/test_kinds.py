@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from lightning_ita.contexts.kinds import parse_contexts, system_name
+from lightning_ita.contexts.kinds import RESERVED, parse_contexts, system_name
 from lightning_ita.errors import UserError
 
 
@@ -44,3 +46,8 @@ def test_combinations_are_read_and_named(text: str, kinds: tuple[str, ...], syst
 def test_mistakes_are_said(text: str, expected: str) -> None:
     with pytest.raises(UserError, match=expected):
         parse_contexts(text)
+
+
+def test_reserved_names_are_documented() -> None:
+    page = Path(__file__).parents[2] / "docs" / "howto" / "own-context.md"
+    assert [name for name in sorted(RESERVED) if f"`{name}`" not in page.read_text(encoding="utf-8")] == []

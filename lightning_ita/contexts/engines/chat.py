@@ -20,7 +20,7 @@ from lightning_ita.contexts.tweets import BOTH, TWEET
 from lightning_ita.errors import UserError
 from lightning_ita.files import user_path
 from lightning_ita.registry import require
-from lightning_ita.text import printable, quoted
+from lightning_ita.text import counted, printable, quoted
 
 # Where a key is sent that the user has not named: to its owner, and nowhere else.
 OPENAI, OPENAI_KEY = "api.openai.com", "OPENAI_API_KEY"
@@ -162,11 +162,12 @@ class OpenAI:
         if not self._answers:
             return lines
         lines += [
-            f"{_answers(self._answers)}: {self._asked_tokens:,} tokens asked, {self._answered_tokens:,} answered"
+            f"{counted(self._answers, 'answer')}: "
+            f"{self._asked_tokens:,} tokens asked, {self._answered_tokens:,} answered"
             + (f" (the server did not count those of {self._uncounted:,})" if self._uncounted else "")
         ]
         if self._cut:
-            lines.append(f"{_answers(self._cut)} cut at max_tokens={self._settings.get('max_tokens')}")
+            lines.append(f"{counted(self._cut, 'answer')} cut at max_tokens={self._settings.get('max_tokens')}")
         return lines
 
     def read(self, prepared: Sequence[Sequence[Mapping[str, Any]]]) -> list[Reading]:
@@ -284,10 +285,6 @@ def _key_of(url: str, variable: str | None) -> str | None:
     if not key:
         raise UserError("know.key: the environment variable of this name is not set or empty")
     return key
-
-
-def _answers(number: int) -> str:
-    return "1 answer" if number == 1 else f"{number:,} answers"
 
 
 def _said(answer: Any) -> str:

@@ -20,7 +20,6 @@ from lightning_ita.contexts.engines.regions import Box, crop
 from lightning_ita.contexts.engines.vocabulary import read_vocabulary
 from lightning_ita.contexts.engines.zero_shot import (
     MOST_TAGS,
-    TEMPLATES,
     Attributes,
     check_templates,
 )
@@ -97,7 +96,7 @@ class Detector:
         *,
         attribute_model: str | None = None,
         attributes: str = "attributes",
-        template: str = TEMPLATES[0],
+        template: str = "a photo of a {}.",
         top_k: int = 10,
         threshold: float = 0.5,
         batch_size: int = 8,

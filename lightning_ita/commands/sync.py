@@ -14,7 +14,8 @@ DESCRIPTION = """\
 Copies the plan and the finished cells of a study to object storage and from there: whatever one side lacks, whole
 cells only, their files checked by SHA-256. So machines that share no folder can share a study: each runs cells and
 syncs, and `ablate`, with the arguments of the study, prints the tables of all of them. Stopped runs, logs and
-tables stay where they are.
+tables stay where they are. A cell that both sides have with other results is named; it is sent again where this side's
+results are of this version of the code and the other side's are not.
 
 examples:
   lightning-ita sync runs/study s3://BUCKET/study
@@ -37,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.only not in (None, *DIRECTIONS):
         raise UserError(f"--only {arguments.only}: expected send or fetch")
 
+    from lightning_ita.studies.plan import CELLS
     from lightning_ita.studies.syncing import sync
 
     console = make_console()
@@ -51,6 +53,12 @@ def main(argv: Sequence[str]) -> int:
             watch=lambda name, done, total: status.update(f"{done}/{total} {name}"),
         )
     say(console, f"{len(copied.sent)} cells sent, {len(copied.fetched)} fetched, {copied.there} were there already")
+    for name in copied.different:
+        say(
+            console,
+            f"{name} has other results here than there; remove {out / CELLS / name} to fetch theirs, or "
+            f"{url}/{CELLS}/{name} to send yours, and sync again",
+        )
     if copied.fetched:
         say(console, f"tables: the command of the study with --out {out}; more: {spelled('report', out)}")
     return 0

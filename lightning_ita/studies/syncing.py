@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,9 @@ from lightning_ita.errors import DataError, UserError
 from lightning_ita.files import parse_json, sha256_of, written_whole
 from lightning_ita.registry import require
 from lightning_ita.studies import schema
+from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.plan import CELLS, FAILED, LOCKS, PLAN, STUDY, plan_lock
-from lightning_ita.studies.study import METRICS, claim
+from lightning_ita.studies.study import CONFIG, ENVIRONMENT, METRICS, claim, read_finished
 from lightning_ita.text import printable, quoted
 
 MANIFEST = "manifest.json"
@@ -37,11 +38,13 @@ class Copied:
         sent: Names of the cells that were sent.
         fetched: Names of the cells that were fetched.
         there: How many cells both sides had already.
+        different: Names of those of them that have other results here than there; they were left as they are.
     """
 
     sent: tuple[str, ...]
     fetched: tuple[str, ...]
     there: int
+    different: tuple[str, ...] = ()
 
 
 class Store:
@@ -90,6 +93,20 @@ class Store:
                 return None
         return content
 
+    def manifests(self, cells: Sequence[str]) -> dict[str, bytes]:
+        """Returns the manifests of cells by their names, read at once where the file system can."""
+        if not cells:
+            return {}
+        with self._errors():
+            paths = [f"{self.root}/{CELLS}/{name}/{MANIFEST}" for name in cells]
+            found: dict[str, bytes] = self.system.cat(paths, on_error="omit")
+        return {path.split("/")[-2]: content for path, content in found.items()}
+
+    def remove(self, name: str) -> None:
+        """Removes a file."""
+        with self._errors():
+            self.system.rm_file(f"{self.root}/{name}")
+
     def write(self, name: str, content: bytes) -> None:
         """Writes a file."""
         with self._errors():
@@ -117,6 +134,9 @@ def sync(
 ) -> Copied:
     """Copies the plan and the finished cells of a study that one side has and the other has not.
 
+    A cell that both have with other results is sent again where ours is of this code and theirs is not; else it is left
+    to the user.
+
     Args:
         out: The study's folder; it is made where there is none.
         url: Where the study lies in the store.
@@ -132,17 +152,51 @@ def sync(
     _agree(out, store, send, fetch)
     own = {path.parent.name for path in (out / CELLS).glob(f"[!.]*/{METRICS}")}
     there = store.cells()
-    to_send = sorted(own - there) if send else []
+    different = set(_different(out, sorted(own & there), store))
+    renewed = {name for name in different if send and _is_newer(out / CELLS / name, store)}
+    to_send = sorted((own - there) | renewed) if send else []
     to_fetch = sorted(there - own) if fetch else []
     total, fetched = len(to_send) + len(to_fetch), []
     for done, name in enumerate(to_send):
         watch(name, done, total)
+        if name in renewed:
+            store.remove(f"{CELLS}/{name}/{MANIFEST}")  # it is no cell until all of it is there
         _send(out / CELLS / name, store)
     for done, name in enumerate(to_fetch, len(to_send)):
         watch(name, done, total)
         if _fetch(out, name, store):
             fetched.append(name)
-    return Copied(tuple(to_send), tuple(fetched), len(own & there))
+    return Copied(tuple(to_send), tuple(fetched), len(own & there), tuple(sorted(different - renewed)))
+
+
+def _different(out: Path, cells: Sequence[str], store: Store) -> Iterator[str]:
+    """Yields those of the cells that both sides have whose scores differ; times may."""
+    for name, content in store.manifests(cells).items():
+        digests = _digests(content, f"{store.url}/{CELLS}/{name}/{MANIFEST}")
+        own = out / CELLS / name / METRICS
+        if sha256_of(own) != digests.get(METRICS):
+            theirs = store.read(f"{CELLS}/{name}/{METRICS}") or b""
+            if _scores(own.read_bytes(), str(own)) != _scores(theirs, f"{store.url}/{CELLS}/{name}/{METRICS}"):
+                yield name
+
+
+def _scores(content: bytes, place: str) -> dict[str, Any]:
+    return {split: scores for split, scores in _object(content, place).items() if split in ("valid", "dev", "test")}
+
+
+def _object(content: bytes, place: str) -> dict[str, Any]:
+    try:
+        return dict(parse_json(content.decode()))
+    except (ValueError, TypeError):
+        raise UserError(f"{place} is damaged; delete the cell's folder, and sync again") from None
+
+
+def _is_newer(folder: Path, store: Store) -> bool:
+    """Tells whether our results of a cell are of this code, and those in the store of another."""
+    cell = Cell.from_config(schema.read_config(folder / CONFIG))
+    own, name = read_finished(cell, folder), f"{CELLS}/{folder.name}/{ENVIRONMENT}"
+    theirs = _object(store.read(name) or b"{}", f"{store.url}/{name}").get("code")
+    return own is not None and not own.stale and theirs != own.code
 
 
 def _send(folder: Path, store: Store) -> None:

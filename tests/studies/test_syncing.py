@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +82,41 @@ def test_what_came_damaged_is_not_put_in_place(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"predictions.test.jsonl: SHA-256 expected .*, found .*; delete .* there"):
         sync(tmp_path / "new", str(tmp_path / "store"))
     assert not (tmp_path / "new" / "cells" / cells[0].name).exists()
+
+
+def rewrite(folder: Path, name: str, **values: Any) -> None:
+    content = json.loads((folder / name).read_text(encoding="utf-8"))
+    (folder / name).write_text(json.dumps({**content, **values}), encoding="utf-8")
+
+
+def test_cells_with_other_results_on_both_sides_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, store = tmp_path / "one", tmp_path / "store"
+    names = [cell.name for cell in write_study(one, seeds=(1,))]
+    sync(one, str(store))
+    rewrite(one / "cells" / names[0], "metrics.json", seconds=7.0)  # run elsewhere, with the same result
+    rewrite(one / "cells" / names[1], "metrics.json", test={})
+    assert sync(one, str(store)) == syncing.Copied((), (), 3, (names[1],))
+    assert command.main([str(one), str(store)]) == 0
+    assert f"{names[1]} has other results here than there; remove" in capsys.readouterr().out
+
+
+def test_results_of_this_code_take_the_place_of_those_of_other_code(tmp_path: Path) -> None:
+    one, store = tmp_path / "one", tmp_path / "store"
+    name = write_study(one, seeds=(1,))[0].name
+    folder = one / "cells" / name
+    code = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["code"]
+    scores = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["test"]
+    rewrite(folder, "environment.json", code="0" * 64)
+    rewrite(folder, "metrics.json", test={})
+    sync(one, str(store))
+    rewrite(folder, "metrics.json", test=scores)
+    assert sync(one, str(store)).different == (name,), "of other code both"
+    rewrite(folder, "environment.json", code=code)
+    assert sync(one, str(store), send=False).different == (name,)
+    assert sync(one, str(store)) == syncing.Copied((name,), (), 3)
+    assert sync(one, str(store)) == syncing.Copied((), (), 3)
+    sync(tmp_path / "new", str(store))
+    assert files(tmp_path / "new") == files(one)
 
 
 def test_a_cell_without_its_manifest_is_sent_again(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from lightning_ita.studies import schema
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.records import MEASURES, Metrics
 from lightning_ita.studies.report.reading import count_mentions
-from lightning_ita.studies.tables.grid import Entry, Grid
+from lightning_ita.studies.tables.grid import Entry, Grid, two_digits
 from lightning_ita.studies.tables.render import markdown, markdown_line, markdown_text
 
 # Data sets whose tweets are English; of others nothing is said.
@@ -70,7 +70,7 @@ def metadata(cell: Cell, metrics: Metrics) -> ModelCardData:
             dataset_split="test",
             metric_type=measure,
             metric_name=f"{measure} of entity mentions, {VIEW_NAMES[view]}",
-            metric_value=round(scores[measure], 2),
+            metric_value=float(two_digits(scores[measure])),
         )
         for view, scores in metrics["test"].items()
         for measure in MEASURES
@@ -118,10 +118,10 @@ def _results(cell: Cell, metrics: Metrics, folder: Path) -> str:
         for view, scores in metrics["test"].items():
             prefix = f"{type_}/" if type_ else ""
             low, high = ranges[view, type_]
-            row += [Entry(f"{scores[prefix + measure]:.2f}") for measure in MEASURES[:-1]]
-            row.append(Entry(f"{scores[prefix + 'f1']:.2f}", note=f"{low:.1f} to {high:.1f}"))
+            row += [Entry(two_digits(scores[prefix + measure])) for measure in MEASURES[:-1]]
+            row.append(Entry(two_digits(scores[prefix + "f1"]), note=f"{low:.1f} to {high:.1f}"))
         rows.append(tuple(row))
-    valid = ", ".join(f"{view} {scores['f1']:.2f}" for view, scores in metrics["valid"].items())
+    valid = ", ".join(f"{view} {two_digits(scores['f1'])}" for view, scores in metrics["valid"].items())
     tweets = metrics["splits"]["test"].get("tweets", 0)
     return (
         f"## Results\n\nOn the {tweets} tweets of test, in percent, over mentions (span and type must be right); stray "

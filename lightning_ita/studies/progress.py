@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from lightning_ita.models.options import VIEWS
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.study import Result
+from lightning_ita.studies.tables.grid import two_digits
 
 # The share of a cell that is done when it is finished.
 DONE = 1.0
@@ -116,5 +117,5 @@ def outcome(result: Result) -> str:
     if result.metrics is None:
         return f"failed: {result.failure}"
     test = result.metrics["test"]
-    scores = "  ".join(f"{view} {test[view]['f1']:.2f}" for view in VIEWS if view in test)
+    scores = "  ".join(f"{view} {two_digits(test[view]['f1'])}" for view in VIEWS if view in test)
     return f"test F1  {scores}  ({result.metrics['seconds']:.0f} s)"

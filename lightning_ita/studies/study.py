@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from lightning_ita.data.corpus import Corpus
 
 CONFIG, METRICS, ENVIRONMENT = "config.yaml", "metrics.json", "environment.json"
+# In the place of the digest of the code that a cell was measured with, where it is not known, or does not count.
+UNKNOWN_CODE = "unknown"
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def read_finished(cell: Cell, folder: Path) -> Result | None:
     """
     if not (folder / METRICS).is_file():
         return None
-    code, packages = "unknown", {}
+    code, packages = UNKNOWN_CODE, {}
     if (folder / ENVIRONMENT).is_file():
         environment = schema.read_environment(folder / ENVIRONMENT)
         code, packages = environment.get("code", code), environment["packages"]

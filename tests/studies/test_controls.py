@@ -17,12 +17,14 @@ from lightning_ita.models.bert_crf import BertCRFOptions
 from lightning_ita.models.bga_mner import BGAMNEROptions
 from lightning_ita.models.ita import ITAOptions
 from lightning_ita.models.tagger import Tagger
-from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.cell import Cell, short_form
 from lightning_ita.studies.cost import costs
 from lightning_ita.studies.plan import write_plan
 from lightning_ita.studies.report.evidence import CONTROL, IMAGE, weigh
 from lightning_ita.studies.report.plots import control_plot
 from lightning_ita.studies.report.reading import read_split, read_study
+from lightning_ita.studies.study import Result
+from lightning_ita.studies.tables.ablation import conditions, rows_of
 from tests.studies.studies import write_cell, write_study
 
 AT_TEST = Control("other-image", at_test=True)
@@ -142,3 +144,11 @@ def rates(cell: Cell, view: str) -> float:
     """Other images take away what the right ones gave."""
     share = 0.0 if cell.control is None else cell.control.share
     return 0.9 - 0.4 * share if view == "I+T" else 0.6
+
+
+@pytest.mark.parametrize(("kind", "told"), [("know", True), ("cap", False)])
+def test_tables_say_what_another_image_is_for_contexts_of_tweets(kind: str, told: bool) -> None:
+    cells = [Cell("demo", short_form(kind, "off"), control=control) for control in (None, AT_TEST)]
+    said = conditions(rows_of([Result(cell) for cell in cells]))
+    assert ("for contexts read from tweets, the texts of another tweet" in said) == told
+    assert "another tweet" not in conditions(rows_of([Result(cells[0])]))

@@ -21,7 +21,7 @@ from lightning_ita.studies.report.evidence import (
 from lightning_ita.studies.report.reading import StudyFolder
 from lightning_ita.studies.report.sides import RIGHT
 from lightning_ita.studies.tables.ablation import conditions, mean_text, seeds_text, signed
-from lightning_ita.studies.tables.grid import MISSING, Entry, Grid
+from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, two_digits
 
 MARKS = (
     f"{METHODS_DIFFER} the methods differ: p ≤ 0.05 over tweets and seeds. {MODELS_DIFFER} the trained models differ, "
@@ -36,8 +36,8 @@ AGAINST = {
     RIGHT: "the same row without the control",
 }
 POOLING = (
-    "Each side is all rows of one system and training mode: what they get right and wrong on a tweet is averaged, seed "
-    "by seed, so that a difference is that of the rows on average. "
+    "Each side is all rows of one system that differ in contexts alone: what they get right and wrong on a tweet is "
+    "averaged, seed by seed, so that a difference is that of the rows on average. "
 )
 
 
@@ -50,8 +50,7 @@ def interval_text(low: float | None, high: float | None, sign: bool = False) -> 
     """Writes an interval; a dash where there is none."""
     if low is None or high is None:
         return MISSING
-    form = "+.2f" if sign else ".2f"
-    return minus(f"[{low:{form}}, {high:{form}}]")
+    return minus(f"[{two_digits(low, sign)}, {two_digits(high, sign)}]")
 
 
 def share_text(share: Share | None) -> str:
@@ -196,7 +195,7 @@ def type_grid(evidence: Evidence) -> Grid:
     rows: list[tuple[Entry, ...]] = []
     scores = ("precision", "recall", "f1", *(f"{type_}/f1" for type_ in types))
     tested = [(row, view) for row in evidence.rows for view in VIEWS if view in row.views]
-    best = {s: max((round(_mean(row, view, s).mean, 2) for row, view in tested), default=0.0) for s in scores}
+    best = {s: max((_mean(row, view, s).mean for row, view in tested), default=0.0) for s in scores}
     for row, view in tested:
         entries = [Entry(row.label), Entry(view)]
         for score in scores:
@@ -206,7 +205,9 @@ def type_grid(evidence: Evidence) -> Grid:
                 type_ = score.removesuffix("/f1")
                 note = " · ".join(f"{n[0].upper()} {_mean(row, view, f'{type_}/{n}').mean:.1f}" for n in scores[:2])
             text = mean_text(found.mean, found.std)
-            entries.append(Entry(text, note=note, best=round(found.mean, 2) == best[score], value=found.mean))
+            entries.append(
+                Entry(text, note=note, best=two_digits(found.mean) == two_digits(best[score]), value=found.mean)
+            )
         rows.append(tuple(entries))
     return Grid(
         name=f"{evidence.dataset}-types",

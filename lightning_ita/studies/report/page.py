@@ -27,7 +27,7 @@ from lightning_ita.studies.report.plots import (
     types_plot,
 )
 from lightning_ita.studies.report.reading import StudyFolder
-from lightning_ita.studies.tables.grid import MISSING, Entry, Grid
+from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, two_digits
 from lightning_ita.studies.tables.render import html
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -150,7 +150,7 @@ def provenance(study: StudyFolder, evidence: Evidence) -> Grid:
                 finished = study.finished[result.cell.name]
                 made = finished.environment
                 test = result.metrics["test"]
-                entries += [Entry(f"{test[view]['f1']:.2f}" if view in test else MISSING) for view in VIEWS]
+                entries += [Entry(two_digits(test[view]["f1"]) if view in test else MISSING) for view in VIEWS]
                 entries += [
                     Entry(str(result.metrics["best_epoch"])),
                     Entry(f"{result.metrics['training_seconds'] / 60:.1f}"),

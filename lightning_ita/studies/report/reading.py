@@ -21,7 +21,7 @@ from lightning_ita.studies import schema
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.plan import CELLS, FAILED, PLAN, STUDY
 from lightning_ita.studies.records import MEASURES, Config, Environment, Metrics, Prediction, types_of
-from lightning_ita.studies.study import CONFIG, ENVIRONMENT, METRICS, Result
+from lightning_ita.studies.study import CONFIG, ENVIRONMENT, METRICS, UNKNOWN_CODE, Result
 from lightning_ita.tags import bio_tags
 from lightning_ita.text import quoted
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 Tags = tuple[str, ...]
 SPLITS = ("train", "valid", "test")
-# In the place of the digest of the code that a cell was measured with, where it is not known, or does not count.
-UNKNOWN_CODE = "unknown"
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def read_study(path: Path) -> StudyFolder:
     """Reads the folder of a study.
 
     What was planned is what ``plan.jsonl`` says, and what is finished. A cell is stale if it was measured with other
-    code than today's, if its settings are not those of the study, or if they have another identity now.
+    code than today's, if its settings or data are not those of the study, or if they have another identity now.
 
     Raises:
         UserError: The folder holds no study, no cell is finished, or a file is damaged.
@@ -90,7 +88,7 @@ def read_study(path: Path) -> StudyFolder:
     for key, cell in cells.items():
         each = found.get(key)
         if each is not None:
-            results.append(_result(each, study["settings"]))
+            results.append(_result(each, study["settings"], study["data"].get(cell.dataset, {})))
         else:
             log = path / FAILED / f"{names[key]}.log"
             results.append(Result(cell, failure=schema.read_failure(log) if log.exists() else None))
@@ -155,13 +153,14 @@ def _order(cell: Cell) -> tuple[Any, ...]:
     return cell.dataset, list(MODELS).index(cell.system), len(first), first, cell.contexts, mode, cell.seed
 
 
-def _result(each: Finished, settings: Mapping[str, Any]) -> Result:
-    """Returns the result of a finished cell; code that it was not measured with stands for other settings, too."""
+def _result(each: Finished, settings: Mapping[str, Any], data: Mapping[str, str]) -> Result:
+    """Returns the result of a finished cell; code that is not known stands for other settings and other data, too."""
     own = {"encoder": each.cell.encoder, **asdict(each.cell.recipe)}
     aside = set(each.cell.without_effect)
     if settings.get("temperature") is None:
         aside.add("temperature")  # the one published for the data set
     same = all(own[name] == value for name, value in settings.items() if name in own.keys() - aside)
+    same = same and all(each.cell.data.get(name, digest) == digest for name, digest in data.items())
     same = same and each.folder.name == each.cell.name
     code = each.environment.get("code", UNKNOWN_CODE) if same else UNKNOWN_CODE
     return Result(each.cell, each.metrics, code=code, packages=each.environment["packages"])

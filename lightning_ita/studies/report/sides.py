@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lightning_ita.data.controls import Control
-from lightning_ita.models.options import CROSS_MODAL, CVA, TEXT, VIEWS, Options
-from lightning_ita.studies.tables.ablation import Row
+from lightning_ita.models.options import CROSS_MODAL, CVA, TEXT, VIEWS, Options, to_values
+from lightning_ita.studies.tables.ablation import Row, told_apart
 
 # The second side of a comparison with a row's own images.
 RIGHT = "right images"
@@ -15,7 +16,7 @@ RIGHT = "right images"
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One side of a comparison: a row, or the rows of one system and training mode together.
+    """One side of a comparison: a row, or the rows of one system together that differ in contexts alone.
 
     Attributes:
         label: What it is called.
@@ -72,19 +73,28 @@ class Side:
 
 
 def sides_of(rows: Sequence[Row]) -> list[Side]:
-    """Returns every row, then the rows of a system in one training mode, where they are several."""
+    """Returns every row, then together the rows of a system that differ in their contexts alone."""
     sides = [Side(row.label, row.cell.cva, (row,)) for row in rows]
-    pooled: dict[tuple[str, str], list[Row]] = {}
+    pooled: dict[Hashable, list[Row]] = {}
     for row in rows:
         # Rows with parameters of one view are other systems; together with the plain ones they would say nothing.
         plain = not getattr(row.cell.options, "view_parameters", ())
         if plain and not row.is_baseline and row.cell.control is None:
-            pooled.setdefault((row.cell.system, row.cell.options.mode_label), []).append(row)
+            pooled.setdefault(repr(_beside_contexts(row.cell.options)), []).append(row)
+    together = [members for members in pooled.values() if len(members) > 1]
+    firsts = [members[0].cell.options for members in together]
+    labels = told_apart(
+        [("", options.system.upper() + options.mode_label) for options in firsts], [*map(_beside_contexts, firsts)]
+    )
     return sides + [
-        Side(system.upper() + mode, members[0].cell.cva, tuple(members))
-        for (system, mode), members in pooled.items()
-        if len(members) > 1
+        Side(label, members[0].cell.cva, tuple(members)) for label, members in zip(labels, together, strict=True)
     ]
+
+
+def _beside_contexts(options: Options) -> dict[str, Any]:
+    """Returns the values of options but for the one that names the contexts."""
+    named = (list(options.kinds), ",".join(options.kinds))
+    return {name: value for name, value in to_values(options).items() if not options.kinds or value not in named}
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from lightning_ita.files import written_whole
 from lightning_ita.models.options import CROSS_MODAL, TEXT
 from lightning_ita.studies.sweep.front import by_view, front_trials, in_both_views
 from lightning_ita.studies.sweep.space import Parameter
+from lightning_ita.studies.tables.grid import two_digits
 
 INK, MUTED, ACCENT, GRID = "#1f2933", "#8a94a0", "#1f6f8b", "#e4e7eb"
 # From weak to strong, in one hue: readable in grey and for the colour-blind.
@@ -86,7 +87,7 @@ def history(trials: Sequence[FrozenTrial]) -> Figure:
         axes.step([*numbers, last], [*best, best[-1]], where="post", color=ACCENT, label="best")
         axes.scatter(numbers, values, color=INK, s=28, zorder=3, label="completed")
         axes.annotate(
-            f"{best[-1]:.2f}",
+            two_digits(best[-1]),
             (last, best[-1]),
             xytext=(4, 4),
             textcoords="offset points",

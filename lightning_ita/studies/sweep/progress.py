@@ -13,6 +13,7 @@ from lightning_ita.studies.progress import at_once, make_bars
 from lightning_ita.studies.sweep.space import Parameter
 from lightning_ita.studies.sweep.storage import Sweep
 from lightning_ita.studies.sweep.trials import FINISHED, NO_TRIAL
+from lightning_ita.studies.tables.grid import two_digits
 
 
 class SweepProgress:
@@ -93,7 +94,7 @@ class SweepProgress:
 def outcome(trial: FrozenTrial) -> str:
     """Returns the outcome of a trial in a few words."""
     if trial.state == TrialState.COMPLETE:
-        return f"valid F1 {trial.value:.2f}"
+        return f"valid F1 {two_digits(trial.value or 0.0)}"
     if trial.state == TrialState.PRUNED:
         return trial.user_attrs.get("failure", "pruned")
     return f"failed: {trial.user_attrs.get('failure', 'its process was killed')}"

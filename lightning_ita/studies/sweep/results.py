@@ -27,7 +27,7 @@ from lightning_ita.studies.sweep.storage import Sweep
 from lightning_ita.studies.sweep.trials import CODE, is_stale, ranking
 from lightning_ita.studies.sweep.values import grid_size
 from lightning_ita.studies.tables.ablation import STALE_MARK, spread
-from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, records
+from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, records, two_digits
 from lightning_ita.studies.tables.render import csv_text, markdown_line, markdown_text
 from lightning_ita.studies.tables.render import markdown as markdown_table
 from lightning_ita.studies.tables.render import terminal as terminal_table
@@ -110,7 +110,7 @@ def trials_grid(sweep: Sweep, trials: Sequence[FrozenTrial], most: int | None = 
             (
                 Entry(str(trial.number)),
                 Entry(_outcome(trial) + STALE_MARK * is_stale(sweep, trial)),
-                *(Entry(f"{by_view(trial)[view]:.2f}" if view in by_view(trial) else "") for view in views),
+                *(Entry(two_digits(by_view(trial)[view]) if view in by_view(trial) else "") for view in views),
                 *(Entry(write_value(trial.params.get(parameter.name, MISSING))) for parameter in parameters),
                 Entry(str(trial.last_step or 0)),
             )
@@ -122,7 +122,7 @@ def trials_grid(sweep: Sweep, trials: Sequence[FrozenTrial], most: int | None = 
 
 
 def _outcome(trial: FrozenTrial) -> str:
-    return f"{trial.value:.2f}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()
+    return two_digits(trial.value or 0.0) if trial.state == TrialState.COMPLETE else trial.state.name.lower()
 
 
 def winners_grid(winners: Sequence[Winner], parameters: Sequence[Parameter] = ()) -> Grid:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from rich.table import Table
 
+from lightning_ita.contexts.engines import READ_TWEETS
 from lightning_ita.data.controls import name_of
 from lightning_ita.files import write_text
-from lightning_ita.models.options import CROSS_MODAL, TEXT
+from lightning_ita.models.options import CROSS_MODAL, TEXT, to_values
 from lightning_ita.models.presets import describe
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.published import Published, counterpart, published_grid
 from lightning_ita.studies.records import Metrics
-from lightning_ita.studies.study import Result
+from lightning_ita.studies.study import UNKNOWN_CODE, Result
 from lightning_ita.studies.tables import render
-from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, records
+from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, records, two_digits
 from lightning_ita.studies.trained import tests_another
 
 # The system with which all others are compared.
@@ -43,10 +44,13 @@ class Row:
     """A row of an ablation: one system on one data set, over seeds.
 
     Attributes:
+        label: Its name: ``ITA-Cap``, ``ITA-Cap, joint``, ``ITA-Cap+CVA (token)`` ..., and where several rows of the
+            data set would have that name, what their options differ in: ``OCSGA (heads 2)``.
         results: The results of its cells, in the order of seeds.
         baseline: Mean F1 of BERT-CRF's text view on the data set; ``None`` while unknown.
     """
 
+    label: str
     results: tuple[Result, ...]
     baseline: float | None
 
@@ -54,11 +58,6 @@ class Row:
     def cell(self) -> Cell:
         """The first cell of the row, which stands for what all its cells share."""
         return self.results[0].cell
-
-    @property
-    def label(self) -> str:
-        """The name of the row: ``ITA-Cap``, ``ITA-Cap, joint``, ``ITA-Cap+CVA (token)`` ..."""
-        return self.cell.label
 
     @property
     def is_baseline(self) -> bool:
@@ -101,14 +100,48 @@ def rows_of(results: Sequence[Result]) -> list[Row]:
     groups: dict[Hashable, list[Result]] = {}
     for result in results:
         groups.setdefault(result.cell.row, []).append(result)
-    rows = [Row(tuple(group), None) for group in groups.values()]
+    cells = [group[0].cell for group in groups.values()]
+    labels = told_apart([(cell.dataset, cell.label) for cell in cells], [to_values(cell.options) for cell in cells])
+    rows = [Row(label, tuple(group), None) for label, group in zip(labels, groups.values(), strict=True)]
     baselines = {row.cell.dataset: row.mean(TEXT) for row in rows if row.is_baseline}
-    return [Row(row.results, baselines.get(row.cell.dataset)) for row in rows]
+    return [replace(row, baseline=baselines.get(row.cell.dataset)) for row in rows]
+
+
+def told_apart(names: Sequence[tuple[str, str]], options: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns labels; behind one that several have stands what their options differ in.
+
+    Args:
+        names: Group and label of each; those of other groups are not looked at.
+        options: Values of the options of each; see `lightning_ita.models.options.to_values`.
+
+    Example:
+        >>> told_apart([("", "OCSGA"), ("", "OCSGA"), ("", "UMT")], [{"heads": 2}, {"heads": 4}, {}])
+        ['OCSGA (heads 2)', 'OCSGA (heads 4)', 'UMT']
+    """
+    flat = [dict(_flat(values)) for values in options]
+    labels = []
+    for name, own in zip(names, flat, strict=True):
+        alike = [values for other, values in zip(names, flat, strict=True) if other == name]
+        differing = [option for option in own if any(values.get(option) != own[option] for values in alike)]
+        values = ", ".join(f"{option} {own[option]}" for option in differing)
+        labels.append(f"{name[1]} ({values})" if values else name[1])
+    return labels
+
+
+def _flat(values: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, str]]:
+    """Yields names and values of options as text, as the command line has them: those in groups with their group."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{group}{name}.")
+        elif isinstance(value, list | tuple):
+            yield group + name, ",".join(map(str, value)) or "none"
+        else:
+            yield group + name, str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def mean_text(mean: float, std: float | None) -> str:
     """Writes mean ± standard deviation in percent; without ± for a single seed."""
-    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
+    return two_digits(mean) if std is None else f"{two_digits(mean)} ± {two_digits(std)}"
 
 
 def std_of(scores: Sequence[float]) -> float | None:
@@ -126,7 +159,7 @@ def spread(scores: Sequence[float]) -> Entry:
 
 def signed(difference: float | None) -> str:
     """Writes a difference in points with its sign."""
-    return MISSING if difference is None else f"{difference:+.2f}"
+    return MISSING if difference is None else two_digits(difference, sign=True)
 
 
 def ablation(rows: Sequence[Row]) -> Grid:
@@ -180,8 +213,9 @@ def conditions(rows: Sequence[Row]) -> str:
         if cut:
             limit = "the encoder's length" if cell.recipe.max_length is None else f"{cell.recipe.max_length} sub-tokens"
             facts.append(f"contexts of up to {cut} tweets of test were cut to {limit}")
-    if any(result.stale for result in results):
-        facts.append(f"{STALE_MARK} some of these cells were measured with another version of the code")
+    if stale := [result for result in results if result.stale]:
+        others = ", with other settings or on other data" if any(each.code == UNKNOWN_CODE for each in stale) else ""
+        facts.append(f"{STALE_MARK} some of these cells were measured with another version of the code{others}")
     different = sorted(
         f"{package} {', '.join(sorted(versions))}"
         for package, versions in versions_of(results).items()
@@ -189,6 +223,12 @@ def conditions(rows: Sequence[Row]) -> str:
     )
     if different:
         facts.append(f"cells were measured with different versions of {'; '.join(different)}")
+    controls = {row.cell.control.kind for row in rows if row.cell.control and READ_TWEETS & {*row.cell.contexts}}
+    if "other-image" in controls:
+        facts.append(
+            "other image: every tweet has the image of another tweet or, for contexts read from tweets, the texts of "
+            "another tweet"
+        )
     if sources:
         facts.append("contexts: " + ", ".join(f"{kind} from {source}" for kind, source in sorted(sources.items())))
     return "; ".join(facts) + "."
@@ -286,6 +326,7 @@ def rounded(value: float | None) -> float | None:
 def cells_csv(results: Sequence[Result]) -> str:
     """Writes one flat line per finished cell: what it is, every score, time, and its identity."""
     lines = []
+    labels = {result.cell.row: row.label for row in rows_of(results) for result in row.results}
     for result in results:
         if result.metrics is None:
             continue
@@ -295,7 +336,7 @@ def cells_csv(results: Sequence[Result]) -> str:
             "system": cell.title,
             "contexts": "+".join(cell.contexts),
             "cva": cell.cva,
-            "label": cell.label,
+            "label": labels[cell.row],
             "control": name_of(cell.control),
             "encoder": cell.encoder,
             "seed": cell.seed,

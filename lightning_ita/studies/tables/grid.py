@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 # Of an entry that there is no value for.
@@ -48,6 +49,23 @@ class Grid:
     rows: tuple[tuple[Entry, ...], ...]
     caption: str = ""
     left: tuple[int, ...] = (0,)
+
+
+def two_digits(value: float, sign: bool = False) -> str:
+    """Writes a number in percent or points with two digits after the point; half is rounded up, as on paper.
+
+    It is rounded from the four digits that scores and CSV files have: what was computed in two ways is printed alike.
+
+    Args:
+        value: The number.
+        sign: Whether a plus is written.
+
+    Example:
+        >>> two_digits(2.285, sign=True), two_digits(2.28499999), two_digits(-0.165)
+        ('+2.29', '2.29', '-0.17')
+    """
+    rounded = Decimal(str(round(float(value), 4))).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    return f"{rounded:{'+' if sign else ''}.2f}"
 
 
 def records(name: str, lines: Sequence[Mapping[str, Any]]) -> Grid:

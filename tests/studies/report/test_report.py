@@ -500,6 +500,15 @@ def test_settings_other_than_those_of_the_study_make_a_cell_stale(study: Path) -
     assert stale == [cell.seed]
 
 
+def test_data_other_than_those_of_the_study_make_a_cell_stale(study: Path) -> None:
+    cell = next(result.cell for result in read_study(study).results if result.cell.cva == "token")
+    shutil.rmtree(study / "cells" / cell.name)
+    write_cell(study, replace(cell, data={**cell.data, "cap": "0" * 64}))
+    results = read_study(study).results
+    assert [result.cell.seed for result in results if result.stale] == [cell.seed]
+    assert "with another version of the code, with other settings or on other data" in conditions(rows_of(results))
+
+
 def test_settings_without_effect_make_no_cell_stale(study: Path) -> None:
     cells = [result.cell for result in read_study(study).results if result.cell.seed == 1]
     for cell in cells:

@@ -12,6 +12,7 @@ import pytest
 from lightning_ita.commands import report
 from lightning_ita.data.source import Source
 from lightning_ita.models import MODELS
+from lightning_ita.models.ocsga import OCSGAOptions
 from lightning_ita.models.options import CROSS_MODAL, Options, TwoViewOptions
 from lightning_ita.studies.cell import Cell, short_form
 from lightning_ita.studies.report.evidence import ALIGNMENT, BASELINE, POOLED, Evidence, weigh
@@ -82,14 +83,23 @@ def test_rows_trained_on_both_views_are_compared_with_the_same_system_and_option
     assert family == expected
 
 
-def test_rows_of_one_system_are_pooled_by_training_mode(study: Path) -> None:
-    family = {(v.first, v.second) for v in evidence_of(study).verdicts if v.question == POOLED}
-    assert family == {
-        *((side, "BERT-CRF") for side in ("TWIN", "TWIN, joint", "TWIN+CVA (token)")),
-        ("TWIN, joint", "TWIN"),
-        ("TWIN+CVA (token)", "TWIN"),
-        ("TWIN+CVA (token)", "TWIN, joint"),
-    }
+def test_rows_that_differ_in_more_than_contexts_are_not_pooled(study: Path) -> None:
+    assert not [v for v in evidence_of(study).verdicts if v.question == POOLED]
+
+
+def test_rows_of_one_name_are_told_apart_and_pooled_by_their_options(tmp_path: Path) -> None:
+    rows = [short_form("none", "off")]
+    rows += [OCSGAOptions(kind=kind, heads=heads) for heads in (2, 4) for kind in ("tag", "cap")]
+    digests = {name: name * 4 for name in ("train", "valid", "test", "tag", "cap")}
+    cells = [Cell("twitter15", row, "minilm", seed, RECIPE).resolve(digests) for row in rows for seed in (1, 2)]
+    write_cells(tmp_path, cells, {"twitter15": digests})
+    names = [f"{title} (heads {heads})" for heads in (2, 4) for title in ("OCSGA", "OCSGA (Cap)")]
+    results = read_study(tmp_path).results
+    assert [row.label for row in ablation.rows_of(results)] == ["BERT-CRF", *names]
+    lines = list(csv.DictReader(ablation.cells_csv(results).splitlines()))
+    assert [line["label"] for line in lines[2::2]] == names
+    family = {(v.first, v.second) for v in evidence_of(tmp_path).verdicts if v.question == POOLED}
+    assert family == {(f"OCSGA (heads {heads})", "BERT-CRF") for heads in (2, 4)}
 
 
 def test_a_view_that_a_row_has_not_is_a_gap_and_nothing_else_changes(study: Path) -> None:

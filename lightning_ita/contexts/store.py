@@ -286,7 +286,7 @@ class ContextStore:
         failed = {image: reason for image, reason in failed.items() if image not in texts}
         provenance = {
             "engine": engine.name,
-            "model": engine.model,
+            "model": engine.shown_model,
             "version": engine.version,
             "parameters": dict(engine.parameters),
         }

@@ -18,6 +18,8 @@ from lightning_ita.text import printable, quoted
 
 # The name of the engine of contexts that were read from a file.
 IMPORTED = "imported"
+# How models begin that are paths and no names.
+PATHS = ("/", "./", "../", "~")
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,14 @@ class StoredEngine:
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property
+    def shown_model(self) -> str:
+        """The model; of a path, its last part: pages and tables are published, folders of a machine are not."""
+        return PurePath(self.model).name if self.model.startswith(PATHS) else self.model
+
+    @property
     def title(self) -> str:
         """Name and model, on one printable line: ``rapidocr:bundled``."""
-        return printable(f"{self.name}:{self.model}" if self.model else self.name)
+        return printable(f"{self.name}:{self.shown_model}" if self.model else self.name)
 
     @property
     def label(self) -> str:
@@ -80,7 +87,7 @@ class StoredEngine:
         The model may be named by a path: of files, the name alone is kept.
         """
         name, _, model = choice.partition(":")
-        by_model = name == self.name and self.model in (model, PurePath(model).name)
+        by_model = name == self.name and (model in (self.model, self.shown_model) or PurePath(model).name == self.model)
         return choice in (self.name, self.key) or by_model
 
 

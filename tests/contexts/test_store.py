@@ -86,6 +86,18 @@ def test_the_user_chooses_between_engines(path: Path) -> None:
             store.choose("cap")
 
 
+def test_of_a_model_in_a_folder_the_name_is_shown(path: Path) -> None:
+    engine = StoredEngine("cap", "blip", "/home/someone/blip2", "1")
+    with ContextStore(path) as store:
+        store.write(engine, [said("a")])
+        contexts = store.contexts("cap", choice="blip:/home/someone/blip2")
+        assert store.contexts("cap", choice="blip:blip2") == contexts
+        with pytest.raises(UserError, match="no cap contexts of 'blip:blip'"):
+            store.choose("cap", "blip:blip")
+    assert contexts.source == f"blip:blip2 ({engine.key})"
+    assert contexts.provenance["model"] == "blip2"
+
+
 def test_contexts_out_of_a_store_are_those_of_the_file_it_exports(path: Path, tmp_path: Path) -> None:
     with ContextStore(path) as store:
         store.write(RAPID, [said("b", "Ünï", " "), said("a"), Entry("c", STATE, error="damaged"), said("other", "x")])

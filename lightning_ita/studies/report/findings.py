@@ -17,6 +17,7 @@ from lightning_ita.studies.report.evidence import (
 from lightning_ita.studies.report.grids import interval_text, minus, share_text
 from lightning_ita.studies.report.reading import StudyFolder
 from lightning_ita.studies.tables.ablation import STALE_MARK, models_of_their_own, signed
+from lightning_ita.studies.tables.grid import two_digits
 
 
 def gaps(study: StudyFolder, evidence: Evidence) -> list[str]:
@@ -27,7 +28,7 @@ def gaps(study: StudyFolder, evidence: Evidence) -> list[str]:
             if result.metrics is None:
                 reason = f"failed: {result.failure}" if result.failure else "not run"
             elif result.stale:
-                reason = f"stale{STALE_MARK}, measured with another version of the code or other settings"
+                reason = f"stale{STALE_MARK}, measured with another version of the code, other settings or other data"
             else:
                 continue
             seeds.setdefault((row.label, reason), []).append(result.cell.seed)
@@ -64,7 +65,7 @@ def _gain(row: RowEvidence) -> str:
     }.get(verdict.mark, "which may be chance, all comparisons counted")
     direction = "above" if found.difference >= 0 else "below"
     return (
-        f"{row.label}, the best row on valid, is {abs(found.difference):.2f} F1 {direction} BERT-CRF in the I+T "
+        f"{row.label}, the best row on valid, is {two_digits(abs(found.difference))} F1 {direction} BERT-CRF in the I+T "
         f"view (95 % interval {interval_text(found.low, found.high, sign=True)}), {level}."
     )
 

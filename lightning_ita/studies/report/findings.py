@@ -64,9 +64,10 @@ def _gain(row: RowEvidence) -> str:
         MODELS_DIFFER: "more than the choice of test tweets explains by chance, but other seeds may not show it",
     }.get(verdict.mark, "which may be chance, all comparisons counted")
     direction = "above" if found.difference >= 0 else "below"
+    points, interval = two_digits(abs(found.difference)), interval_text(found.low, found.high, sign=True)
     return (
-        f"{row.label}, the best row on valid, is {two_digits(abs(found.difference))} F1 {direction} BERT-CRF in the I+T "
-        f"view (95 % interval {interval_text(found.low, found.high, sign=True)}), {level}."
+        f"{row.label}, the best row on valid, is {points} F1 {direction} BERT-CRF in the I+T view (95 % interval "
+        f"{interval}), {level}."
     )
 
 

@@ -83,7 +83,8 @@ def main(argv: Sequence[str]) -> int:
         tagger = Tagger.from_pretrained(arguments.model)
     to_device(tagger, arguments.device)
     key = [model_digest(tagger, arguments.model), arguments.view, output_format, format_, *kinds, str(chosen)]
-    key += [str(columns), str(arguments.evaluate), str(arguments.context_store), str(arguments.images)]
+    key += [str(columns), str(arguments.evaluate), str(arguments.context_store)]
+    key += [] if arguments.images is None else [arguments.images]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
     state = State(digest) if arguments.output == "-" else open_state(output, digest, arguments.overwrite)
     writer = Writer(output_format, output, state.writer or None)

@@ -16,7 +16,7 @@ from lightning_ita.images.ids import image_id
 from lightning_ita.text import MAX_VALUE, printable, quoted
 
 # Images of a corpus that share one text more often than this are probably one broken image.
-REPEATED_SHARE = 0.01
+REPEATED_SHARE, REPEATED_SHARE_OF_OTHERS = 0.01, 0.25
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,14 @@ class Contexts:
     def repeated(self) -> tuple[str, int] | None:
         """Returns the text that suspiciously many images share, cut to one line, and their number.
 
-        Such a text is a placeholder, a refusal, or describes a broken image. Tags and text in images may well be equal.
+        Two captions are seldom equal. Tags and text in images may well be, and texts of other kinds as well.
         """
         counts = Counter(" / ".join(texts) for texts in self.texts.values() if texts)
         if self.kind in ("tag", "ocr") or not counts:
             return None
         text, count = counts.most_common(1)[0]
-        return (printable(text, MAX_VALUE), count) if count > max(REPEATED_SHARE * len(self.texts), 10) else None
+        share = REPEATED_SHARE if self.kind == "cap" else REPEATED_SHARE_OF_OTHERS
+        return (printable(text, MAX_VALUE), count) if count > max(share * len(self.texts), 10) else None
 
 
 def read_contexts(path: Path, kind: str) -> Contexts:

@@ -67,8 +67,9 @@ def connect(path: Path, readonly: bool) -> sqlite3.Connection:
     if readonly and not path.exists():
         raise UserError(f"{path}: no such store; `{spelled('align', '--images', 'DIR', '--store', path)}` makes it")
     mode = "mode=ro" if readonly else "mode=rwc"
-    if readonly and not os.access(path.parent, os.W_OK):
-        mode += "&immutable=1"  # SQLite would write a log's index beside it; who cannot write, has no writers
+    log = path.with_name(f"{path.name}-wal")
+    if readonly and not os.access(path.parent, os.W_OK) and not (log.exists() and log.stat().st_size):
+        mode += "&immutable=1"  # SQLite would write a log's index beside it; without a log, nobody writes now
     if not readonly:
         path.parent.mkdir(parents=True, exist_ok=True)
     address = f"{path.absolute().as_uri()}?{mode}"

@@ -281,7 +281,7 @@ class ContextStore:
                 raise DataError(f"image {quoted(entry.image)} occurs twice among those of {engine.label}", self.path)
             else:
                 texts[entry.image] = tuple(text for text in entry.reading.texts if text.strip())
-                if (digest := entry.tweet(kind)) is not None:
+                if (digest := entry.tweet) is not None:
                     digests[entry.image] = digest
         failed = {image: reason for image, reason in failed.items() if image not in texts}
         provenance = {

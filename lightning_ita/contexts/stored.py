@@ -10,7 +10,6 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from lightning_ita.contexts.engine import Engine, Reading
-from lightning_ita.contexts.engines import READ_TWEETS
 from lightning_ita.files import parse_json
 from lightning_ita.images.files import FileState
 from lightning_ita.images.ids import image_id
@@ -87,8 +86,8 @@ class StoredEngine:
         The model may be named by a path: of files, the name alone is kept.
         """
         name, _, model = choice.partition(":")
-        by_model = name == self.name and (model in (self.model, self.shown_model) or PurePath(model).name == self.model)
-        return choice in (self.name, self.key) or by_model
+        named = {model, PurePath(model).name if model.startswith(PATHS) else model}
+        return choice in (self.name, self.key) or (name == self.name and bool(named & {self.model, self.shown_model}))
 
 
 @dataclass(frozen=True)
@@ -109,12 +108,13 @@ class Entry:
     error: str | None = None
     time: str = ""
 
-    def tweet(self, kind: str) -> str | None:
-        """Returns the digest of the tweet's text that an engine of this kind has read; ``None`` if it read no tweet."""
+    @property
+    def tweet(self) -> str | None:
+        """The digest of the tweet's text that was read; ``None`` if none was. See `preparing.state_of`."""
         if self.state is None:
             return None
-        text, colon, _ = self.state.sha256.partition(":")  # see `lightning_ita.contexts.preparing.state_of`
-        return text if colon or kind in READ_TWEETS else None
+        text, colon, _ = self.state.sha256.partition(":")
+        return text if colon or self.state.modified == 0 else None
 
     def row(self, now: str) -> tuple[object, ...]:
         """Returns the values of the columns after ``engine``, written at the time `now`."""

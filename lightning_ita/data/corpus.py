@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import chain, combinations, product
 from pathlib import Path
@@ -133,22 +133,29 @@ def find_contexts(name: str, kind: str, folder: Path, given: Mapping[str, str]) 
         if not _exists(path):
             raise UserError(f"--context-files {kind}={path}: no such file")
         return path
-    places = [folder / "contexts", folder.parent / "contexts", folder]
-    pattern, any_kind = (f"{glob.escape(name)}.{each}.*jsonl" for each in (kind, "*"))
-    found = [path for place in places for path in sorted(place.glob(pattern))]
+    found = _named(name, kind, folder)
     if len(found) == 1:
         return found[0]
     remedy = f"name it with --context-files {kind}=FILE"
     if found:
         raise UserError(f"several files of {kind} contexts for {name}: {', '.join(map(str, found))}; {remedy}")
-    looked = " or ".join(str(place / f"{name}.{kind}.*.jsonl") for place in places)
-    there = {path.name[len(name) + 1 :].split(".")[0]: path for place in places for path in place.glob(any_kind)}
+    looked = " or ".join(str(place / f"{name}.{kind}.*.jsonl") for place in _places(folder))
+    there = {path.name[len(name) + 1 :].split(".")[0]: path for path in _named(name, "*", folder)}
     near = get_close_matches(kind, there, n=1)
     hint = f" Did you mean {near[0]}, of {there[near[0]]}?" if near else ""
     raise UserError(
         f"no {kind} contexts for {name}: looked for {looked}; {remedy}.{hint} "
         f'A file has one {{"image": id, "texts": [text, ...]}} per line.'
     )
+
+
+def _places(folder: Path) -> list[Path]:
+    return [folder / "contexts", folder.parent / "contexts", folder]
+
+
+def _named(name: str, kind: str, folder: Path) -> list[Path]:
+    """Returns the files of contexts of a data set and kind (or ``*``) that are found by their names."""
+    return [path for place in _places(folder) for path in sorted(place.glob(f"{glob.escape(name)}.{kind}.*jsonl"))]
 
 
 def read_corpus(
@@ -226,6 +233,8 @@ def texts_by_image(splits: Mapping[str, Sequence[Tweet]]) -> dict[str, list[str]
 def contexts_of(name: str, kind: str, folder: Path, source: Source, splits: Mapping[str, Sequence[Tweet]]) -> Contexts:
     """Reads the contexts of a corpus's images: from the file that the source names, its store, or a file found.
 
+    A kind that no engine of the store has read is looked for in files.
+
     Args:
         name: The data set's name.
         kind: The kind of context.
@@ -244,6 +253,8 @@ def contexts_of(name: str, kind: str, folder: Path, source: Source, splits: Mapp
 
         path = user_path(source.context_store)
         with ContextStore(path, readonly=True) as store:
+            if kind not in {engine.kind for engine in store.engines()} and _named(name, kind, folder):
+                return contexts_of(name, kind, folder, replace(source, context_store=None), splits)
             contexts = store.contexts(kind, ids.keys(), source.context_engines.get(kind), texts_by_image(splits))
         if not contexts.texts and contexts.changed:
             raise DataError(
@@ -306,8 +317,8 @@ def corpus_warnings(
         repeated_text = source.repeated()
         if repeated_text is not None:
             text, count = repeated_text
-            why = "broken images" if kind == "cap" else "a placeholder or a refusal"
-            warnings.append(f"{name}: {count} images share the {kind} context {quoted(text)}; probably {why}")
+            why = "; probably broken images" if kind == "cap" else ""
+            warnings.append(f"{name}: {count} images share the {kind} context {quoted(text)}{why}")
     return warnings
 
 

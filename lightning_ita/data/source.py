@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from lightning_ita.files import user_path
@@ -18,7 +18,8 @@ class Source:
     Attributes:
         data_dir: The folder of the data set, or the folder above it.
         context_files: Files of contexts by kind, where they are not found by their name.
-        context_store: A store of contexts; kinds in `context_files` are not read from it.
+        context_store: A store of contexts; kinds in `context_files` are not read from it, and kinds that it has not are
+            looked for in files.
         context_engines: Whose contexts to take from the store, by kind, where it has several engines of one kind.
         cache_dir: Folder that keeps the sub-tokens of words from run to run.
         types: Entity types of corpora of one's own, in the order of their tag ids; those of train.txt if not given.
@@ -36,11 +37,18 @@ class Source:
     columns: Sequence[int] | None = None
     image_dir: str | None = None
 
-    def joined(self, given: Source) -> Source:
-        """Returns this one with what another one names; contexts and engines that it does not name stay, by kind."""
+    def joined(self, given: Source, kinds: Collection[str]) -> Source:
+        """Returns this one with what another one names.
+
+        Args:
+            given: The other one.
+            kinds: Kinds of context that were read where the other one says, whatever this one says of them.
+        """
         named = {field.name: value for field in fields(given) if (value := getattr(given, field.name))}
-        by_kind = {name: getattr(self, name) | value for name, value in named.items() if isinstance(value, dict)}
-        return replace(self, **named | by_kind)
+        for name in ("context_files", "context_engines"):
+            of_others = {kind: value for kind, value in getattr(self, name).items() if kind not in kinds}
+            named[name] = of_others | getattr(given, name)
+        return replace(self, **named)
 
     def updated(self, given: Source) -> Source:
         """Returns this one with what another one names; where that names files of contexts or a store, it names all."""

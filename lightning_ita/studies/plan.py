@@ -179,8 +179,9 @@ def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus], cells: S
                 schema.write_study_file(path, after)
             write_plan(out, cells)
             source = replace(source.absolute(), cache_dir=None)
+            read = {kind for corpus in corpora.values() for kind in corpus.contexts}
             with suppress(*UNREADABLE):
-                source = _recorded_source(out / SOURCE).joined(source)
+                source = _recorded_source(out / SOURCE).joined(source, read)
             write_text(out / SOURCE, json.dumps(asdict(source), indent=2) + "\n")
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror}; choose another --out") from error

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,8 @@ from lightning_ita.errors import DataError, UserError
 from lightning_ita.files import parse_json, sha256_of, written_whole
 from lightning_ita.registry import require
 from lightning_ita.studies import schema
-from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.plan import CELLS, FAILED, LOCKS, PLAN, STUDY, plan_lock
-from lightning_ita.studies.study import CONFIG, ENVIRONMENT, METRICS, claim, read_finished
+from lightning_ita.studies.study import METRICS, claim
 from lightning_ita.text import printable, quoted
 
 MANIFEST = "manifest.json"
@@ -102,11 +101,6 @@ class Store:
             found: dict[str, bytes] = self.system.cat(paths, on_error="omit")
         return {path.split("/")[-2]: content for path, content in found.items()}
 
-    def remove(self, name: str) -> None:
-        """Removes a file."""
-        with self._errors():
-            self.system.rm_file(f"{self.root}/{name}")
-
     def write(self, name: str, content: bytes) -> None:
         """Writes a file."""
         with self._errors():
@@ -134,8 +128,7 @@ def sync(
 ) -> Copied:
     """Copies the plan and the finished cells of a study that one side has and the other has not.
 
-    A cell that both have with other results is sent again where ours is of this code and theirs is not; else it is left
-    to the user.
+    Nothing that is there is replaced: a cell that both have with other results is named.
 
     Args:
         out: The study's folder; it is made where there is none.
@@ -152,21 +145,18 @@ def sync(
     _agree(out, store, send, fetch)
     own = {path.parent.name for path in (out / CELLS).glob(f"[!.]*/{METRICS}")}
     there = store.cells()
-    different = set(_different(out, sorted(own & there), store))
-    renewed = {name for name in different if send and _is_newer(out / CELLS / name, store)}
-    to_send = sorted((own - there) | renewed) if send else []
+    different = tuple(_different(out, sorted(own & there), store))
+    to_send = sorted(own - there) if send else []
     to_fetch = sorted(there - own) if fetch else []
     total, fetched = len(to_send) + len(to_fetch), []
     for done, name in enumerate(to_send):
         watch(name, done, total)
-        if name in renewed:
-            store.remove(f"{CELLS}/{name}/{MANIFEST}")  # it is no cell until all of it is there
         _send(out / CELLS / name, store)
     for done, name in enumerate(to_fetch, len(to_send)):
         watch(name, done, total)
         if _fetch(out, name, store):
             fetched.append(name)
-    return Copied(tuple(to_send), tuple(fetched), len(own & there), tuple(sorted(different - renewed)))
+    return Copied(tuple(to_send), tuple(fetched), len(own & there), different)
 
 
 def _different(out: Path, cells: Sequence[str], store: Store) -> Iterator[str]:
@@ -181,22 +171,11 @@ def _different(out: Path, cells: Sequence[str], store: Store) -> Iterator[str]:
 
 
 def _scores(content: bytes, place: str) -> dict[str, Any]:
-    return {split: scores for split, scores in _object(content, place).items() if split in ("valid", "dev", "test")}
-
-
-def _object(content: bytes, place: str) -> dict[str, Any]:
     try:
-        return dict(parse_json(content.decode()))
+        values = dict(parse_json(content.decode()))
     except (ValueError, TypeError):
         raise UserError(f"{place} is damaged; delete the cell's folder, and sync again") from None
-
-
-def _is_newer(folder: Path, store: Store) -> bool:
-    """Tells whether our results of a cell are of this code, and those in the store of another."""
-    cell = Cell.from_config(schema.read_config(folder / CONFIG))
-    own, name = read_finished(cell, folder), f"{CELLS}/{folder.name}/{ENVIRONMENT}"
-    theirs = _object(store.read(name) or b"{}", f"{store.url}/{name}").get("code")
-    return own is not None and not own.stale and theirs != own.code
+    return {split: scores for split, scores in values.items() if split in ("valid", "dev", "test")}
 
 
 def _send(folder: Path, store: Store) -> None:
@@ -261,7 +240,7 @@ def _agree(out: Path, store: Store, send: bool, fetch: bool) -> None:
     for folder in (CELLS, FAILED, LOCKS):
         (out / folder).mkdir(parents=True, exist_ok=True)
     planned = _plan(store.read(PLAN) or b"")
-    with plan_lock(out):
+    with plan_lock(out) if fetch else nullcontext():
         if fetch and not (out / STUDY).is_file():
             _write(out / STUDY, own)
         ours = _plan((out / PLAN).read_bytes() if (out / PLAN).is_file() else b"")

@@ -192,7 +192,6 @@ def test_an_answer_is_stored_without_thinking(
         (completion(""), "no answer: its text is empty (stop)"),
         (completion(None), "no answer: its text is empty (stop)"),
         (completion(f"<think>{THOUGHT}</think>"), "no answer: its text is empty (stop)"),
-        ("<html>sign in</html>", "an answer that is not JSON: <html>sign in</html>"),
         ('{"choices": [{"ind', "an answer that is not JSON: "),
     ],
     ids=[
@@ -204,7 +203,6 @@ def test_an_answer_is_stored_without_thinking(
         "nothing",
         "null",
         "only thinking",
-        "a page",
         "cut JSON",
     ],
 )
@@ -226,8 +224,9 @@ def test_without_an_answer_a_tweet_is_an_error_and_asked_about_again(body: Any, 
         ({"error": "overloaded", "choices": []}, "no chat completion: overloaded"),
         ({"detail": "sign in"}, "no chat completion: .*sign in"),
         (completion([{"type": "text", "text": "Names: Bob"}]), "no chat completion: .*Names: Bob"),
+        ("<html>sign in</html>", "an answer that is not JSON: <html>sign in</html>"),
     ],
-    ids=["error", "error and no choice", "another object", "parts"],
+    ids=["error", "error and no choice", "another object", "parts", "a page"],
 )
 def test_what_is_no_answer_in_the_protocol_is_an_error_of_the_server(
     body: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -235,7 +234,7 @@ def test_what_is_no_answer_in_the_protocol_is_an_error_of_the_server(
     monkeypatch.setenv("SOME_KEY", "secret-0123")
     tweets = write_tweets(tmp_path / "train.txt", many(1))
     with serving(body=body) as server, pytest.raises(UserError, match=f"{message}.*the same command goes on"):
-        align.main(know(server, tweets, "know.key=SOME_KEY"))
+        align.main(know(server, tweets, "know.key=SOME_KEY", "know.retries=0"))
     with ContextStore(tmp_path / "contexts.db", readonly=True) as store:
         assert store.engines() == []
 
@@ -568,6 +567,10 @@ def test_a_tweet_with_a_title_is_a_tweet(corpus: Path, passage: dict[str, str]) 
             "Thank you all for coming to the great show htt\u2026",
             "Thank you all for coming to the great show! https://t.co/a",
         ),
+        (
+            "Thank you all for coming to the great show in Chicago tonight",
+            "RT @bulls: Thank you all for coming to the great show in Chi\u2026",
+        ),
     ],
 )
 def test_a_passage_is_a_tweet_however_it_was_tokenised(tweet: str, passage: str, corpus: Path) -> None:
@@ -576,6 +579,14 @@ def test_a_passage_is_a_tweet_however_it_was_tokenised(tweet: str, passage: str,
     (corpus / "lines.txt").write_text(f"{passage}\n", encoding="utf-8")
     assert retrieve(corpus, "test", file="lines.txt") == {"e1": ()}
     assert retrieve(corpus, "train", file="lines.txt") == {"t1": ()}
+
+
+def test_words_behind_a_link_are_looked_for(corpus: Path) -> None:
+    pytest.importorskip("bm25s")
+    engine = make_engine("ret", f"bm25:{corpus / 'passages.jsonl'}", tweets={})
+    assert engine.preview("Read http://cnn.com. Kobe wins at www.nba.com . Jordan").endswith(
+        "read kobe wins www nba com jordan"
+    )
 
 
 def test_a_passage_that_starts_as_a_short_or_whole_tweet_is_none(corpus: Path) -> None:

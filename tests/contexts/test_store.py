@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -111,6 +112,18 @@ def test_contexts_out_of_a_store_are_those_of_the_file_it_exports(path: Path, tm
     assert contexts.unread({"a", "b", "c", "never seen"}) == 1
     assert contexts.source == f"rapidocr:v6 ({RAPID.key})"
     assert contexts.provenance["parameters"] == {"min_score": 0.5}
+
+
+def test_a_log_beside_a_store_is_read_where_the_folder_cannot_be_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ContextStore(path) as store:
+        store.write(RAPID, [said("a", "first")])
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        with ContextStore(path, readonly=True) as other:  # what was written is in the log alone
+            assert other.contexts("ocr").texts == {"a": ("first",)}
+    with ContextStore(path, readonly=True) as other:
+        assert other.contexts("ocr").texts == {"a": ("first",)}
 
 
 def test_a_write_that_fails_leaves_nothing(path: Path) -> None:

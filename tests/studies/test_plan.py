@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks.cells import write_results
+from lightning_ita.commands import align
 from lightning_ita.commands.ablate import MOST_LINES, plan_table
 from lightning_ita.data.source import Source
 from lightning_ita.errors import DataError
@@ -98,6 +100,21 @@ def test_a_study_that_grows_keeps_where_its_data_lie(corpus: Path, tmp_path: Pat
     source = read_source(tmp_path, Source())
     assert source.context_files == {"cap": cap, "tag": tag}
     assert (source.image_dir, list(source.types or ())) == (str(corpus), ["PER", "LOC"])
+
+
+def test_rows_that_were_added_are_read_where_their_command_read_them(corpus: Path, tmp_path: Path) -> None:
+    cap = next(corpus.rglob("*.cap.*jsonl"))
+    shutil.copy(cap, tmp_path / "mine.jsonl")
+    align.main(["--import", str(cap), f"--store={tmp_path / 'store.db'}"])
+    of_both = Study(("demo",), (short_form(("cap", "tag"), "off"),), "minilm", (1,), Recipe())
+    grow(tmp_path / "a", corpus, 1, ("cap",), context_store=str(tmp_path / "store.db"))
+    grow(tmp_path / "b", corpus, 1, ("cap",), context_files={"cap": str(tmp_path / "mine.jsonl")})
+    (tmp_path / "mine.jsonl").unlink()
+    grow(tmp_path / "a", corpus, 2, ("tag",))
+    grow(tmp_path / "b", corpus, 2, ("cap", "tag"))
+    for name in ("a", "b"):
+        corpora = read_corpora(of_both, read_source(tmp_path / name, Source()))
+        assert set(corpora["demo"].contexts) == {"cap", "tag"}
 
 
 def test_a_study_that_two_processes_grow_at_once_keeps_the_rows_of_both(

@@ -100,23 +100,25 @@ def test_cells_with_other_results_on_both_sides_are_named(tmp_path: Path, capsys
     assert f"{names[1]} has other results here than there; remove" in capsys.readouterr().out
 
 
-def test_results_of_this_code_take_the_place_of_those_of_other_code(tmp_path: Path) -> None:
-    one, store = tmp_path / "one", tmp_path / "store"
+def test_nothing_is_replaced_whatever_code_it_was_measured_with(tmp_path: Path) -> None:
+    one, two, store = tmp_path / "one", tmp_path / "two", tmp_path / "store"
     name = write_study(one, seeds=(1,))[0].name
-    folder = one / "cells" / name
-    code = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["code"]
-    scores = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["test"]
-    rewrite(folder, "environment.json", code="0" * 64)
-    rewrite(folder, "metrics.json", test={})
     sync(one, str(store))
-    rewrite(folder, "metrics.json", test=scores)
-    assert sync(one, str(store)).different == (name,), "of other code both"
-    rewrite(folder, "environment.json", code=code)
-    assert sync(one, str(store), send=False).different == (name,)
-    assert sync(one, str(store)) == syncing.Copied((name,), (), 3)
-    assert sync(one, str(store)) == syncing.Copied((), (), 3)
-    sync(tmp_path / "new", str(store))
-    assert files(tmp_path / "new") == files(one)
+    sync(two, str(store))
+    rewrite(two / "cells" / name, "environment.json", code="0" * 64)
+    rewrite(two / "cells" / name, "metrics.json", test={})
+    before = files(store)
+    for folder in (one, two):
+        assert not sync(folder, str(store)).sent
+    assert sync(two, str(store)).different == (name,)
+    assert files(store) == before
+
+
+def test_a_study_that_cannot_be_written_is_sent(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    write_study(out, seeds=(1,))
+    (out / "locks" / "plan.lock").mkdir(parents=True)  # cannot be locked, whoever asks
+    assert len(sync(out, str(tmp_path / "store"), fetch=False).sent) == 3
 
 
 def test_a_cell_without_its_manifest_is_sent_again(tmp_path: Path) -> None:

@@ -200,18 +200,23 @@ class OpenAI:
         return Reading((text,))
 
     def _ask(self, messages: Sequence[Mapping[str, Any]]) -> Any:
-        """Returns the server's answer; asks again where it is not JSON, as the client does where the server is busy."""
+        """Returns the server's answer; asks again where it is not JSON, as the client does where the server is busy.
+
+        Raises:
+            RefusedError: The answer about this tweet is no JSON, whenever it is asked for.
+            UserError: A page of a proxy is there instead of the server, or the server cannot be used.
+        """
         for pause in (*(min(FIRST_PAUSE * 2**number, LONGEST_PAUSE) for number in range(self._retries)), None):
             try:
                 answer = self._ask_once(messages)
                 if not isinstance(answer, str):
                     return answer
-                reason = answer  # a page, as proxies answer
+                failed: Exception = self._ended(self._without_key(f"an answer that is not JSON: {answer}"))
             except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                reason = str(error)
+                failed = RefusedError(self._without_key(f"an answer that is not JSON: {error}"))
             if pause is not None:
                 time.sleep(pause)
-        raise RefusedError(self._without_key(f"an answer that is not JSON: {reason}"))
+        raise failed
 
     def _ask_once(self, messages: Sequence[Mapping[str, Any]]) -> Any:
         try:

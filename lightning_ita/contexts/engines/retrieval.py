@@ -6,6 +6,7 @@ import hashlib
 import html
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import chain
@@ -23,7 +24,8 @@ from lightning_ita.registry import require
 from lightning_ita.text import quoted
 
 MOST_PASSAGES = 100
-# What is left out of a tweet. Corpora have tokenised it in any way: "https : //t . co/x", "& amp ;", "RT @a _ b :".
+URL = re.compile(r"https?://\S*")
+# What is left out where tweets are compared, tokenised in any way: "https : //t . co/x", "& amp ;", "RT @a _ b :".
 LINK = re.compile(
     r"(?:https?\s*:\s*/\s*/|(?<!\w)www\s*\.|pic\s*\.(?=\s*twitter\b))\s*"  # how it starts
     r"[\w-]*(?:\s*\.\s*[\w-]+)*(?:\s*:\d+)?(?:\s*/\s*\S*)?",  # its host, port and path
@@ -43,7 +45,7 @@ class Bm25:
     carry words of test into training: neither is returned unless `same` says so, with a title before it or without.
     Tweets are compared without blanks, case, punctuation, links and the start of retweets, and HTML entities are read
     as the characters that they stand for, so that it does not matter how a text was tokenised. A passage that goes on
-    where a tweet was cut ("...") is that tweet.
+    where a tweet was cut ("...") is that tweet, and so is one that was cut where the tweet goes on.
 
     Args:
         model: The file: JSON lines with ``text`` and perhaps ``title`` (its name ends in ``.jsonl``), or a text file
@@ -90,14 +92,11 @@ class Bm25:
         self._index = self._bm25s.BM25(k1=k1, b=b)
         self._index.index(self._words(self.passages), show_progress=False)
         self._splits = _splits_by_tweet(tweets or {})
-        starts = _starts_of(tweets or {})
+        ordered, cut = sorted(self._splits), _starts_of(tweets or {})
         self._tweets = {  # passages that are tweets, with their title or without
             number: essences
             for number, passage in enumerate(self.passages)
-            if (
-                essences := self._tweets_in(essence_of(passage), starts)
-                | self._tweets_in(essence_of(bare[passage]), starts)
-            )
+            if (essences := _tweets_in(passage, ordered, cut) | _tweets_in(bare[passage], ordered, cut))
         }
         self.prepare = _text_of
         self.version = f"bm25s {version('bm25s')}, sha256:{digest[:16]}"
@@ -107,15 +106,9 @@ class Bm25:
             self.parameters |= {"splits": _digest_of(tweets or {})}
 
     def _words(self, texts: Sequence[str]) -> list[list[str]]:
-        plain = [LINK.sub(" ", text) for text in texts]
+        plain = [URL.sub(" ", text) for text in texts]
         words: list[list[str]] = self._bm25s.tokenize(plain, stopwords="en", return_ids=False, show_progress=False)
         return words
-
-    def _tweets_in(self, passage: str, starts: Mapping[str, Mapping[str, str]]) -> set[str]:
-        """Returns the essences of the tweets that a passage is, or of which it is the whole where they are cut."""
-        cut = starts.get(passage[:LEAST_START], {})
-        whole = {tweet for start, tweet in cut.items() if passage.startswith(start)}
-        return whole | ({passage} & self._splits.keys())
 
     def preview(self, prepared: str) -> str:
         """Returns the words that are looked for; nothing is sent anywhere."""
@@ -247,6 +240,24 @@ def _starts_of(tweets: Mapping[str, Collection[str]]) -> dict[str, dict[str, str
     for text in chain.from_iterable(tweets.values()):
         if start := start_of(text):
             found.setdefault(start[:LEAST_START], {})[start] = essence_of(text)
+    return found
+
+
+def _tweets_in(text: str, tweets: Sequence[str], cut: Mapping[str, Mapping[str, str]]) -> set[str]:
+    """Returns the essences of the tweets that a passage is, where the tweet, the passage or neither is cut.
+
+    Args:
+        text: The passage.
+        tweets: The essences of all tweets, sorted.
+        cut: Those of tweets that are cut; see `_starts_of`.
+    """
+    passage, start = essence_of(text), start_of(text)
+    found = {tweet for begun, tweet in cut.get(passage[:LEAST_START], {}).items() if passage.startswith(begun)}
+    first = bisect_left(tweets, start or passage)
+    for tweet in (tweets[index] for index in range(first, len(tweets))):
+        if not (tweet.startswith(start) if start else tweet == passage):
+            break
+        found.add(tweet)
     return found
 
 

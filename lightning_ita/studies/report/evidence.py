@@ -24,6 +24,7 @@ from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.report.reading import StudyFolder, TaggedSplit
 from lightning_ita.studies.report.sides import Pair, Side, pairs_of, sides_of
 from lightning_ita.studies.tables.ablation import Row, rows_of
+from lightning_ita.studies.tables.grid import two_digits
 
 # The families of tests, each corrected on its own for every data set.
 BASELINE, ALIGNMENT, IMAGE, CONTROL, POOLED = "baseline", "alignment", "image", "control", "pooled"
@@ -95,7 +96,8 @@ class RowEvidence:
     Attributes:
         runs: Its runs.
         views: What it reached in each tested view; empty while no cell is finished.
-        gains: Its views against BERT-CRF; a view is missing while one of the two is.
+        gains: Its views against BERT-CRF; a view is missing while one of the two is, and T under a control at test,
+            where it is that of the row without.
         kept: How much of the I+T view's gain the text view keeps; ``None`` unless that gain is marked and its
             interval is above 0: a share of what may be nothing says nothing.
     """
@@ -147,9 +149,10 @@ class Evidence:
         """BERT-CRF, if any of its cells is finished."""
         return next((row for row in self.rows if row.is_baseline and row.views), None)
 
-    def best(self, view: str) -> float | None:
-        """Returns the highest mean F1 of a view, as it is printed."""
-        return max((round(row.views[view].f1.mean, 2) for row in self.rows if view in row.views), default=None)
+    def best(self, view: str) -> str:
+        """Returns the highest mean F1 of a view, as it is printed; empty where there is none."""
+        means = [row.views[view].f1.mean for row in self.rows if view in row.views]
+        return two_digits(max(means)) if means else ""
 
     @property
     def most_seeds(self) -> int:

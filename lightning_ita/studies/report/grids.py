@@ -22,7 +22,9 @@ from lightning_ita.studies.report.reading import StudyFolder
 from lightning_ita.studies.report.sides import RIGHT
 from lightning_ita.studies.tables.ablation import conditions, mean_text, seeds_text, signed
 from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, two_digits
+from lightning_ita.studies.trained import tests_another
 
+T_OF_CONTROLS = "T of a row under a control at test is that of the row without, and is not tested twice. "
 MARKS = (
     f"{METHODS_DIFFER} the methods differ: p ≤ 0.05 over tweets and seeds. {MODELS_DIFFER} the trained models differ, "
     "other seeds may not: p ≤ 0.05 over tweets alone. Both are Holm-corrected"
@@ -99,6 +101,7 @@ def main_grid(study: StudyFolder, evidence: Evidence) -> Grid:
         caption=(
             f"{conditions([row.runs for row in evidence.rows])} T: the text view alone. I+T: tweet and image, or what "
             "was said of the image. "
+            f"{T_OF_CONTROLS if any(map(tests_another, (row.cell for row in evidence.rows))) else ''}"
             "In brackets: 95 % interval of the mean over seeds (Student’s t). Δ: points above BERT-CRF. "
             f"{MARKS} over all comparisons with BERT-CRF on the data set. kept: the share of the I+T view’s gain that "
             "the text view keeps, (T − BERT-CRF) / (I+T − BERT-CRF), with its 95 % interval; empty unless that gain is "
@@ -110,12 +113,12 @@ def main_grid(study: StudyFolder, evidence: Evidence) -> Grid:
     )
 
 
-def _score(row: RowEvidence, view: str, best: float | None) -> Entry:
+def _score(row: RowEvidence, view: str, best: str) -> Entry:
     if view not in row.views:
         return Entry(MISSING)
     found = row.views[view].f1
     note = "" if found.std is None else interval_text(found.low, found.high)
-    return Entry(mean_text(found.mean, found.std), note=note, best=round(found.mean, 2) == best, value=found.mean)
+    return Entry(mean_text(found.mean, found.std), note=note, best=two_digits(found.mean) == best, value=found.mean)
 
 
 def _gain(row: RowEvidence, view: str) -> Entry:

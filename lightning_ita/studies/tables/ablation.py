@@ -225,10 +225,7 @@ def conditions(rows: Sequence[Row]) -> str:
         facts.append(f"cells were measured with different versions of {'; '.join(different)}")
     controls = {row.cell.control.kind for row in rows if row.cell.control and READ_TWEETS & {*row.cell.contexts}}
     if "other-image" in controls:
-        facts.append(
-            "other image: every tweet has the image of another tweet or, for contexts read from tweets, the texts of "
-            "another tweet"
-        )
+        facts.append("other image: tweets have the image of another tweet or, for contexts read from tweets, its texts")
     if sources:
         facts.append("contexts: " + ", ".join(f"{kind} from {source}" for kind, source in sorted(sources.items())))
     return "; ".join(facts) + "."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 # Longest line, value and message that are printed, in characters.
 MAX_LINE, MAX_VALUE, MAX_MESSAGE_LINE, MAX_MESSAGE_LINES = 300, 80, 4000, 200
 
@@ -39,6 +41,16 @@ def message_lines(message: object) -> str:
     lines = str(message).split("\n")
     more = [f"… and {len(lines) - MAX_MESSAGE_LINES} more lines"] if len(lines) > MAX_MESSAGE_LINES else []
     return "\n".join([printable(line, MAX_MESSAGE_LINE) for line in lines[:MAX_MESSAGE_LINES]] + more)
+
+
+def without_folder(model: str) -> str:
+    """Returns a model's name as tables and pages show it: of a path, its last part, since these are published.
+
+    Example:
+        >>> without_folder("/home/someone/bert"), without_folder("google-bert/bert-base-cased")
+        ('bert', 'google-bert/bert-base-cased')
+    """
+    return PurePath(model).name if model.startswith(("/", "./", "../", "~")) else model
 
 
 def counted(number: int, noun: str) -> str:

@@ -6,19 +6,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from lightning_ita.contexts.engine import Engine, Reading
 from lightning_ita.files import parse_json
 from lightning_ita.images.files import FileState
 from lightning_ita.images.ids import image_id
-from lightning_ita.text import printable, quoted
+from lightning_ita.text import printable, quoted, without_folder
 
 # The name of the engine of contexts that were read from a file.
 IMPORTED = "imported"
-# How models begin that are paths and no names.
-PATHS = ("/", "./", "../", "~")
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class StoredEngine:
     @property
     def shown_model(self) -> str:
         """The model; of a path, its last part: pages and tables are published, folders of a machine are not."""
-        return PurePath(self.model).name if self.model.startswith(PATHS) else self.model
+        return without_folder(self.model)
 
     @property
     def title(self) -> str:
@@ -86,8 +83,8 @@ class StoredEngine:
         The model may be named by a path: of files, the name alone is kept.
         """
         name, _, model = choice.partition(":")
-        named = {model, PurePath(model).name if model.startswith(PATHS) else model}
-        return choice in (self.name, self.key) or (name == self.name and bool(named & {self.model, self.shown_model}))
+        by_model = not {self.model, self.shown_model}.isdisjoint({model, without_folder(model)})
+        return choice in (self.name, self.key) or (name == self.name and by_model)
 
 
 @dataclass(frozen=True)

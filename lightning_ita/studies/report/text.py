@@ -15,6 +15,7 @@ from lightning_ita.studies.tables.grid import records
 from lightning_ita.studies.tables.render import csv_text, markdown_line, markdown_text
 from lightning_ita.studies.tables.render import latex as latex_table
 from lightning_ita.studies.tables.render import markdown as markdown_table
+from lightning_ita.text import without_folder
 
 PREAMBLE = r"""% \usepackage{booktabs,graphicx}, then \input this file. With pdfLaTeX also \usepackage[T1]{fontenc}.
 """
@@ -58,7 +59,7 @@ def rows_csv(evidence: Sequence[Evidence]) -> str:
                     "dataset": each.dataset,
                     "system": row.label,
                     "view": view,
-                    "encoder": row.cell.encoder,
+                    "encoder": without_folder(row.cell.encoder),
                     "seeds": len(found.seeds),
                     **_fields("f1", found.f1),
                     "f1_low_over_tweets": round(found.over_tweets[0], 4),

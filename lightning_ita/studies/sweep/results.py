@@ -31,6 +31,7 @@ from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, records, two
 from lightning_ita.studies.tables.render import csv_text, markdown_line, markdown_text
 from lightning_ita.studies.tables.render import markdown as markdown_table
 from lightning_ita.studies.tables.render import terminal as terminal_table
+from lightning_ita.text import without_folder
 
 BEST = "best.yaml"
 
@@ -157,7 +158,7 @@ def caption(sweep: Sweep, trials: Sequence[FrozenTrial]) -> str:
         if given_up := left_out(sweep.grid, trials):
             method += f", {given_up} of them left out after {MOST_FAILURES} failures"
     return (
-        f"{cell.dataset}, encoder {cell.encoder}, {cell.recipe.epochs} epochs, seed {cell.seed}: "
+        f"{cell.dataset}, encoder {without_folder(cell.encoder)}, {cell.recipe.epochs} epochs, seed {cell.seed}: "
         f"{counts[TrialState.COMPLETE]} trials completed, {counts[TrialState.PRUNED]} pruned, "
         f"{counts[TrialState.FAIL]} failed or killed. {method}, pruner {sweep.pruner}. valid F1: mean over the trained "
         "views on valid, best epoch, in %. No trial is tested on test."

@@ -22,6 +22,7 @@ from lightning_ita.studies.study import UNKNOWN_CODE, Result
 from lightning_ita.studies.tables import render
 from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, records, two_digits
 from lightning_ita.studies.trained import tests_another
+from lightning_ita.text import without_folder
 
 # The system with which all others are compared.
 BASELINE = "bert-crf"
@@ -200,7 +201,8 @@ def conditions(rows: Sequence[Row]) -> str:
     results = [result for row in rows for result in row.results]
     sources = {kind: source for metrics in finished for kind, source in metrics["contexts"].items()}
     facts = [
-        f"F1 on test in %, mean ± standard deviation over seeds; encoder {cell.encoder}, {cell.recipe.precision}",
+        "F1 on test in %, mean ± standard deviation over seeds; "
+        f"encoder {without_folder(cell.encoder)}, {cell.recipe.precision}",
         describe(cell.recipe),
         CONVENTIONS[cell.recipe.labels],
     ]
@@ -335,7 +337,7 @@ def cells_csv(results: Sequence[Result]) -> str:
             "cva": cell.cva,
             "label": labels[cell.row],
             "control": name_of(cell.control),
-            "encoder": cell.encoder,
+            "encoder": without_folder(cell.encoder),
             "seed": cell.seed,
             "identity": cell.identity,
             "code": (result.code or "")[:16],

@@ -28,6 +28,7 @@ from lightning_ita.studies.report.examples import galleries, mentions
 from lightning_ita.studies.report.findings import findings
 from lightning_ita.studies.report.gains import gains_by_context
 from lightning_ita.studies.report.reading import read_split, read_study
+from lightning_ita.studies.study import Result
 from lightning_ita.studies.tables.ablation import conditions, markdown, models_of_their_own, rows_of
 from tests.studies.studies import TWEETS, first_version, latex_with_booktabs, write_cell, write_study
 
@@ -337,6 +338,12 @@ def test_a_control_at_test_of_another_model_is_told(tmp_path: Path) -> None:
     assert line.startswith("ITA-Cap, other image at test, seed 1: its model was trained again")
     assert line in reported(out)["report.md"]
     assert line in markdown(read_study(out).results)
+
+
+def test_a_folder_of_an_encoder_is_not_published(tmp_path: Path) -> None:
+    cell = replace(Cell("twitter15", short_form((), "off")), encoder="/home/someone/deep/bert")
+    result = Result(cell)
+    assert "encoder bert, " in conditions(rows_of([result]))
 
 
 def test_rows_together_are_not_compared_where_one_mode_lacks_contexts(tmp_path: Path) -> None:

@@ -150,5 +150,5 @@ def rates(cell: Cell, view: str) -> float:
 def test_tables_say_what_another_image_is_for_contexts_of_tweets(kind: str, told: bool) -> None:
     cells = [Cell("demo", short_form(kind, "off"), control=control) for control in (None, AT_TEST)]
     said = conditions(rows_of([Result(cell) for cell in cells]))
-    assert ("for contexts read from tweets, the texts of another tweet" in said) == told
+    assert ("for contexts read from tweets, its texts" in said) == told
     assert "another tweet" not in conditions(rows_of([Result(cells[0])]))

@@ -29,6 +29,7 @@ from lightning_ita.studies.report.plots import (
 from lightning_ita.studies.report.reading import StudyFolder
 from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, two_digits
 from lightning_ita.studies.tables.render import html
+from lightning_ita.text import without_folder
 
 TEMPLATES = Path(__file__).with_name("templates")
 # Colours of entity types in the style sheet; more types share them.
@@ -66,7 +67,7 @@ def page(study: StudyFolder, evidence: Sequence[Evidence], examples: bool = True
             ("precision", study.settings["precision"]),
         ],
         sections=[section(study, each, examples) for each in evidence],
-        settings=study.settings,
+        settings={**study.settings, "encoder": without_folder(study.settings["encoder"])},
         version=lightning_ita.__version__,
     )
 

@@ -104,13 +104,13 @@ def test_a_cell_is_one_process_inside_a_slurm_allocation(
 def test_names_are_printed_as_text(
     corpus: Path, tiny_encoder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    encoder, out = tmp_path / "[/x] :smile:", tmp_path / "e_[/x]"
+    encoder, out = tmp_path / "[b] :smile:", tmp_path / "e_[/x]"
     shutil.copytree(tiny_encoder, encoder)
     arguments = command(corpus, str(encoder), out, "--seeds=1", "--jobs=1", "--recipe.epochs=1")
     assert ablate.main(arguments) == 0
     shown = capsys.readouterr().out
     assert f"written: {out}/table.md" in shown
-    assert "[/x] :smile:" in shown
+    assert "[b] :smile:" in shown
 
 
 def test_a_folder_that_is_deleted_is_noticed_and_not_refused_later(

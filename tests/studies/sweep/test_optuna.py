@@ -143,13 +143,13 @@ def test_a_sweep_selects_on_valid_and_tests_its_winners_alone(
 def test_names_are_printed_as_text(
     arguments: list[str], tiny_encoder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    encoder, out = tmp_path / "[/x] {1}", tmp_path / "e_[/x] {y} 100% #"
+    encoder, out = tmp_path / "[b] {1}", tmp_path / "e_[/x] {y} 100% #"
     shutil.copytree(tiny_encoder, encoder)
     options = [f"--encoder={encoder}", f"--out={out}", "--trials=1", "--top=1", "--seeds=1", "--recipe.epochs=1"]
     assert command.main([*arguments, *options]) == 0
     shown = capsys.readouterr().out
     assert f"written: {out}/sweep.md" in shown
-    assert "[/x]{1},1epochs" in "".join(shown.split())
+    assert "[b]{1},1epochs" in "".join(shown.split())
     assert (out / "sweep.db").exists()
 
 

@@ -14,8 +14,7 @@ DESCRIPTION = """\
 Copies the plan and the finished cells of a study to object storage and from there: whatever one side lacks, whole
 cells only, their files checked by SHA-256. So machines that share no folder can share a study: each runs cells and
 syncs, and `ablate`, with the arguments of the study, prints the tables of all of them. Stopped runs, logs and
-tables stay where they are. A cell that both sides have with other results is named; it is sent again where this side's
-results are of this version of the code and the other side's are not.
+tables stay where they are. A cell that both sides have with other results is named, and neither side is changed.
 
 examples:
   lightning-ita sync runs/study s3://BUCKET/study

@@ -108,6 +108,11 @@ def main(argv: Sequence[str]) -> int:
         default="1,2,3",
         help="Seeds with which the best trials are trained again; other than --seed.",
     )
+    parser.add_argument(
+        "--rerun-stale",
+        action="store_true",
+        help="Train winners again that another version of the code trained; old results move to OUT/winners/stale.",
+    )
     parser.add_argument("--out", type=str | None, help="The sweep's folder; by default runs/sweep-DATASET-ENCODER.")
     parser.add_argument(
         "--storage",
@@ -203,7 +208,7 @@ def main(argv: Sequence[str]) -> int:
         pruner=arguments.pruner,
         method=method,
     )
-    return search(sweep, console, launcher, arguments.top, seeds, arguments.keep_models)
+    return search(sweep, console, launcher, arguments.top, seeds, arguments.keep_models, arguments.rerun_stale)
 
 
 def trials_of(given: int | None, size: int) -> int:

@@ -129,7 +129,7 @@ def _gain(row: RowEvidence, view: str) -> Entry:
 
 
 def _seeds(row: RowEvidence) -> Entry:
-    return Entry(seeds_text(row.runs), note=f"{len(row.runs.failures)} failed" if row.runs.failures else "")
+    return Entry(seeds_text(row.runs.results), note=f"{len(row.runs.failures)} failed" if row.runs.failures else "")
 
 
 def _paper(row: RowEvidence, encoder: str) -> tuple[Entry, Entry]:

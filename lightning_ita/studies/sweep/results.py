@@ -26,7 +26,7 @@ from lightning_ita.studies.sweep.space import SHORT, SHORT_FORM_OF, Parameter, s
 from lightning_ita.studies.sweep.storage import Sweep
 from lightning_ita.studies.sweep.trials import CODE, is_stale, ranking
 from lightning_ita.studies.sweep.values import grid_size
-from lightning_ita.studies.tables.ablation import STALE_MARK, spread
+from lightning_ita.studies.tables.ablation import STALE_MARK, seeds_text, spread
 from lightning_ita.studies.tables.grid import MISSING, Entry, Grid, records, two_digits
 from lightning_ita.studies.tables.render import csv_text, markdown_line, markdown_text
 from lightning_ita.studies.tables.render import markdown as markdown_table
@@ -58,12 +58,6 @@ class Winner:
         """The objective of each finished cell: mean F1 on valid over the trained views."""
         views = self.results[0].cell.trained_views
         return [mean(metrics["valid"][view]["f1"] for view in views) for metrics in self.finished]
-
-    @property
-    def seeds_text(self) -> str:
-        """How many of its cells are finished, of how many, and whether any of them is stale."""
-        stale = STALE_MARK if any(result.stale for result in self.results) else ""
-        return f"{len(self.finished)}/{len(self.results)}{stale}"
 
     def test(self, view: str) -> list[float]:
         """Returns F1 on test of each finished cell that is tested in a view."""
@@ -139,7 +133,7 @@ def winners_grid(winners: Sequence[Winner], parameters: Sequence[Parameter] = ()
                 *(Entry(write_value(winner.trial.params[parameter.name])) for parameter in parameters),
                 spread(winner.valid),
                 *(spread(winner.test(view)) for view in VIEWS),
-                Entry(winner.seeds_text),
+                Entry(seeds_text(winner.results)),
             )
             for winner in winners
         ),
@@ -187,8 +181,9 @@ WINNERS = (
 
 def winners_caption(winners: Sequence[Winner]) -> str:
     """Says how the winners were chosen, and what their mark means."""
-    is_stale = any(result.stale for winner in winners for result in winner.results)
-    return WINNERS + (f" {STALE_MARK} {OTHER_CODE}; they may not compare with the others." if is_stale else "")
+    if not any(result.stale for winner in winners for result in winner.results):
+        return WINNERS
+    return f"{WINNERS} {STALE_MARK} {OTHER_CODE}: not comparable, perhaps; --rerun-stale trains them again."
 
 
 def terminal(sweep: Sweep, trials: Sequence[FrozenTrial], winners: Sequence[Winner], most: int = 10) -> list[Table]:

@@ -13,7 +13,7 @@ from lightning_ita.studies.keeping import model_lines, remove
 from lightning_ita.studies.launch.launcher import Launcher, Work
 from lightning_ita.studies.plan import CELLS, FAILED, LOCKS, PLAN, write_plan
 from lightning_ita.studies.progress import describe
-from lightning_ita.studies.study import collect, forget_failures
+from lightning_ita.studies.study import collect, forget_failures, set_aside
 from lightning_ita.studies.sweep.progress import SweepProgress
 from lightning_ita.studies.sweep.results import Winner, chosen, terminal, winner_cells, write_results
 from lightning_ita.studies.sweep.storage import Sweep, open_study, storage_errors
@@ -23,7 +23,13 @@ WINNERS = "winners"
 
 
 def search(
-    sweep: Sweep, console: Console, launcher: Launcher, top: int, seeds: Sequence[int], keep_models: str = "none"
+    sweep: Sweep,
+    console: Console,
+    launcher: Launcher,
+    top: int,
+    seeds: Sequence[int],
+    keep_models: str = "none",
+    rerun_stale: bool = False,
 ) -> int:
     """Runs the trials and winners of a sweep that are missing, and prints and writes its results.
 
@@ -34,6 +40,7 @@ def search(
         top: How many of the best trials are run again.
         seeds: With which seeds they are.
         keep_models: Models that stay: of the chosen trial the best seed's (``best``), of all winners (``all``), none.
+        rerun_stale: Whether winners that other code has trained are trained again.
 
     Returns:
         1 where a winner's run failed, else 0.
@@ -58,7 +65,10 @@ def search(
     if top:
         write_results(sweep, study, [])  # what there is already, should the runs to come be interrupted
         by_trial = winner_cells(sweep, trials, top, seeds)
-        _run([cell for cells in by_trial for cell in cells], out, sweep, launcher, console, keep_models)
+        cells = [cell for cells in by_trial for cell in cells]
+        if rerun_stale:
+            set_aside(cells, out)
+        _run(cells, out, sweep, launcher, console, keep_models)
         winners = [
             Winner(trial, tuple(collect(cells, out))) for trial, cells in zip(ranking(trials), by_trial, strict=False)
         ]

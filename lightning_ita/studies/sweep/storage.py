@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -88,6 +89,16 @@ class Sweep:
         """The views in which trials are scored."""
         cells = [with_values(self.base, values) for values in corners(self.space)]
         return tuple(view for view in VIEWS if any(view in cell.tested_views for cell in cells))
+
+    @cached_property
+    def shares_teacher(self) -> bool:
+        """Whether one frozen teacher serves all trials: no parameter that is searched changes it."""
+        try:
+            cells = [self.cell({parameter.name: end}) for parameter in self.space for end in parameter.ends]
+        except UserError:  # some values need others
+            return False
+        teachers = {None if cell.teacher is None else cell.teacher.name for cell in cells}
+        return len(teachers) == 1 and None not in teachers
 
     @property
     def grid(self) -> tuple[dict[str, Any], ...]:

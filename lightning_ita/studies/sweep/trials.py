@@ -268,6 +268,7 @@ def _score(trial: Trial, sweep: Sweep, cell: Cell, report: Report, corpus_of: Co
             set_folder_aside(cell, folder, sweep.out)
             if not (folder / METRICS).is_file():
                 watch = RunProgress(lambda share, stage: report(trial.number, share, stage))
+                _train_shared_teacher(sweep, cell, watch, corpus_of)
                 run_cell(cell, folder, sweep.source, corpus_of(cell), callbacks=[watch, pruning], test=False)
             metrics = read_metrics(folder / METRICS)
     except (TrialPruned, NonFiniteLossError) as error:
@@ -287,6 +288,18 @@ def _score(trial: Trial, sweep: Sweep, cell: Cell, report: Report, corpus_of: Co
     trial.set_user_attr(BY_VIEW, {view: scores["f1"] for view, scores in metrics["valid"].items()})
     trial.set_user_attr("seconds", metrics["seconds"])
     return float(max(epoch[OBJECTIVE] for epoch in metrics["history"]))
+
+
+def _train_shared_teacher(sweep: Sweep, cell: Cell, watch: RunProgress, corpus_of: CorpusOf) -> None:
+    """Trains the frozen teacher of a trial where other trials will look for it, if it is theirs as well."""
+    if cell.teacher is None or not sweep.shares_teacher:
+        return  # the run trains its own, and removes it
+    there = sweep.folder(cell.teacher)
+    with sweep.lock(cell.teacher.name):  # others wait for it
+        set_folder_aside(cell.teacher, there, sweep.out)
+        if not (there / METRICS).is_file():
+            corpus = corpus_of(cell)
+            run_cell(cell.teacher, there, sweep.source, corpus, callbacks=[watch], keep_checkpoint=True, test=False)
 
 
 def _give_up(sweep: Sweep, cell: Cell) -> None:

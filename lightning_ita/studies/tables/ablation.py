@@ -184,15 +184,15 @@ def _entries(row: Row) -> tuple[Entry, ...]:
         of_text,
         spread(row.scores(CROSS_MODAL)),
         of_both,
-        Entry(seeds_text(row) + (f" ({len(row.failures)} failed)" if row.failures else "")),
+        Entry(seeds_text(row.results) + (f" ({len(row.failures)} failed)" if row.failures else "")),
         Entry(MISSING if number is None else f"{number.f1} ({number.encoder or 'encoder not stated'})"),
     )
 
 
-def seeds_text(row: Row) -> str:
+def seeds_text(results: Sequence[Result]) -> str:
     """Writes how many cells of a row are finished, of how many, and whether any of them is stale."""
-    stale = STALE_MARK if any(result.stale for result in row.results) else ""
-    return f"{len(row.finished)}/{len(row.results)}{stale}"
+    stale = STALE_MARK if any(result.stale for result in results) else ""
+    return f"{sum(result.metrics is not None for result in results)}/{len(results)}{stale}"
 
 
 def conditions(rows: Sequence[Row]) -> str:

@@ -33,6 +33,7 @@ pytest.importorskip("optuna")
 import optuna
 
 from lightning_ita.commands import sweep as command
+from lightning_ita.studies import run
 from lightning_ita.studies.sweep import trials
 from lightning_ita.studies.sweep.results import Winner, trials_grid, winners_grid
 from lightning_ita.studies.sweep.space import Method, Parameter, read_space
@@ -483,6 +484,53 @@ def test_trials_of_other_code_are_marked_and_their_results_not_taken(
         grid = winners_grid([Winner(study.trials[0], (Result(cell, metrics, code=code),))])
         assert grid.rows[0][-1].text == f"1/1{mark}"
         assert (STALE_MARK in grid.caption) == bool(mark)
+
+
+def test_winners_of_other_code_are_trained_again_on_request(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command_line = [*arguments, "--trials=1", "--top=1", "--seeds=1", "--recipe.epochs=1"]
+    assert command.main(command_line) == 0
+    cells = tmp_path / "out" / "winners" / "cells"
+    (environment,) = cells.glob("*/environment.json")
+    written = json.loads(environment.read_text(encoding="utf-8"))
+    environment.write_text(json.dumps(written | {"code": "1" * 64}), encoding="utf-8")
+    capsys.readouterr()
+    assert command.main(command_line) == 0
+    assert "--rerun-stale" in "".join(capsys.readouterr().out.split())
+    assert command.main([*command_line, "--rerun-stale"]) == 0
+    assert json.loads(environment.read_text(encoding="utf-8"))["code"] == written["code"]
+    assert [path.name for path in (cells.parent / "stale").iterdir()] == [f"{environment.parent.name}-11111111"]
+
+
+def test_trials_share_a_frozen_teacher_that_no_parameter_changes(
+    arguments: list[str], space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space.write_text("method: grid\nparameters: {recipe.cva_weight: {values: [0.1, 0.9]}}", encoding="utf-8")
+    real, ran = run.run_cell, []
+
+    def counted(cell: Cell, *rest: Any, **options: Any) -> Any:
+        ran.append(cell.cva)
+        return real(cell, *rest, **options)
+
+    for module in (run, trials):
+        monkeypatch.setattr(module, "run_cell", counted)
+    options = ["--contexts=tag", "--cva=token", "--ita.teacher=frozen", "--recipe.epochs=1", "--pruner=none"]
+    assert command.main([*arguments, *options]) == 0
+    assert ran == ["off", "token", "token"]
+    assert len(list((tmp_path / "out" / "trials").glob("*/best.ckpt"))) == 1
+
+
+def test_trials_whose_parameters_change_the_teacher_do_not_share_it(sweep: Sweep) -> None:
+    options = ITAOptions(contexts=("cap",), cva="token", teacher="frozen")
+    taught = replace(sweep, base=replace(sweep.base, options=options))
+    rate, weight = (
+        Parameter("recipe.learning_rate", low=1e-5, high=1e-3),
+        Parameter("recipe.cva_weight", low=0.1, high=1),
+    )
+    assert replace(taught, space=(weight,)).shares_teacher
+    assert not replace(taught, space=(weight, rate)).shares_teacher
+    assert not replace(sweep, space=(weight,)).shares_teacher, "there is none"
 
 
 def test_the_default_space_is_that_of_wandb() -> None:

@@ -76,7 +76,8 @@ def _kept(evidence: Evidence) -> str:
     for row in evidence.rows:
         if row.kept is not None:
             between = minus(f"{100 * row.kept.low:.0f} to {100 * row.kept.high:.0f}")
-            parts.append(f"{row.label} {share_text(row.kept)} (95 % interval {between})")
+            below = "; negative: it is below BERT-CRF" if row.kept.value < 0 else ""
+            parts.append(f"{row.label} {share_text(row.kept)} (95 % interval {between}{below})")
     if parts:
         return f"Of the gain in the I+T view, the text view keeps: {'; '.join(parts)}."
     return "No row gains beyond doubt in the I+T view, so there is no gain for the text view to keep."

@@ -199,6 +199,15 @@ def test_without_a_gain_nothing_is_kept(tmp_path: Path) -> None:
     assert "there is no gain for the text view to keep" in " ".join(findings(found))
 
 
+def test_a_text_view_below_bert_crf_is_told(tmp_path: Path) -> None:
+    write_study(
+        tmp_path / "study", rates=lambda cell, view: 0.7 if not cell.contexts else 0.9 if view == "I+T" else 0.6
+    )
+    found = evidence_of(tmp_path / "study")
+    assert all(row.kept.value < 0 for row in found.rows if row.kept is not None)
+    assert "; negative: it is below BERT-CRF)" in " ".join(findings(found))
+
+
 class Page(html.parser.HTMLParser):
     """Notes what a page would load, and which elements it has."""
 

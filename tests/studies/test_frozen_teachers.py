@@ -139,7 +139,7 @@ def test_rows_with_teachers_are_compared_with_their_own_simpler_modes() -> None:
     own = {"view_parameters": ("emission",)}
     every = [
         options("off"), options("joint"), options("token"), options("token", teacher="frozen"),
-        options("joint", **own), options("token", **own),
+        options("token", teacher="frozen", text_only=True), options("joint", **own), options("token", **own),
     ]  # fmt: skip
     sides = sides_of(rows_of([Result(Cell(options=each)) for each in every]))
     found = {
@@ -150,6 +150,7 @@ def test_rows_with_teachers_are_compared_with_their_own_simpler_modes() -> None:
         "ITA-Cap, joint": ["ITA-Cap"],
         "ITA-Cap+CVA (token)": ["ITA-Cap", "ITA-Cap, joint"],
         "ITA-Cap+CVA (token), frozen teacher": ["ITA-Cap", "ITA-Cap, joint"],
+        "ITA-Cap+CVA (token), frozen teacher, T alone": ["ITA-Cap"],
         "ITA-Cap (I+T's own emission), joint": ["ITA-Cap"],
         "ITA-Cap (I+T's own emission)+CVA (token)": ["ITA-Cap", "ITA-Cap (I+T's own emission), joint"],
     }

@@ -89,8 +89,8 @@ def _alignment(evidence: Evidence) -> list[str]:
     if not tested:
         return []
     if parts:
-        return [f"In the text view, training on both views changes: {'; '.join(parts)}."]
-    return ["In the text view, no row trained on both views differs from its counterpart by more than chance."]
+        return [f"In the text view, two views and CVA change: {'; '.join(parts)}."]
+    return ["In the text view, no row with two views or CVA differs from its counterpart by more than chance."]
 
 
 def _pooled(evidence: Evidence) -> list[str]:

@@ -120,9 +120,9 @@ class Pair:
 def pairs_of(side: Side, sides: Sequence[Side], baseline: Side | None) -> list[Pair]:
     """Returns the comparisons of a side: with BERT-CRF, and with its own system and options in simpler modes.
 
-    Trained on both views it is compared with the same trained on one, and aligned with both views unaligned. Its I+T
-    view is compared with its own T view, and with a control also with its own I+T view without. The T view of a row
-    under a control at test is that of the row without, and is not tested twice.
+    Trained on both views, or by a teacher in T alone, it is compared with the same trained on I+T; aligned in both views,
+    with both unaligned too. Its I+T view is compared with its own T view, and with a control also with its own I+T view
+    without. The T view of a row under a control at test is that of the row without, and is not tested twice.
     """
     if side is baseline:
         return []
@@ -132,8 +132,8 @@ def pairs_of(side: Side, sides: Sequence[Side], baseline: Side | None) -> list[P
     tested_there = side.control is not None and side.control.at_test and uncontrolled
     views = [view for view in side.views if view != TEXT or not tested_there]
     pairs = [] if baseline is None else [Pair(side, view, baseline, TEXT, baseline.label) for view in views]
-    simpler: tuple[CVA, ...] = ("off",) if side.mode == "joint" else ("off", "joint")
-    for mode in simpler if side.has_two_trained_views and side.mode != "off" else ():
+    simpler: tuple[CVA, ...] = ("off", "joint") if side.mode != "joint" and side.has_two_trained_views else ("off",)
+    for mode in simpler if side.mode != "off" else ():
         for other in side.sides_in_mode(mode, sides):
             pairs += [Pair(side, view, other, view, mode) for view in views]
     if not side.is_pooled and {TEXT, CROSS_MODAL} <= set(side.views):

@@ -120,9 +120,9 @@ class Pair:
 def pairs_of(side: Side, sides: Sequence[Side], baseline: Side | None) -> list[Pair]:
     """Returns the comparisons of a side: with BERT-CRF, and with its own system and options in simpler modes.
 
-    Trained on both views, or by a teacher in T alone, it is compared with the same trained on I+T; aligned in both views,
-    with both unaligned too. Its I+T view is compared with its own T view, and with a control also with its own I+T view
-    without. The T view of a row under a control at test is that of the row without, and is not tested twice.
+    Trained on both views, or by a teacher in T alone, it is compared with the same trained on I+T; aligned in both
+    views, with both unaligned too. Its I+T view is compared with its own T view, and with a control also with its own
+    I+T view without. The T view of a row under a control at test is that of the row without, and is not tested twice.
     """
     if side is baseline:
         return []

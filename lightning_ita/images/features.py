@@ -222,8 +222,11 @@ class Features:
         if self.vision.finetune:
             return {key: torch.from_numpy(pixels.copy()) for key, pixels in opened}
         if self._net is None and opened:
+            # The weights that a model is made with are drawn before its own are read. What else is drawn, such as the
+            # parameters of the system that is made next, must not depend on whether features were kept already.
+            with torch.random.fork_rng(devices=[]):
+                self._net = make_net(self.vision).requires_grad_(False).to(choose_device(None))
             # Convolutions on CPUs take a third less time in this layout.
-            self._net = make_net(self.vision).requires_grad_(False).to(choose_device(None))
             self._net.to(memory_format=torch.channels_last)
         found, device = {}, choose_device(None)
         for start in range(0, len(opened), BATCH):

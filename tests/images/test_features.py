@@ -69,6 +69,12 @@ def test_a_second_pass_makes_nothing_and_reads_the_same(
     assert fewer.missing([Request(requests[0].picture)]) == []
 
 
+def test_looking_leaves_what_is_drawn_next_as_it_is(tiny_vision: str, requests: list[Request]) -> None:
+    state = torch.get_rng_state()
+    Features(Vision(tiny_vision)).prepare(requests)
+    assert torch.equal(torch.get_rng_state(), state)  # or a system would begin otherwise where features are kept
+
+
 def test_what_decides_features_has_a_folder_of_its_own(tiny_vision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     setups = {Features(Vision(tiny_vision)).setup, Features(Vision(tiny_vision, finetune=True)).setup}
     assert Features(Vision(tiny_vision, crops=3)).setup in setups

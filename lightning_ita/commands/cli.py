@@ -16,6 +16,7 @@ import jsonargparse
 from rich.console import Console
 
 from lightning_ita.commands import COMMANDS
+from lightning_ita.commands.parser import HelpFormatter, Parser
 from lightning_ita.contexts.kinds import check_kind
 from lightning_ita.data import DATASETS
 from lightning_ita.devices import bound_kernel_cache
@@ -29,10 +30,6 @@ if TYPE_CHECKING:  # commands that train nothing should not wait for what traini
     from lightning_ita.models.recipes import Recipe
 
 
-class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the examples as they are written."""
-
-
 def make_parser(command: str, description: str) -> jsonargparse.ArgumentParser:
     """Returns a command's parser, with ``--config`` and ``--print_config``.
 
@@ -41,7 +38,7 @@ def make_parser(command: str, description: str) -> jsonargparse.ArgumentParser:
         description: What ``--help`` says first. Its examples call our commands ``lightning-ita NAME``; they are shown
             as they work where this process was started.
     """
-    parser = jsonargparse.ArgumentParser(
+    parser = Parser(
         prog=spelled(command), description=as_typed(description), formatter_class=HelpFormatter, allow_abbrev=False
     )
     parser.add_argument(

@@ -29,7 +29,10 @@ def add_launcher(parser: jsonargparse.ArgumentParser, what: str = "Cells") -> No
         what: What is run: cells, or trials of a sweep.
     """
     parser.add_argument(
-        "--launcher", type=str, default="local", help=f"Where they run: {', '.join(LAUNCHERS)}; see docs/cluster.md."
+        "--launcher",
+        type=str,
+        default="local",
+        help=f"Where {what.lower()} run: {', '.join(LAUNCHERS)}; see docs/cluster.md.",
     )
     parser.add_argument(
         "--jobs",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import docstring_parser
@@ -13,6 +14,9 @@ from lightning_ita.commands.cli import allow_bare_flags
 from lightning_ita.models import MODELS
 from lightning_ita.models.options import Options, from_values, group_of
 
+# Options that --contexts and --cva give where they are not given by name.
+SHORT = ("contexts", "cva")
+
 
 def add_options(parser: jsonargparse.ArgumentParser) -> None:
     """Adds ``--SYSTEM.OPTION`` for the options of every system, explained by their docstrings.
@@ -20,7 +24,9 @@ def add_options(parser: jsonargparse.ArgumentParser) -> None:
     A group of options that systems share, such as ``vision``, has ``--vision.OPTION`` for all of them, too.
     """
     for name, shared in groups().items():
-        _add_group(parser, parser.add_argument_group(f"options of every system that has {name}"), name, shared)
+        _add_group(
+            parser, parser.add_argument_group(f"options of {name}, for every system that has them"), name, shared
+        )
     for name in MODELS:
         kind: type[Options] = MODELS[name]
         hints = get_type_hints(kind)
@@ -31,13 +37,13 @@ def add_options(parser: jsonargparse.ArgumentParser) -> None:
             several = get_origin(hints[field.name]) is tuple
             assert group is not None
             if is_dataclass(hints[field.name]):
-                _add_group(parser, group, f"{name}.{field.name}", hints[field.name])
+                _add_group(parser, group, f"{name}.{field.name}", hints[field.name], getattr(kind, field.name))
                 continue
             group.add_argument(
                 f"--{name}.{field.name}",
                 type=str | list[str] if several else hints[field.name] | None,
                 default=None,
-                help=about.get(field.name, ""),
+                help=_with_default(about.get(field.name, ""), None if field.name in SHORT else field.default),
             )
         allow_bare_flags(parser, [f"{name}.{field.name}" for field in fields(kind) if hints[field.name] is bool])
 
@@ -52,13 +58,20 @@ def groups() -> dict[str, type]:
     return found
 
 
-def _add_group(parser: jsonargparse.ArgumentParser, group: Any, name: str, kind: type) -> None:
-    """Adds ``--NAME.OPTION`` for the options of a group."""
+def _add_group(parser: jsonargparse.ArgumentParser, group: Any, name: str, kind: type, own: Any = None) -> None:
+    """Adds ``--NAME.OPTION`` for the options of a group, whose defaults are those of `own`, if any system's."""
     hints, about = get_type_hints(kind), _attributes(kind)
     options = [field.name for field in fields(kind)]
     for option in options:
-        group.add_argument(f"--{name}.{option}", type=hints[option] | None, default=None, help=about.get(option, ""))
+        text = _with_default(about.get(option, ""), getattr(own, option, None))
+        group.add_argument(f"--{name}.{option}", type=hints[option] | None, default=None, help=text)
     allow_bare_flags(parser, [f"{name}.{option}" for option in options if hints[option] is bool])
+
+
+def _with_default(text: str, default: Any) -> str:
+    """Returns an option's help with its default, which the parser does not know: None there means "not given"."""
+    shown = ",".join(default) if isinstance(default, tuple) else json.dumps(default, default=str).strip('"')
+    return text if default in (None, (), MISSING) else f"{text} Default: {shown}."
 
 
 def _attributes(kind: type) -> dict[str, str]:

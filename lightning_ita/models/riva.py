@@ -14,7 +14,7 @@ class RIVAOptions(RelationOptions):
     """Options of RIVA (no pre-training).
 
     Attributes:
-        gate_width: Width in which the tweet's vector and the picture's meet.
+        gate_width: Width to which the gate projects the vectors of the tweet and of the picture.
         lstm_width: Hidden units of the BiLSTM, per direction.
     """
 

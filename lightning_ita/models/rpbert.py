@@ -20,7 +20,7 @@ class RpBERTOptions(RelationOptions):
             at all for g = 0) or input (regions are multiplied by g before positions are added and normalised, as in the
             official code; for g = 0 they are still there).
         lstm_layers: Layers of the BiLSTM between encoder and CRF; 0 for none.
-        lstm_width: Its hidden units, per direction.
+        lstm_width: Hidden units of the BiLSTM, per direction.
     """
 
     gate: Literal["attention", "input"] = "attention"

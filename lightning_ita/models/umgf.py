@@ -19,12 +19,12 @@ class UMGFOptions(VisualOptions, FusionOptions):
 
     Attributes:
         vision: How pictures are seen: by crops, four as in the paper.
-        layers: Fusion layers.
-        width: Width of words and objects in them.
-        heads: Their attention heads.
-        feed_forward: Width inside their feed-forward parts.
-        dropout: Dropout in them, and in the projection of crops. The paper's is 0.4, over 30 epochs; in a few epochs
-            little is learned with it.
+        layers: Number of fusion layers.
+        width: Width of the states of words and crops in the fusion layers.
+        heads: Attention heads of a fusion layer.
+        feed_forward: Hidden units of the feed-forward parts of a fusion layer.
+        dropout: Dropout in the fusion layers, and in the projection of crops. The paper's is 0.4, over 30 epochs; in a
+            few epochs little is learned with it.
     """
 
     vision: Vision = Vision(crops=4)  # noqa: RUF009, it is immutable

@@ -16,8 +16,8 @@ class UMTOptions(VisualOptions, FusionOptions):
     """Options of UMT; the defaults are the paper's.
 
     Attributes:
-        heads: Attention heads of its five layers; those of the encoder if not given, 12 for BERT-base.
-        dropout: Dropout of the encoder's states, and of attention weights and results in its layers.
+        heads: Attention heads of UMT's five layers; those of the encoder if not given, 12 for BERT-base.
+        dropout: Dropout of the encoder's states, and of attention weights and results in UMT's layers.
         span_share: Share that the span head has in the emissions; the rest is the multimodal head's.
         span_weight: Weight of the span head's own loss.
     """

@@ -113,6 +113,67 @@ def test_help_is_given_whatever_the_encoder_is(capsys: pytest.CaptureFixture[str
     assert "--recipe.learning_rate" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("command", "argv", "expected"),
+    [
+        ("ablate", ["--contxts=cap"], "unknown option --contxts. Did you mean --contexts?"),
+        ("ablate", ["--learning_rate", "1"], "unknown option --learning_rate. Did you mean --recipe.learning_rate?"),
+        ("ablate", ["--zzzzzz"], "unknown option --zzzzzz."),
+        ("ablate", ["--seeds"], "--seeds needs a value"),
+        ("ablate", ["--umt.heads=few"], "--umt.heads few: expected a whole number"),
+        ("ablate", ["--ita.teacher=me"], "--ita.teacher me: expected one of itself, average, frozen"),
+        ("ablate", ["--recipe.temperature", "hot"], "--recipe.temperature hot: expected a number"),
+        ("ablate", ["--recipe.compile=yess"], "--recipe.compile yess: expected true or false"),
+        ("ablate", ["--config=/nowhere.yaml"], "--config /nowhere.yaml: no such file"),
+        ("ablate", ["--recipe=/nowhere"], "--recipe /nowhere: expected a YAML file with values for recipe"),
+        ("report", ["a", "b"], "unexpected 'b': values follow their option, --NAME VALUE"),
+        ("report", [], "missing: study"),
+        ("predict", [], "missing: --model MODEL"),
+    ],
+)
+def test_what_the_parser_refuses_is_said_in_plain_words(
+    command: str, argv: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        commands.COMMANDS[command](argv)
+    assert ended.value.code == USER_ERROR
+    prog = make_parser(command, "").prog
+    assert capsys.readouterr().err == f"error: {expected}\n`{prog} --help` explains all arguments\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("contextes: cap\n", "unknown option contextes. Did you mean --contexts?"),
+        ("recipe: {epoch: 3}\n", "unknown option recipe.epoch. Did you mean --recipe.epochs?"),
+        ("seeds: [1, 2]\n", "--seeds [1, 2]: expected text; write several names as one text, separated by commas"),
+        ("cva: off\n", "--cva False: expected text; YAML reads off, no, on and yes without quotes as false and true"),
+        ("- a\n", "--config: expected a file with a line NAME: VALUE per argument"),
+        ("contexts: [\n", "--config: not YAML: "),
+    ],
+)
+def test_what_the_parser_refuses_in_a_file_is_said_in_plain_words(
+    content: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(SystemExit):
+        commands.COMMANDS["ablate"]([f"--config={path}"])
+    assert capsys.readouterr().err.startswith(f"error: {expected}")
+
+
+def test_help_begins_with_what_a_command_does_and_names_the_defaults_of_systems(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        commands.COMMANDS["ablate"](["--help"])
+    text = capsys.readouterr().out
+    assert text.splitlines()[0].endswith(" [options]")
+    assert text.splitlines()[2].startswith("Measures ")
+    assert "Number of fusion layers. Default: 6. (a whole number)" in " ".join(text.split())
+    assert "null)" not in text
+
+
 def source(*argv: str) -> Source:
     parser = make_parser("train", "")
     add_source(parser)

@@ -102,3 +102,15 @@ def test_a_path_is_read_as_a_shell_would(monkeypatch: pytest.MonkeyPatch) -> Non
     for name, reason in (("~no-such-user/a", "there is no home folder of this name"), ("a\0b", "no null character")):
         with pytest.raises(UserError, match=reason):
             user_path(name)
+
+
+def test_a_file_is_digested_again_when_it_was_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"one")
+    first = files.sha256_once(path)
+    assert first == hashlib.sha256(b"one").hexdigest()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "sha256_of", lambda path: pytest.fail("read again"))
+        assert files.sha256_once(path) == first
+    path.write_bytes(b"another")
+    assert files.sha256_once(path) == hashlib.sha256(b"another").hexdigest()

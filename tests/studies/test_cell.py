@@ -62,6 +62,9 @@ def test_an_encoder_that_changed_under_its_name_is_another(tiny_encoder: str, tm
     assert Cell(encoder=str(other)).resolve(DIGESTS).data["encoder"] != cell.data["encoder"]
     with pytest.raises(UserError, match="twitter17: encoder changed since this cell was planned"):
         replace(cell, encoder=str(other)).resolve(DIGESTS)
+    shutil.copy(other / "config.json", tmp_path / "bert")  # by the same process, as in a notebook
+    with pytest.raises(UserError, match="twitter17: encoder changed since this cell was planned"):
+        cell.resolve(DIGESTS)
     assert "encoder" not in Cell().resolve(DIGESTS).data
 
 

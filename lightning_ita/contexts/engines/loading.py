@@ -6,7 +6,6 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +15,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 
 from lightning_ita.devices import Precision, available_precision
 from lightning_ita.errors import UserError
-from lightning_ita.files import sha256_of, user_path
+from lightning_ita.files import sha256_once, user_path
 from lightning_ita.text import printable
 
 T = TypeVar("T")
@@ -133,13 +132,12 @@ def package_versions(*packages: str) -> str:
     return ", ".join(f"{package} {version(package)}" for package in packages)
 
 
-@cache
 def digest(path: Path) -> str:
-    """Returns a short SHA-256 of a file, or of the model files directly in a folder; computed once per process."""
+    """Returns a short SHA-256 of a file, or of the model files directly in a folder."""
     if path.is_file():
-        return "sha256:" + sha256_of(path)[:16]
+        return "sha256:" + sha256_once(path)[:16]
     files = sorted(file for file in path.iterdir() if file.suffix in MODEL_FILES and file.is_file())
-    listing = "".join(f"{file.name} {sha256_of(file)}\n" for file in files)
+    listing = "".join(f"{file.name} {sha256_once(file)}\n" for file in files)
     return "sha256:" + hashlib.sha256(listing.encode()).hexdigest()[:16]
 
 

@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from lightning_ita.errors import UserError, unknown
-from lightning_ita.files import parse_json, read_text, sha256_of
+from lightning_ita.files import parse_json, read_text, sha256_once
 from lightning_ita.text import printable, quoted
 
 MINILM = "minilm"
@@ -96,7 +95,7 @@ def locate_encoder(name: str) -> str:
             return MINILM_HUB_ID
         folder = Path(spec.submodule_search_locations[0]) / "model"
         try:
-            digest = _digest_once(folder / "model.safetensors")
+            digest = sha256_once(folder / "model.safetensors")
         except OSError as error:
             digest = error.strerror or str(error)
         if digest != MINILM_SHA256:
@@ -116,12 +115,6 @@ def locate_encoder(name: str) -> str:
     return name
 
 
-@cache
-def _digest_once(path: Path) -> str:
-    """Digests a file once per process: configuration, tokenizer and weights are each located for every cell."""
-    return sha256_of(path)
-
-
 def folder_digest(name: str) -> str | None:
     """Digests an encoder that is a folder, whose content may change under its name.
 
@@ -137,7 +130,7 @@ def folder_digest(name: str) -> str | None:
         if name == MINILM or not folder.is_dir():
             return None
         files = sorted(path for path in folder.iterdir() if path.suffix in _DIGESTED)
-        text = "".join(f"{path.name} {_digest_once(path)}\n" for path in files)
+        text = "".join(f"{path.name} {sha256_once(path)}\n" for path in files)
     except OSError as error:
         raise UserError(f"encoder folder {quoted(name)}: {error.filename}: {error.strerror}") from None
     return hashlib.sha256(text.encode()).hexdigest()

@@ -41,6 +41,7 @@ def add_options(parser: jsonargparse.ArgumentParser) -> None:
                 continue
             group.add_argument(
                 f"--{name}.{field.name}",
+                dest=f"{name}.{field.name}",  # argparse would write bga_mner for bga-mner
                 type=str | list[str] if several else hints[field.name] | None,
                 default=None,
                 help=_with_default(about.get(field.name, ""), None if field.name in SHORT else field.default),
@@ -64,7 +65,8 @@ def _add_group(parser: jsonargparse.ArgumentParser, group: Any, name: str, kind:
     options = [field.name for field in fields(kind)]
     for option in options:
         text = _with_default(about.get(option, ""), getattr(own, option, None))
-        group.add_argument(f"--{name}.{option}", type=hints[option] | None, default=None, help=text)
+        path = f"{name}.{option}"
+        group.add_argument(f"--{path}", dest=path, type=hints[option] | None, default=None, help=text)
     allow_bare_flags(parser, [f"{name}.{option}" for option in options if hints[option] is bool])
 
 

@@ -13,8 +13,10 @@ import yaml
 
 from lightning_ita import __version__, commands
 from lightning_ita.commands.cli import add_source, guard, make_parser, source_of
+from lightning_ita.commands.systems import add_options, options_given
 from lightning_ita.data.source import Source
 from lightning_ita.errors import USER_ERROR, UserError
+from lightning_ita.models.options import from_values
 from lightning_ita.models.presets import RECIPES
 
 
@@ -172,6 +174,21 @@ def test_help_begins_with_what_a_command_does_and_names_the_defaults_of_systems(
     assert text.splitlines()[2].startswith("Measures ")
     assert "Number of fusion layers. Default: 6. (a whole number)" in " ".join(text.split())
     assert "null)" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"), [("ita", "contexts", "ocr"), ("umgf", "layers", 3), ("bga-mner", "feed_forward", 3)]
+)
+def test_options_of_systems_are_read_from_the_command_line_and_from_a_file(
+    name: str, option: str, value: object, tmp_path: Path
+) -> None:
+    config = tmp_path / "study.yaml"
+    config.write_text(yaml.safe_dump({name: {option: value}}), encoding="utf-8")
+    for given in ([f"--{name}.{option}={value}"], ["--config", str(config)]):
+        parser = make_parser("train", "")
+        add_options(parser)
+        chosen = options_given(parser.parse_args(given))
+        assert from_values({"system": name, **chosen[name]}) == from_values({"system": name, option: value})
 
 
 def source(*argv: str) -> Source:

@@ -118,3 +118,5 @@ def test_the_examples_of_contributing_work(tmp_path: Path, tiny_encoder: str) ->
     assert done.returncode == 0, done.stderr
     assert "('green',)" in done.stdout
     assert "BERT-BiLSTM-CRF" in done.stdout
+    (config,) = (tmp_path / "data" / "runs").glob("*/config.yaml")
+    assert yaml.safe_load(config.read_text(encoding="utf-8"))["bert-bilstm-crf"] == {"width": 8}

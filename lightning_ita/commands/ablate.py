@@ -23,10 +23,10 @@ from lightning_ita.commands.cli import (
     say,
     source_of,
     split_names,
-    unread_kinds,
+    unread,
 )
 from lightning_ita.commands.launching import add_launcher, check_launcher, launcher_of
-from lightning_ita.commands.systems import add_options, options_given
+from lightning_ita.commands.systems import add_options, options_given, unread_options
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import UserError
 from lightning_ita.invocation import spelled
@@ -153,7 +153,8 @@ def main(argv: Sequence[str]) -> int:
     study = with_precision_of(study, out)  # may import torch: later than what is wrong with the data is said
     cells = plan(study, corpora)
     warnings = [warning for corpus in corpora.values() for warning in corpus.warnings]
-    for note in (*unread_kinds(source, study.contexts), *warnings):
+    unread_here = (*unread(source, study.contexts, study.datasets), *unread_options(arguments, systems))
+    for note in (*unread_here, *warnings):
         say(console, f"note: {note}")
     if arguments.dry_run:
         from lightning_ita.models.encoders.locating import encoder_shape

@@ -18,7 +18,7 @@ from rich.console import Console
 from lightning_ita.commands import COMMANDS
 from lightning_ita.commands.parser import HelpFormatter, Parser
 from lightning_ita.contexts.kinds import check_kind
-from lightning_ita.data import DATASETS
+from lightning_ita.data import CUSTOM, DATASETS
 from lightning_ita.devices import bound_kernel_cache
 from lightning_ita.errors import INTERRUPTED, USER_ERROR, Terminated, UserError, terminate, unknown, what_happened
 from lightning_ita.invocation import PROGRAM, spelled
@@ -147,18 +147,23 @@ def source_of(arguments: Any) -> Source:
     )
 
 
-def unread_kinds(source: Source, kinds: Collection[str]) -> Iterator[str]:
-    """Yields a note for each kind of context that files or engines were named for and that nothing reads.
+def unread(source: Source, kinds: Collection[str], datasets: Iterable[str]) -> Iterator[str]:
+    """Yields a note for each option that says what data are read and that nothing here follows.
 
     Args:
         source: Where the data lie.
-        kinds: The kinds that are read.
+        kinds: The kinds of context that are read.
+        datasets: The data sets that are read.
     """
     read = f"the contexts here are {', '.join(kinds)}" if kinds else "no contexts are read here"
     for option, given in (("--context-files", source.context_files), ("--context-engines", source.context_engines)):
         for kind, value in given.items():
             if kind not in kinds:
                 yield f"{option} {kind}={value} is not read: {read}"
+    own = [name for name in datasets if name == CUSTOM or name.startswith(f"{CUSTOM}-")]
+    for option in ("types", "columns"):
+        if getattr(source, option) is not None and not own:
+            yield f"--{option} is not read: it is for a corpus of your own, --dataset {CUSTOM}"
 
 
 def by_kind(option: str, entries: Sequence[str], example: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from lightning_ita.commands.cli import (
     recipe_of,
     say,
     source_of,
-    unread_kinds,
+    unread,
 )
 from lightning_ita.commands.launching import add_launcher, check_launcher, launcher_of
 from lightning_ita.commands.systems import add_options, one_system
@@ -159,7 +159,7 @@ def main(argv: Sequence[str]) -> int:
     corpus = dataset.read(source, parse_contexts(kinds), base.recipe.labels)
     of_pictures = dict.fromkeys(part for cell in cells for part in cell.options.of_pictures)
     corpus = dataset.with_pictures(corpus, source, tuple(of_pictures))
-    for note in (*unread_kinds(source, corpus.contexts), *corpus.warnings):
+    for note in (*unread(source, corpus.contexts, [base.dataset]), *corpus.warnings):
         say(console, f"note: {note}")
     if len({cell.trained_views for cell in cells}) > 1:
         say(console, "note: F1 on valid is the mean over the trained views, which differ between these trials")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
@@ -11,6 +11,7 @@ import docstring_parser
 import jsonargparse
 
 from lightning_ita.commands.cli import allow_bare_flags
+from lightning_ita.errors import UserError
 from lightning_ita.models import MODELS
 from lightning_ita.models.options import Options, from_values, group_of
 
@@ -106,6 +107,14 @@ def options_given(arguments: Any, shared: bool = True) -> dict[str, dict[str, An
     return given
 
 
+def unread_options(arguments: Any, systems: Collection[str]) -> Iterator[str]:
+    """Yields a note for each option that was given and that none of `systems` has."""
+    known = {field.name for system in systems for field in fields(MODELS[system])}
+    for name in (*(name for name in MODELS if name not in systems), *(name for name in groups() if name not in known)):
+        for option in _chosen(arguments, name):
+            yield f"--{name}.{option} is not read by {', '.join(systems)}"
+
+
 def _chosen(arguments: Any, name: str) -> dict[str, Any]:
     """Returns the options under a name that are not left out; those of a group as a dictionary."""
     found = {}
@@ -144,13 +153,16 @@ def one_system(arguments: Any, contexts: tuple[str, ...], cva: str) -> Options:
         cva: What ``--cva`` says.
 
     Raises:
-        UserError: The system or a value is unknown, or CVA is asked for where there is one view.
+        UserError: The system or a value is unknown, CVA is asked for where there is one view, or no system is named and
+            options of several are given.
     """
     from lightning_ita.studies.cell import short_form
 
     named = options_given(arguments, shared=False)
     if arguments.system is None and not named:
         return short_form(contexts, cva)
+    if arguments.system is None and len(named) > 1:
+        raise UserError(f"there are options of {' and '.join(named)}: choose one of them with --system")
     system = arguments.system or next(iter(named))
     given = options_given(arguments)
     known = {field.name for field in fields(MODELS[system])}

@@ -22,9 +22,9 @@ from lightning_ita.commands.cli import (
     recipe_of,
     say,
     source_of,
-    unread_kinds,
+    unread,
 )
-from lightning_ita.commands.systems import add_options, one_system
+from lightning_ita.commands.systems import add_options, one_system, unread_options
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.models import MODELS
 from lightning_ita.studies.names import check_keep, check_logger
@@ -121,7 +121,8 @@ def main(argv: Sequence[str]) -> int:
     console = make_console()
     if cell.options.of_pictures:
         source = replace(source, cache_dir=str(out / CACHE))  # where features of pictures are kept from run to run
-    for note in (*unread_kinds(source, corpus.contexts), *corpus.warnings):
+    unread_here = (*unread(source, corpus.contexts, [cell.dataset]), *unread_options(arguments, [cell.system]))
+    for note in (*unread_here, *corpus.warnings):
         say(console, f"note: {note}")
     finished = (folder / METRICS).is_file()
     keep = arguments.keep_models != "none"

@@ -290,6 +290,9 @@ def reading_warnings(name: str, read: Mapping[str, Split]) -> Iterator[str]:
     unlearned = [type_ for type_ in types if type_ not in read["train"].types]
     if unlearned:
         yield f"{name}: train has no mention of {', '.join(map(quoted, unlearned))}, which a model cannot learn"
+    for split, effect in (("valid", "the best epoch cannot be told, and is the first"), ("test", "all scores are 0")):
+        if not any(tag[0] == "B" for tweet in read[split].tweets for tag in tweet.tags):
+            yield f"{name}: {split} has no mention: {effect}"
 
 
 def corpus_warnings(

@@ -117,6 +117,20 @@ def test_contexts_that_nothing_reads_are_told(
     assert f"note: --context-files cpa1={path} is not read: the contexts here are cap" in capsys.readouterr().out
 
 
+def test_options_that_nothing_follows_are_told(
+    arguments: list[str], study: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--ita.teacher=average", "--umgf.width=8", "--vision.crops=2", "--types=PER,LOC"]
+    assert ablate.main([*study, "--contexts=cap", "--cva=token", "--dry-run", *options]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: --")] == [
+        "note: --types is not read: it is for a corpus of your own, --dataset custom",
+        "note: --umgf.width is not read by bert-crf, ita",
+        "note: --vision.crops is not read by bert-crf, ita",
+    ]
+    with pytest.raises(UserError, match="options of umt and umgf: choose one of them with --system"):
+        train.main([*arguments, "--umt.dropout=0.2", "--umgf.width=8"])
+
+
 def test_a_worker_fails_no_cell_for_data_that_are_not_there(
     study: list[str], tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,7 +301,9 @@ def test_one_run_and_its_config_are_the_same_run(
     assert {key: printed[key] for key in config} == config
 
 
-def test_predictions_name_every_tweet_in_both_views(arguments: list[str], tmp_path: Path, corpus: Path) -> None:
+def test_predictions_name_every_tweet_in_both_views(
+    arguments: list[str], tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = [*arguments, "--contexts=cap", "--recipe.max_length=12"]
     assert train.main(command) == 0
     (folder,) = (tmp_path / "out").iterdir()
@@ -296,7 +312,10 @@ def test_predictions_name_every_tweet_in_both_views(arguments: list[str], tmp_pa
     assert [f"IMGID:{line['tweet']}" for line in lines] == [x for x in truth.split("\n") if x.startswith("IMGID:")]
     assert all(len(line["gold"]) == len(line["T"]) == len(line["I+T"]) for line in lines)
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["splits"]["test"]["words_cut"] > 0
+    cut = metrics["splits"]["test"]["words_cut"]
+    assert cut > 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"up to {cut} tweets of test were cut to 12 sub-tokens, and their other words are tagged O" in said
     assert metrics["splits"]["test"]["mentions"] == sum(tag[0] == "B" for line in lines for tag in line["gold"])
 
 

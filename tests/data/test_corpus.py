@@ -90,6 +90,10 @@ def test_notes_of_the_splits_become_warnings(tmp_path: Path) -> None:
         "mine: train: 1 tag is read without white space, in composed characters (first in line 1)",
         "mine: train, valid, test: no tweet has an image",
         "mine: valid: tags with S- (BIOES or alike) are read as BIO",
+        "mine: test has no mention: all scores are 0",
+    )
+    assert "mine: valid has no mention: the best epoch cannot be told, and is the first" in (
+        read(write_corpus(tmp_path, valid="a\tO\n")).warnings
     )
 
 

@@ -211,10 +211,14 @@ def conditions(rows: Sequence[Row]) -> str:
         mentions = "unknown number of" if counts is None else counts["mentions"]
         facts.append(f"{mentions} mentions in test, release: {finished[0]['release']}")
         splits = [metrics["splits"]["test"] for metrics in finished if "test" in metrics["splits"]]
-        cut = max((split.get("context_cut", 0) for split in splits), default=0)
-        if cut:
-            limit = "the encoder's length" if cell.recipe.max_length is None else f"{cell.recipe.max_length} sub-tokens"
-            facts.append(f"contexts of up to {cut} tweets of test were cut to {limit}")
+        limit = "the encoder's length" if cell.recipe.max_length is None else f"{cell.recipe.max_length} sub-tokens"
+        contexts_cut, words_cut = (
+            max((split.get(count, 0) for split in splits), default=0) for count in ("context_cut", "words_cut")
+        )
+        if contexts_cut:
+            facts.append(f"contexts of up to {contexts_cut} tweets of test were cut to {limit}")
+        if words_cut:
+            facts.append(f"up to {words_cut} tweets of test were cut to {limit}, and their other words are tagged O")
     if stale := [result for result in results if result.stale]:
         others = ", with other settings or on other data" if any(each.code == UNKNOWN_CODE for each in stale) else ""
         facts.append(f"{STALE_MARK} some of these cells were measured with another version of the code{others}")

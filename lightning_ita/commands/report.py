@@ -67,8 +67,12 @@ def main(argv: Sequence[str]) -> int:
     from lightning_ita.studies.report.text import comparisons_csv, latex, markdown, rows_csv, types_csv
     from lightning_ita.studies.tables.render import terminal
 
-    with console.status("resampling"):
-        evidence = [weigh(study, name, read_split(study, name, source), arguments.resamples) for name in study.data]
+    evidence = []
+    for name in study.data:
+        with console.status(_text(f"{name}: reading predictions")) as status:
+            split = read_split(study, name, source)
+            status.update(_text(f"{name}: resampling"))
+            evidence.append(weigh(study, name, split, arguments.resamples))
     for each in evidence:
         console.rule(_text(each.dataset))
         for line in findings(each):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lightning_ita.models.options import CROSS_MODAL, TEXT
 from lightning_ita.studies.report.evidence import (
@@ -19,10 +19,13 @@ from lightning_ita.studies.report.reading import StudyFolder
 from lightning_ita.studies.tables.ablation import STALE_MARK, models_of_their_own, signed
 from lightning_ita.studies.tables.grid import two_digits
 
+# So many rows are named in a sentence; of more, those at both ends.
+MOST_NAMED = 4
+
 
 def gaps(study: StudyFolder, evidence: Evidence) -> list[str]:
     """Says what is missing, failed or stale on a data set, and what a reader must know of its data."""
-    seeds: dict[tuple[str, str], list[int]] = {}
+    runs: dict[str, dict[str, list[int]]] = {}  # seeds, by reason and row
     for row in evidence.rows:
         for result in row.runs.results:
             if result.metrics is None:
@@ -31,11 +34,15 @@ def gaps(study: StudyFolder, evidence: Evidence) -> list[str]:
                 reason = f"stale{STALE_MARK}, measured with another version of the code, other settings or other data"
             else:
                 continue
-            seeds.setdefault((row.label, reason), []).append(result.cell.seed)
-    lines = [
-        f"{label}, seed{'s' if len(which) > 1 else ''} {', '.join(map(str, which))}: {reason}"
-        for (label, reason), which in seeds.items()
-    ]
+            runs.setdefault(reason, {}).setdefault(row.label, []).append(result.cell.seed)
+    lines = []
+    for reason, by_row in runs.items():
+        if len(by_row) > MOST_NAMED:
+            count = sum(map(len, by_row.values()))
+            lines.append(f"{count} runs of {len(by_row)} rows, from {next(iter(by_row))} on: {reason}")
+            continue
+        for label, seeds in by_row.items():
+            lines.append(f"{label}, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}: {reason}")
     # Of a study without a plan, whose logs name their cell by its folder.
     lines += [
         f"{name}: failed: {why}" for name, why in study.failures.items() if name.startswith(f"{evidence.dataset}-")
@@ -72,22 +79,36 @@ def _gain(row: RowEvidence) -> str:
 
 
 def _kept(evidence: Evidence) -> str:
-    parts = []
+    parts = {}
     for row in evidence.rows:
         if row.kept is not None:
             between = minus(f"{100 * row.kept.low:.0f} to {100 * row.kept.high:.0f}")
             below = "; negative: it is below BERT-CRF" if row.kept.value < 0 else ""
-            parts.append(f"{row.label} {share_text(row.kept)} (95 % interval {between}{below})")
-    if parts:
-        return f"Of the gain in the I+T view, the text view keeps: {'; '.join(parts)}."
-    return "No row gains beyond doubt in the I+T view, so there is no gain for the text view to keep."
+            parts[f"{row.label} {share_text(row.kept)} (95 % interval {between}{below})"] = row.kept.value
+    if not parts:
+        return "No row gains beyond doubt in the I+T view, so there is no gain for the text view to keep."
+    if len(parts) > MOST_NAMED:
+        least, most = _ends(parts)
+        return f"Of the gain in the I+T view, the text views of {len(parts)} rows keep from {least} to {most}."
+    return f"Of the gain in the I+T view, the text view keeps: {'; '.join(parts)}."
+
+
+def _ends(values: Mapping[str, float]) -> tuple[str, str]:
+    """Returns what has the smallest value, and what has the greatest."""
+    return min(values, key=values.__getitem__), max(values, key=values.__getitem__)
 
 
 def _alignment(evidence: Evidence) -> list[str]:
     tested = [verdict for verdict in evidence.verdicts if verdict.question == ALIGNMENT and verdict.view == TEXT]
-    parts = [_difference(verdict) for verdict in tested if verdict.mark]
+    parts = {_difference(verdict): verdict.comparison.difference for verdict in tested if verdict.mark}
     if not tested:
         return []
+    if len(parts) > MOST_NAMED:
+        least, most = _ends(parts)
+        return [
+            f"In the text view, two views and CVA change F1 in {len(parts)} of {len(tested)} comparisons: from {least} "
+            f"to {most}."
+        ]
     if parts:
         return [f"In the text view, two views and CVA change: {'; '.join(parts)}."]
     return ["In the text view, no row with two views or CVA differs from its counterpart by more than chance."]

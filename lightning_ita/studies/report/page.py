@@ -19,6 +19,7 @@ from lightning_ita.studies.report.findings import findings, gaps
 from lightning_ita.studies.report.gains import FEWEST_MENTIONS
 from lightning_ita.studies.report.grids import encoder_name, grids
 from lightning_ita.studies.report.plots import (
+    MOST_LINES,
     context_plot,
     control_plot,
     cost_plot,
@@ -120,16 +121,20 @@ def plots(evidence: Evidence) -> list[Plot]:
             "Gain and context",
             "Gain of the I+T view over BERT-CRF on test tweets with as many words of context: none, and three bins of "
             f"about equal size; not drawn with fewer than {FEWEST_MENTIONS} mentions. Bars: 95 % interval over tweets. "
-            "Rows that read contexts, without CVA.",
+            f"Rows that read contexts, without CVA; at most {MOST_LINES}, the best on valid.",
             context_plot(evidence),
         ),
         Plot(
             "Wrong and missing images",
             "Mean F1 of the I+T view when a share of the test tweets has another tweet’s image (dots), or none "
-            "(crosses); the models are the same along a line.",
+            f"(crosses); the models are the same along a line. At most {MOST_LINES} rows, the best on valid.",
             control_plot(evidence),
         ),
-        Plot("Learning curves", "F1 on valid after each epoch, mean over seeds.", learning_plot(evidence)),
+        Plot(
+            "Learning curves",
+            f"F1 on valid by epoch, mean over seeds; BERT-CRF and at most {MOST_LINES} rows, the best on valid.",
+            learning_plot(evidence),
+        ),
         Plot(
             "Cost",
             "Mean over seeds. Runs that shared a machine slowed each other; compare only what ran alone.",

@@ -33,6 +33,8 @@ NAMES = ("ink", "muted", "line", "text-view", "cross-modal", "up", "down", "none
 READS, OTHERS = NAMES[7:], ("e1", "e4", "e5", "e3", "e2", "e0")
 # Longest name that is drawn, in characters.
 MOST_LABEL, MOST_TICK = 60, 20
+# Most rows in a plot that draws each as a line.
+MOST_LINES = 8
 COLOURS = {name: f"#0a0b{number:02x}" for number, name in enumerate((*NAMES, *OTHERS), start=16)}
 VIEW_COLOURS = {TEXT: COLOURS["text-view"], CROSS_MODAL: COLOURS["cross-modal"]}
 LINE_STYLES = {"off": "-", "joint": ":", "token": "--", "sequence": "-."}
@@ -116,6 +118,12 @@ def colours_of(evidence: Evidence) -> dict[RowEvidence, str]:
     return {row: colours[_without_mode(row.cell.options)] for row in evidence.rows}
 
 
+def _best(rows: Sequence[RowEvidence]) -> list[RowEvidence]:
+    """Returns at most `MOST_LINES` rows, in their order: those with the highest F1 on valid in their main view."""
+    ranked = sorted(rows, key=lambda row: -(row.runs.mean(row.main_view, "f1", "valid") or 0.0))[:MOST_LINES]
+    return [row for row in rows if row in ranked]
+
+
 def _row_labels(axes: Axes, labels: Sequence[str], top: float) -> None:
     """Writes each row's name above its marks, so that a narrow screen has the whole width for the numbers."""
     for y, label in enumerate(labels):
@@ -196,7 +204,7 @@ def types_plot(evidence: Evidence) -> str:
 def context_plot(evidence: Evidence) -> str:
     """Gain of the I+T view over BERT-CRF against how many words of context a tweet has."""
     plain = [row for row in evidence.rows if row.cell.cva == "off" and row.cell.control is None]
-    found = [(row, gains_by_context(evidence, row)) for row in plain]
+    found = [(row, gains_by_context(evidence, row)) for row in _best(plain)]
     lines = [(row, bins) for row, bins in found if bins]
     if not lines:
         return ""
@@ -222,10 +230,13 @@ def context_plot(evidence: Evidence) -> str:
 def control_plot(evidence: Evidence) -> str:
     """F1 of the I+T view against the share of test tweets with another image, or none: a line per row and control."""
     lines: dict[tuple[RowEvidence, str], list[tuple[float, float]]] = {}
-    for own in (row for row in evidence.rows if row.cell.control is None and CROSS_MODAL in row.views):
-        for row in evidence.rows:
+    tested = [row for row in evidence.rows if row.views and row.cell.control is not None and row.cell.control.at_test]
+    controlled = {row.cell.options for row in tested}
+    plain = [row for row in evidence.rows if row.cell.control is None and CROSS_MODAL in row.views]
+    for own in _best([row for row in plain if row.cell.options in controlled]):
+        for row in tested:
             control = row.cell.control
-            if control is not None and control.at_test and row.views and row.cell.options == own.cell.options:
+            if control is not None and row.cell.options == own.cell.options:
                 points = lines.setdefault((own, control.kind), [(0.0, own.views[CROSS_MODAL].f1.mean)])
                 points.append((control.share, row.views[CROSS_MODAL].f1.mean))
     if not lines:
@@ -250,7 +261,9 @@ def control_plot(evidence: Evidence) -> str:
 def learning_plot(evidence: Evidence) -> str:
     """F1 on valid by epoch, mean over seeds, of the I+T view (T where a row has no other)."""
     curves = {}
-    for row in (row for row in evidence.rows if not tests_another(row.cell)):
+    trained = [row for row in evidence.rows if not tests_another(row.cell)]
+    baseline = [row for row in trained if row.is_baseline]
+    for row in [*baseline, *_best([row for row in trained if not row.is_baseline])]:
         name = f"valid/{row.main_view}/f1"
         runs = [[epoch[name] for epoch in metrics["history"] if name in epoch] for metrics in row.runs.finished]
         shortest = min(map(len, runs), default=0)

@@ -263,15 +263,19 @@ def count_mentions(
     """Counts correct, predicted and gold mentions of each tweet by type, (tweets, types, 3)."""
     import numpy as np
     import torch
-    from torch.nn.utils.rnn import pad_sequence
 
     from lightning_ita.metrics import sentence_counts
 
     index = {tag: number for number, tag in enumerate(bio_tags(types))}
-    one, two = (
-        pad_sequence([torch.tensor([index[tag] for tag in row]) for row in rows], batch_first=True, padding_value=-1)
-        for rows in (predicted, gold)
-    )
+
+    def padded(rows: Sequence[Sequence[str]]) -> torch.Tensor:
+        lengths = np.array([len(row) for row in rows])
+        # (tweets, words)
+        ids = np.full((len(rows), lengths.max(initial=0)), -1)
+        ids[np.arange(ids.shape[1]) < lengths[:, None]] = [index[tag] for row in rows for tag in row]
+        return torch.from_numpy(ids)
+
+    one, two = padded(predicted), padded(gold)
     return np.stack([each.numpy() for each in sentence_counts(one, two, len(types), labels)], axis=-1)
 
 

@@ -23,9 +23,10 @@ from lightning_ita.data.source import Source
 from lightning_ita.demo import DemoConfig, write
 from lightning_ita.statistics.comparison import Comparison
 from lightning_ita.studies.cell import Cell, short_form
+from lightning_ita.studies.report import plots
 from lightning_ita.studies.report.evidence import ALIGNMENT, BASELINE, CONTROL, IMAGE, POOLED, Verdict, weigh
 from lightning_ita.studies.report.examples import galleries, mentions
-from lightning_ita.studies.report.findings import findings
+from lightning_ita.studies.report.findings import findings, gaps
 from lightning_ita.studies.report.gains import gains_by_context
 from lightning_ita.studies.report.reading import read_split, read_study
 from lightning_ita.studies.study import Result
@@ -206,6 +207,28 @@ def test_a_text_view_below_bert_crf_is_told(tmp_path: Path) -> None:
     found = evidence_of(tmp_path / "study")
     assert all(row.kept.value < 0 for row in found.rows if row.kept is not None)
     assert "; negative: it is below BERT-CRF)" in " ".join(findings(found))
+
+
+def test_a_report_of_many_rows_stays_readable(tmp_path: Path) -> None:
+    kinds = [f"know{letter}" for letter in "abcdefghij"]
+    write_study(tmp_path / "study", kinds=kinds, seeds=(1, 2), missing=[("off", 2)])
+    study = read_study(tmp_path / "study")
+    split = read_split(study, "twitter15", Source())
+    found = weigh(study, "twitter15", split, resamples=2000)  # p values of 20 comparisons are corrected
+    text = findings(found)
+    assert max(map(len, text)) < 400
+    shares = {row.label: row.kept.value for row in found.rows if row.kept is not None}
+    least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
+    assert f"the text views of {len(shares)} rows keep from {least} " in text[1]
+    assert f" to {most} " in text[1]
+    tested = [verdict for verdict in found.verdicts if (verdict.question, verdict.view) == (ALIGNMENT, "T")]
+    assert f"in {sum(bool(each.mark) for each in tested)} of {len(tested)} comparisons" in text[2]
+    told = gaps(study, found)
+    assert "10 runs of 10 rows, from ITA-Knowa on: not run" in told
+
+    best = sorted(found.rows[1:], key=lambda row: -(row.runs.mean("I+T", "f1", "valid") or 0))[: plots.MOST_LINES]
+    labels = re.findall(r">((?:BERT|ITA)[^<]*) · (?:I\+)?T<", plots.learning_plot(found))
+    assert sorted(labels) == sorted(["BERT-CRF", *(row.label for row in best)])
 
 
 class Page(html.parser.HTMLParser):

@@ -134,7 +134,8 @@ class MNERDataModule(pl.LightningDataModule):
         """Makes the inputs of every split, once.
 
         Raises:
-            UserError: The corpus or the encoder cannot be read, or the model has other entity types than the corpus.
+            UserError: The corpus or the encoder cannot be read, or the model has other entity types than the corpus,
+                or counts stray labels otherwise.
         """
         if self.encoded:
             return
@@ -143,6 +144,12 @@ class MNERDataModule(pl.LightningDataModule):
             raise UserError(
                 f"the model has the entity types {', '.join(types)}, {self.corpus.name} has "
                 f"{', '.join(self.corpus.types)}; make the model with types={self.corpus.types}"
+            )
+        counted = getattr(getattr(self.inputs, "recipe", None), "labels", self.labels)
+        if counted != self.labels:
+            raise UserError(
+                f"the model's recipe has labels {counted!r}, the data module {self.labels!r}; make it with "
+                f"labels={counted!r}"
             )
         missing = [kind for kind in self.inputs.kinds if kind not in self.corpus.contexts]
         if missing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -23,7 +23,7 @@ from lightning_ita.errors import NonFiniteLossError, UserError
 from lightning_ita.metrics import EntityF1
 from lightning_ita.models.optimization import make_optimizer, make_schedule
 from lightning_ita.models.options import ALIGNED, CROSS_MODAL, TEXT, Options, from_values, teacher_of, to_values
-from lightning_ita.models.recipes import DEFAULT_TEMPERATURE, Recipe
+from lightning_ita.models.recipes import Recipe, published_temperature
 from lightning_ita.models.tagging import forbidden_transitions, to_bio
 from lightning_ita.models.teachers import AveragedTeacher, FrozenTeacher, Teacher, check_teacher
 from lightning_ita.registry import resolve
@@ -282,8 +282,15 @@ class Tagger(pl.LightningModule):
         teacher = chains[CROSS_MODAL].detach() if self.teacher is None else self.teacher.chain(self, batch)
         if mode == "sequence":
             return teacher.cross_entropy(student)
-        temperature = self.recipe.temperature
-        return teacher.token_kl(student, DEFAULT_TEMPERATURE if temperature is None else temperature)
+        return teacher.token_kl(student, self.temperature)
+
+    @property
+    def temperature(self) -> float:
+        """τ of token CVA: the recipe's, or the one published for the data set that the trainer's data module reads."""
+        if self.recipe.temperature is not None:
+            return self.recipe.temperature
+        datamodule: Any = getattr(self._trainer, "datamodule", None)
+        return published_temperature(getattr(getattr(datamodule, "dataset", None), "name", ""))
 
     def loss(self, losses: Losses) -> Tensor:
         """Weighs the terms and averages over the tweets of a batch."""
@@ -426,13 +433,14 @@ class Tagger(pl.LightningModule):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips the norm of the gradient.
+        """Clips the norm of the gradient, as the trainer says, or the recipe where the trainer says nothing.
 
         Lightning refuses to clip for fused optimisers under mixed precision, because float16 gradients are scaled;
         those of bfloat16 are not.
         """
-        if gradient_clip_val:
-            nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+        largest = self.recipe.gradient_clip if gradient_clip_val is None else gradient_clip_val
+        if largest:
+            nn.utils.clip_grad_norm_(self.parameters(), largest)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Returns all parameters by the learning rate they have: ``encoder``, ``layers``, ``head``, ``crf``."""
@@ -454,6 +462,7 @@ class Tagger(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Returns the optimiser, and the recipe's schedule by step."""
         optimizer = self.make_optimizer()
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = make_schedule(optimizer, self.recipe, steps)
+        steps, epochs = int(self.trainer.estimated_stepping_batches), self.trainer.max_epochs or -1
+        recipe = replace(self.recipe, epochs=epochs) if epochs > 0 else self.recipe  # a trainer may make others
+        schedule = make_schedule(optimizer, recipe, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

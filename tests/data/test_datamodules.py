@@ -174,6 +174,14 @@ def test_a_length_the_encoder_cannot_take_is_an_error(tmp_path: Path, tiny_encod
         module.setup()
 
 
+def test_labels_are_read_as_the_model_counts_them(tmp_path: Path, tiny_encoder: str) -> None:
+    inputs = BertCRFOptions().make_inputs(("LOC", "PER"), Recipe(labels="strict"), tiny_encoder)
+    folder = str(write_corpus(tmp_path))
+    with pytest.raises(UserError, match="labels 'strict', the data module 'repair'; make it with labels='strict'"):
+        CustomDataModule(folder, inputs=inputs).setup()
+    CustomDataModule(folder, inputs=inputs, labels="strict").setup()
+
+
 def test_the_generated_demo_equals_the_written_one(tmp_path: Path) -> None:
     config = DemoConfig(train=12, valid=6, test=6)
     write(config, tmp_path / "demo")

@@ -6,15 +6,20 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from torch.nn.utils import parameters_to_vector
 
 from lightning_ita.commands import ablate
+from lightning_ita.data.datamodule import Twitter17DataModule
 from lightning_ita.errors import UserError
 from lightning_ita.models.optimization import make_schedule
 from lightning_ita.models.presets import RECIPES
 from lightning_ita.models.recipes import LATER, Recipe
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.process import quiet
+from tests.conftest import write_corpus
 
 
 def rates(recipe: Recipe, steps: int) -> list[float]:
@@ -88,3 +93,40 @@ def test_a_papers_recipe_has_one_learning_rate(name: str) -> None:
     assert (recipe.head_lr_factor, recipe.crf_lr_factor) == (1, 1)
     assert recipe.tag_scheme == "BIO"
     assert recipe != replace(recipe, **vars(RECIPES["small"]))
+
+
+class FirstStep(pl.Callback):
+    """Measures how far the first step of the optimiser goes."""
+
+    length: float | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.before = parameters_to_vector(pl_module.parameters()).detach()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+        if self.length is None:
+            self.length = (parameters_to_vector(pl_module.parameters()).detach() - self.before).norm().item()
+
+
+@pytest.mark.parametrize(("clip", "largest"), [(None, 1e-3), (1e-4, 1e-4)])
+def test_a_trainer_of_ones_own_follows_the_recipe(
+    clip: float | None, largest: float, tiny_encoder: str, tmp_path: Path
+) -> None:
+    folder = write_corpus(tmp_path / "twitter17", train="IMGID:1\na\tB-PER\n\nIMGID:2\nb\tB-LOC\n")
+    (folder / "twitter17.cap.x.jsonl").write_text('{"image": "1", "texts": ["a man"]}', encoding="utf-8")
+    recipe = Recipe(
+        optimizer="sgd", schedule="step", learning_rate=1.0, head_lr_factor=1.0, crf_lr_factor=1.0, weight_decay=0.0,
+        gradient_clip=1e-3, epochs=30,
+    )  # fmt: skip
+    tagger = Tagger.create("ita", Twitter17DataModule().dataset.types, recipe, tiny_encoder, contexts=("cap",))
+    step = FirstStep()
+    trainer = pl.Trainer(
+        max_epochs=4, accelerator="cpu", logger=False, enable_checkpointing=False, gradient_clip_val=clip,
+        enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0, num_sanity_val_steps=0,
+        callbacks=[step],
+    )  # fmt: skip
+    with quiet():
+        trainer.fit(tagger, Twitter17DataModule(str(folder), batch_size=1))
+    assert step.length == pytest.approx(largest, rel=1e-2)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.8**2)  # after the trainer's four epochs
+    assert tagger.temperature == 2.0  # the one published for Twitter-17

@@ -32,6 +32,7 @@ from lightning_ita.errors import UserError
 from lightning_ita.invocation import spelled
 from lightning_ita.models import MODELS
 from lightning_ita.studies.names import check_keep, check_logger
+from lightning_ita.text import counted
 
 if TYPE_CHECKING:  # --help and wrong arguments are answered before these are imported
     from lightning_ita.data.corpus import Corpus
@@ -238,14 +239,14 @@ def show(results: Sequence[Result], out: Path, console: Console) -> int:
         console.print(f"stale: {describe(result.cell)}", markup=False, soft_wrap=True)
     if stale:
         console.print(
-            f"{len(stale)} cells were measured with another version of the code; --rerun-stale runs them again"
+            f"stale cells: {len(stale)}, measured with another version of the code; --rerun-stale runs them again"
         )
     gaps = [result for result in results if result.metrics is None]
     for result in gaps:
         console.print(f"failed: {describe(result.cell)}: {result.failure}", markup=False, soft_wrap=True)
         console.print(f"  {failure_log(result.cell, out)}", soft_wrap=True, highlight=False, markup=False)
     if gaps:
-        console.print(f"{len(gaps)} cells failed; --retry-failed runs them again")
+        console.print(f"{counted(len(gaps), 'cell')} failed; --retry-failed runs failed cells again")
     return 1 if gaps else 0
 
 

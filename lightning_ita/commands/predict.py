@@ -48,6 +48,8 @@ examples:
 """
 VIEWS = ("auto", "T", "I+T")
 
+SINGULAR = {"posts": "post", "mentions": "mention", "images failed": "image failed"}
+
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns 1 where --strict is given and a post could not be tagged, else 0."""
@@ -266,7 +268,11 @@ def report(console: Console, tagger: Tagger, state: State, arguments: Any) -> No
     """Prints what was done, and the scores if they were asked for."""
     from lightning_ita.posts.stream import errors_path, scores_of
 
-    counts = [f"{number} {name}" for name, number in state.counts.items() if number or name in ("posts", "mentions")]
+    counts = [
+        f"{number} {name}" if number != 1 else f"1 {SINGULAR.get(name, name)}"
+        for name, number in state.counts.items()
+        if number or name in ("posts", "mentions")
+    ]
     say(console, ", ".join(counts) or "no posts")
     if arguments.output != "-":
         output = user_path(arguments.output)

@@ -57,7 +57,7 @@ class PictureFiles:
         """Returns files, and what went wrong, both by the number of the post."""
         named = {record.number: record.image for record in chunk if record.error is None and record.image}
         found = {number: files[0] for number, image in named.items() if (files := files_of(self.folder, image))}
-        return found, {number: "image: no such file" for number in named if number not in found}
+        return found, {number: "no such file" for number in named if number not in found}
 
 
 class Pictures:
@@ -97,15 +97,15 @@ class Pictures:
             choices[engine.kind] = StoredEngine.of(engine).key
         for kind, choice in choices.items() if paths else ():
             read.append(self.store.contexts(kind, paths.keys(), choice))
-            failed |= {image: f"image: {reason}" for image, reason in read[-1].failed.items()}
+            failed |= read[-1].failed
         posts = {record.number: record.post for record in chunk}
         found: dict[int, dict[str, tuple[str, ...]]] = {}
-        notes = {number: "image: no such file" for number, name in wanted.items() if not name}
+        notes = {number: "no such file" for number, name in wanted.items() if not name}
         for number, name in wanted.items():
             found[number] = {}
             for contexts in read:
                 if not _fits(contexts, name, posts[number]):
-                    notes[number] = f"image: its {contexts.kind} context was read from a post of other words"
+                    notes[number] = f"its {contexts.kind} context was read from a post of other words"
                 elif said := contexts.texts.get(name):
                     found[number][contexts.kind] = said
             if name in failed:

@@ -264,7 +264,7 @@ def _tagged(
             return tagger.predict(posts, texts, view)
 
         def unreadable(index: int, reason: str) -> None:
-            notes[records[index].number] = f"image: {reason}"
+            notes[records[index].number] = reason
 
         return predict(tagger, posts, texts, view, [files.get(record.number) for record in records], unreadable)
 
@@ -279,7 +279,9 @@ def _tagged(
                 failed[record.number] = str(error).removeprefix("post 0: ")
     counts = state.counts
     for record in chunk:
-        wrong = record.error or failed.get(record.number) or notes.get(record.number)
+        wrong = record.error or failed.get(record.number)
+        if wrong is None and record.number in notes:
+            wrong = f"image {quoted(record.image)}: {notes[record.number]}"
         result = results.get(record.number)
         for name, number in (
             ("posts", 1),

@@ -183,8 +183,8 @@ class Cell:
         changed = [name for name, digest in self.data.items() if data.get(name) != digest]
         if changed:
             raise UserError(
-                f"{self.dataset}: {', '.join(changed)} changed since this cell was planned (SHA-256 differs); "
-                f"restore the data, or plan again without its `data` entry"
+                f"{self.dataset}: {', '.join(changed)} changed since this cell was planned (SHA-256 differs); restore "
+                f"the data, or name their folder (--data-dir); a configuration without `data` takes what is there now"
             )
         recipe = replace(self.recipe, precision=available_precision(self.recipe.precision))
         if self.cva == "token" and recipe.temperature is None:

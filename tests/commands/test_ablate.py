@@ -211,7 +211,7 @@ def test_a_cell_whose_loss_is_no_number_leaves_a_gap(
 
     monkeypatch.setattr(Tagger, "loss", loss)
     assert ablate.main([*study, "--contexts=cap", "--seeds=1"]) == 1
-    assert "1 cells failed; --retry-failed runs them again" in capsys.readouterr().out
+    assert "1 cell failed; --retry-failed runs failed cells again" in capsys.readouterr().out
     assert ablate.main([*study, "--contexts=cap", "--seeds=1", "--retry-failed"]) == 0
     assert not list((tmp_path / "out" / "failed").iterdir())
 
@@ -349,7 +349,7 @@ def test_cells_of_other_code_are_marked_and_run_again_on_demand(
     assert ablate.main(command) == 0
     shown = capsys.readouterr().out
     assert "stale: demo ITA-Cap, seed 1" in shown
-    assert "1 cells were measured with another version of the code; --rerun-stale runs them again" in shown
+    assert "stale cells: 1, measured with another version of the code; --rerun-stale runs them again" in shown
     table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     assert "1/1† |" in table
     assert "† some of these cells were measured with another version of the code" in table

@@ -93,4 +93,4 @@ def test_a_context_that_was_read_from_another_post_is_left_out(folder: Path) -> 
         store.write(engine, [Entry("good", state, Reading(("Joe is a friend",)))])
         texts, notes = Pictures(store, folder, [], {"know": None}).contexts(records)
     assert [texts[number] for number in range(5)] == [{"know": ("Joe is a friend",)}] * 2 + [{}] * 3
-    assert notes == dict.fromkeys([2, 3, 4], "image: its know context was read from a post of other words")
+    assert notes == dict.fromkeys([2, 3, 4], "its know context was read from a post of other words")

@@ -47,8 +47,8 @@ def test_each_post_is_read_with_its_picture_if_it_can_be(
     assert lines[0]["mentions"] == lines[3]["mentions"]
     errors = [json.loads(line) for line in (tmp_path / "out.jsonl.errors.jsonl").read_text("utf-8").splitlines()]
     assert [error["row"] for error in errors] == [2, 5]
-    assert errors[0]["error"].startswith("image: not an image")
-    assert errors[1]["error"] == "image: no such file"
+    assert errors[0]["error"].startswith("image 'c.png': not an image")
+    assert errors[1]["error"] == "image 'gone.jpg': no such file"
     assert "2 images failed" in capsys.readouterr().err
 
 

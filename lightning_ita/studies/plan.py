@@ -14,7 +14,7 @@ from filelock import FileLock
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data import DATASETS
 from lightning_ita.data.controls import Control, name_of
-from lightning_ita.data.corpus import Corpus
+from lightning_ita.data.corpus import Corpus, image_ids
 from lightning_ita.data.dataset import Dataset
 from lightning_ita.data.source import Source
 from lightning_ita.devices import Precision, available_precision
@@ -119,8 +119,21 @@ def read_corpora(study: Study, source: Source) -> dict[str, Corpus]:
     for name in study.datasets:
         dataset: Dataset = DATASETS[name]()
         corpus = dataset.read(source, study.contexts, study.recipe.labels)
-        corpora[name] = dataset.with_pictures(corpus, source, study.of_pictures)
+        corpus = dataset.with_pictures(corpus, source, study.of_pictures)
+        shared = [note for other in corpora.values() for note in _shared_files(corpus, other, source)]
+        corpora[name] = replace(corpus, warnings=(*corpus.warnings, *shared))
     return corpora
+
+
+def _shared_files(corpus: Corpus, other: Corpus, source: Source) -> Iterator[str]:
+    """Yields a note for each file of contexts that two data sets read for images of one id, which may be two images."""
+    images = len(image_ids(corpus.splits).keys() & image_ids(other.splits).keys())
+    for kind, path in source.context_files.items():
+        if images and kind in corpus.contexts and "{dataset}" not in path:
+            yield (
+                f"{corpus.name}: {images} of its images have the id of one of {other.name}, and so the same {kind} "
+                f"context from {path}; {{dataset}} in a path stands for the name of the data set"
+            )
 
 
 def plan(study: Study, corpora: Mapping[str, Corpus]) -> list[Cell]:

@@ -8,6 +8,7 @@ import pytest
 
 from lightning_ita.commands import ablate
 from lightning_ita.errors import UserError
+from tests.conftest import write_corpus
 
 LINES = "Ted\tB-person\tB-politician\nis\tO\tO\n\nAnn\tB-person\tB-actor\n"
 
@@ -46,3 +47,19 @@ def test_two_corpora_of_ones_own_stand_in_one_table(options: list[str], tmp_path
     table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     assert "## custom-news" in table
     assert "## custom-posts" in table
+
+
+def test_contexts_of_one_corpus_that_another_reads_too_are_told(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("news", "posts"):  # with the same image ids
+        write_corpus(tmp_path / "data" / name)
+    line = '{"image": "train0", "texts": ["a man"]}'
+    command = [*options, "--dataset=custom-news,custom-posts", f"--data-dir={tmp_path / 'data'}", "--dry-run"]
+    for name in ("news", "posts"):
+        (tmp_path / f"{name}.jsonl").write_text(line, encoding="utf-8")
+    assert ablate.main([*command, "--contexts=cap", f"--context-files=cap={tmp_path / 'news.jsonl'}"]) == 0
+    told = "note: posts: 3 of its images have the id of one of news, and so the same cap context from"
+    assert told in capsys.readouterr().out
+    assert ablate.main([*command, "--contexts=cap", f"--context-files=cap={tmp_path}/{{dataset}}.jsonl"]) == 0
+    assert "have the id of one of" not in capsys.readouterr().out

@@ -39,8 +39,11 @@ cells/NAME/config.yaml          one cell: its system, data and hyper-parameters
 cells/NAME/metrics.json         its scores; a cell without this file is not finished
 cells/NAME/predictions.valid.jsonl, predictions.test.jsonl
 cells/NAME/environment.json     the code, packages and machine it was run with
+cells/NAME/model/               the trained model, where --keep-models keeps it
 failed/NAME.log                 why a cell failed: the reason in the first line, then the traceback
 table.md, table.csv, cells.csv  the ablation table, for people and for programs; rewritten each time `ablate` is run
+source.json                     where data and contexts lie on this machine, for `work`
+cache/, locks/                  what cells share, and their locks; can be deleted while nothing runs
 ```
 
 `lightning_ita.studies.schema` reads and writes each of them: `read_metrics(path)`, `write_metrics(path, metrics)` ...

@@ -218,7 +218,7 @@ class _Columns:
         elif self.chosen is None:
             remedy = "choose the columns of word and tag with --columns, for example --columns 0,2 (counted from 0)"
         elif not self.width:
-            remedy = f"--columns {self.word},{self.tag} counts from 0"
+            remedy = f"--columns {self.word},{self.tag} needs {max(self.word, self.tag) + 1} or more (counted from 0)"
         else:
             remedy = f"the lines before have {self.width}"
         if len(cells) == 1:

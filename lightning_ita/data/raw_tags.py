@@ -77,7 +77,8 @@ class RawTags:
             reason = f"longer than {MAX_TYPE} characters" if len(type_) > MAX_TYPE else "with control characters"
             raise DataError(f"a type {reason}: {quoted(type_)}", self.path, number)
         if self.allowed is not None and type_ not in self.allowed:
-            raise DataError(str(unknown("tag", tag, bio_tags(self.order))), self.path, number)
+            remedy = "Another corpus is --dataset custom; its --types, if given, name all of its types."
+            raise DataError(f"{unknown('tag', tag, bio_tags(self.order))} {remedy}", self.path, number)
         self.types.setdefault(type_, number)
         if len(self.types) > MAX_TYPES:
             raise DataError(f"more than {MAX_TYPES} entity types: is this the column of the tags?", self.path, number)

@@ -64,7 +64,7 @@ def test_stray_inside_tags_are_repaired_unless_strict(tmp_path: Path) -> None:
         ("IMGID:7\rKobe\tB-PER\rhi\tO\r", r"line 1: .*carriage returns alone"),
         ("IMGID:7\n\tO\n", r"line 2: no word before the tag: '\\tO'"),
         ("IMGID:7\nhi\t\n", r"line 2: a word without a tag; O outside of mentions"),
-        ("IMGID:7\nKobe\tB-PRE\n", r"line 2: unknown tag 'B-PRE'. Did you mean 'B-PER'\?"),
+        ("IMGID:7\nKobe\tB-PRE\n", r"line 2: unknown tag 'B-PRE'. Did you mean 'B-PER'\?.* --types, if given, name"),
         ("IMGID:7\nKobe\tPER\n", r"line 2: 'PER' has no prefix; expected O, or B-PER for a first word and I-PER for"),
         ("IMGID:7\nKobe\tb-PER\n", r"line 2: 'b-PER' is not a tag; expected O outside of mentions, B-TYPE for the"),
         ("IMGID:7\nKobe\tPER-B\n", r"line 2: 'PER-B' is not a tag"),
@@ -102,7 +102,7 @@ def test_two_of_several_columns_are_chosen(tmp_path: Path, columns: Any, type_: 
 @pytest.mark.parametrize(
     ("content", "columns", "expected"),
     [
-        (COARSE_AND_FINE, (0, 3), r"line 2: 3 columns: .*; --columns 0,3 counts from 0"),
+        (COARSE_AND_FINE, (0, 3), r"line 2: 3 columns: .*; --columns 0,3 needs 4 or more"),
         ("IMGID:1\na\tb\tO\nc\tO\n", (0, 2), r"line 3: 2 columns: 'c', 'O'; the lines before have 3"),
         ("IMGID:1\na\tb\tO\nc\td\te\tO\n", (0, 2), r"line 3: 4 columns: .*; the lines before have 3"),
         ("IMGID:1\na\tO\n", (1, 1), "name two different ones, counted from 0"),

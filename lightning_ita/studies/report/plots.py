@@ -33,8 +33,8 @@ NAMES = ("ink", "muted", "line", "text-view", "cross-modal", "up", "down", "none
 READS, OTHERS = NAMES[7:], ("e1", "e4", "e5", "e3", "e2", "e0")
 # Longest name that is drawn, in characters.
 MOST_LABEL, MOST_TICK = 60, 20
-# Most rows in a plot that draws each as a line.
-MOST_LINES = 8
+# Most rows in a plot that draws each as a line, so that each has a colour of its own.
+MOST_LINES = len(OTHERS)
 COLOURS = {name: f"#0a0b{number:02x}" for number, name in enumerate((*NAMES, *OTHERS), start=16)}
 VIEW_COLOURS = {TEXT: COLOURS["text-view"], CROSS_MODAL: COLOURS["cross-modal"]}
 LINE_STYLES = {"off": "-", "joint": ":", "token": "--", "sequence": "-."}
@@ -105,17 +105,25 @@ def _without_mode(options: Options) -> Hashable:
     return options.in_mode("off"), tuple(options.newer.items())
 
 
-def colours_of(evidence: Evidence) -> dict[RowEvidence, str]:
-    """Returns the colour of each row: rows that differ by their training mode alone share theirs."""
+def colours_of(evidence: Evidence, drawn: Sequence[RowEvidence]) -> dict[RowEvidence, str]:
+    """Returns the colours of rows: the same in all plots, or where there are too few, those that tell `drawn` apart."""
+    colours = _colours(evidence.rows)
+    if len(set(colours.values())) < len({_without_mode(row.cell.options) for row in colours}):
+        return _colours(drawn)
+    return colours
+
+
+def _colours(rows: Sequence[RowEvidence]) -> dict[RowEvidence, str]:
+    """Gives each row a colour: rows that differ by their training mode alone share theirs."""
     colours: dict[Hashable, str] = {}
     others = cycle(OTHERS)
-    for row in evidence.rows:
+    for row in rows:
         cell, options = row.cell, _without_mode(row.cell.options)
         name = "several" if len(cell.contexts) > 1 else "".join(cell.contexts) or ("none" if row.is_baseline else "")
         if options not in colours:
             free = name in READS and COLOURS[name] not in colours.values()
             colours[options] = COLOURS[name if free else next(others)]
-    return {row: colours[_without_mode(row.cell.options)] for row in evidence.rows}
+    return {row: colours[_without_mode(row.cell.options)] for row in rows}
 
 
 def _best(rows: Sequence[RowEvidence]) -> list[RowEvidence]:
@@ -211,7 +219,7 @@ def context_plot(evidence: Evidence) -> str:
     with canvas(f"{evidence.dataset}-context", 250) as page:
         axes = page.axes
         axes.axhline(0, color=COLOURS["muted"], linewidth=0.9, dashes=(4, 3))
-        colours = colours_of(evidence)
+        colours = colours_of(evidence, [row for row, _ in lines])
         for index, (row, bins) in enumerate(lines):
             shift = 0.12 * (index - (len(lines) - 1) / 2)
             x = np.array([each.words for each in bins]) + shift
@@ -241,7 +249,7 @@ def control_plot(evidence: Evidence) -> str:
                 points.append((control.share, row.views[CROSS_MODAL].f1.mean))
     if not lines:
         return ""
-    colours = colours_of(evidence)
+    colours = colours_of(evidence, [row for row, _ in lines])
     with canvas(f"{evidence.dataset}-control", 250 + 18 * len(lines)) as page:
         axes = page.axes
         handles = []
@@ -271,7 +279,7 @@ def learning_plot(evidence: Evidence) -> str:
             curves[row] = np.mean([run[:shortest] for run in runs], axis=0)
     if not curves:
         return ""
-    colours = colours_of(evidence)
+    colours = colours_of(evidence, list(curves))
     styles: dict[RowEvidence, Any] = {
         row: {"color": colours[row], "linestyle": LINE_STYLES[row.cell.cva]} for row in curves
     }
@@ -292,7 +300,7 @@ def learning_plot(evidence: Evidence) -> str:
 def cost_plot(evidence: Evidence) -> str:
     """Minutes of training per run, mean over seeds."""
     rows = [row for row in evidence.rows if row.views and not tests_another(row.cell)]
-    colours = colours_of(evidence)
+    colours = colours_of(evidence, rows)
     with canvas(f"{evidence.dataset}-cost", 46 + 42 * len(rows)) as page:
         axes = page.axes
         minutes = [float(np.mean([m["training_seconds"] / 60 for m in row.runs.finished])) for row in rows]

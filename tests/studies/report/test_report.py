@@ -229,6 +229,8 @@ def test_a_report_of_many_rows_stays_readable(tmp_path: Path) -> None:
     best = sorted(found.rows[1:], key=lambda row: -(row.runs.mean("I+T", "f1", "valid") or 0))[: plots.MOST_LINES]
     labels = re.findall(r">((?:BERT|ITA)[^<]*) · (?:I\+)?T<", plots.learning_plot(found))
     assert sorted(labels) == sorted(["BERT-CRF", *(row.label for row in best)])
+    drawn = found.rows[1::2][: plots.MOST_LINES]  # of one mode
+    assert len(set(plots.colours_of(found, drawn).values())) == len(drawn)
 
 
 class Page(html.parser.HTMLParser):

@@ -116,6 +116,6 @@ def test_a_view_that_a_row_has_not_is_a_gap_and_nothing_else_changes(study: Path
 
 def test_rows_that_differ_by_their_training_mode_alone_have_one_colour(study: Path) -> None:
     evidence = evidence_of(study)
-    colours = {row.label: colour for row, colour in colours_of(evidence).items()}
+    colours = {row.label: colour for row, colour in colours_of(evidence, evidence.rows).items()}
     assert colours["Twin-1"] == colours["Twin-1, joint"]
     assert len({colours[label] for label in ("BERT-CRF", "ITA-Cap", "Picture [/x]", "Twin-1", "Twin-2")}) == 5

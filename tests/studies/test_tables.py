@@ -82,8 +82,8 @@ def text_of(page: str, more_tags: Set[str] = frozenset()) -> str:
     return parser.text
 
 
-def printed(grid: Grid) -> str:
-    console = Console(width=200, force_terminal=False)
+def printed(grid: Grid, width: int = 200) -> str:
+    console = Console(width=width, force_terminal=False)
     with console.capture() as capture:
         console.print(render.terminal(grid))
     return capture.get()
@@ -92,6 +92,13 @@ def printed(grid: Grid) -> str:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_terminal_prints_names_as_they_are(name: str) -> None:
     assert printed(grid_of(name)).count(name) == 4  # title, column, row, caption
+
+
+def test_a_terminal_cuts_no_long_heading() -> None:
+    names = ("learning_rate", "head_lr_factor", "crf_lr_factor", "cross_modal_weight", "cva_weight", "temperature")
+    columns = ("trial", "valid F1", "valid T", "valid I+T", *names, "epochs")
+    grid = Grid("trials", "Trials", columns, (tuple(Entry("0.0002") for _ in columns),))
+    assert "…" not in printed(grid, width=120)
 
 
 def test_escape_sequences_do_not_reach_a_terminal() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -211,8 +210,8 @@ def markdown(sweep: Sweep, trials: Sequence[FrozenTrial], winners: Sequence[Winn
             if result.failure is not None
         ]
         lines += [*(f"- {markdown_line(failure)}" for failure in failures), ""] if failures else []
-        command = f"lightning-ita train --config {shlex.quote(str(sweep.out / BEST))}"
-        lines += [markdown_line(f"{command} runs the chosen one."), ""]
+        line = f"{BEST} has the chosen one: lightning-ita train --config {BEST}, with the sweep's --data-dir, runs it."
+        lines += [markdown_line(line), ""]
     lines += ["## Trials", "", markdown_table(trials_grid(sweep, trials)), ""]
     if in_both_views(trials):
         lines += ["## Views", "", markdown_line(front_line(trials)), ""]

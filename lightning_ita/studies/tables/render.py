@@ -65,9 +65,10 @@ def terminal(grid: Grid) -> Table:
         collapse_padding=True,
     )
     for index, name in enumerate(grid.columns):
-        table.add_column(
-            Text(printable(name)), justify="left" if index in grid.left else "right", no_wrap=index not in grid.left
-        )
+        left = index in grid.left
+        # A sweep has many columns: rich would cut cross_modal_weight.
+        heading = printable(name) if left else printable(name).replace("_", "_\n")
+        table.add_column(Text(heading), justify="left" if left else "right", no_wrap=not left)
     for row in grid.rows:
         table.add_row(*(Text(printable(e.text, MOST_ENTRY) + e.mark, style="bold" if e.best else "") for e in row))
     return table

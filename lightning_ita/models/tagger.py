@@ -137,6 +137,10 @@ class Tagger(pl.LightningModule):
         Raises:
             UserError: The system or an option is unknown, or the encoder cannot be read.
         """
+        if isinstance(types, str):
+            raise UserError(f"types {quoted(types)}: expected several names, such as ('PER', 'LOC'), not one text")
+        if isinstance(recipe, str):
+            raise UserError(f"recipe {quoted(recipe)}: expected a Recipe, such as RECIPES[{quoted(recipe)}]")
         return from_values({"system": system, **options}).make_tagger(types, recipe or Recipe(), encoder)
 
     @classmethod

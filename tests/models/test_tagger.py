@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -9,13 +10,14 @@ from torch import Tensor
 
 from lightning_ita.data.batching import Collate, EncodedTweet, TwoViewBatch
 from lightning_ita.data.views import ViewBuilder
-from lightning_ita.errors import NonFiniteLossError
+from lightning_ita.errors import NonFiniteLossError, UserError
 from lightning_ita.models.bert_crf import BertCRFOptions
 from lightning_ita.models.encoder_tagger import EncoderTagger
 from lightning_ita.models.encoders import load_tokenizer
 from lightning_ita.models.ita import ITAOptions
 from lightning_ita.models.options import CROSS_MODAL, CVA, TEXT, Options
 from lightning_ita.models.recipes import Recipe
+from lightning_ita.models.tagger import Tagger
 from lightning_ita.tags import TagSet
 
 TAGS = TagSet(("PER",), "BIO")
@@ -213,6 +215,18 @@ def test_a_loss_that_is_no_number_stops_the_run(tiny_encoder: str, batch: TwoVie
     ita.log = lambda *_, **__: None  # type: ignore[method-assign, assignment]
     with pytest.raises(NonFiniteLossError, match=r"nan in epoch 1, step 1; a smaller learning rate"):
         ita.training_step(batch, 0)
+
+
+@pytest.mark.parametrize(
+    ("types", "recipe", "expected"),
+    [
+        ("PER", None, r"types 'PER': expected several names"),
+        (("PER",), "demo", r"recipe 'demo': expected a Recipe, such as RECIPES\['demo'\]"),
+    ],
+)
+def test_a_text_in_place_of_types_or_a_recipe_is_refused(types: Any, recipe: Any, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        Tagger.create("bert-crf", types, recipe)
 
 
 def test_views_trained() -> None:

@@ -244,6 +244,16 @@ def processes() -> tuple[int, int]:
     return 0, 1
 
 
+def least_of_all(number: int) -> int:
+    """Returns the least of the numbers that the processes of distributed training have; all of them must ask."""
+    _, world = processes()
+    if world == 1:
+        return number
+    numbers: list[Any] = [number] * world
+    torch.distributed.all_gather_object(numbers, number)
+    return min(numbers)
+
+
 def weighed(loss: Tensor, tweets: int) -> Tensor:
     """Weighs the mean loss of a batch by its share of the tweets of a step, which several processes may take together.
 

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from lightning_ita.data import CUSTOM, DATASETS
-from lightning_ita.data.batching import LengthBatchSampler, batches_of_like_length, processes
+from lightning_ita.data.batching import LengthBatchSampler, batches_of_like_length, least_of_all, processes
 from lightning_ita.data.corpus import SPLITS, Corpus
 from lightning_ita.data.inputs import Batch, Inputs, Preparing
 from lightning_ita.data.source import Source
@@ -197,7 +197,9 @@ class MNERDataModule(pl.LightningDataModule):
         """
         encoded = self.encoded[split]
         lengths = np.array([self.inputs.lengths(tweet) for tweet in encoded])
-        batches = batches_of_like_length(lengths, None, self.eval_token_budget or self.inputs.evaluation_budget)
+        # By free memory the GPUs of a run may have different budgets, and so batches that are no shares of one split.
+        budget = self.eval_token_budget or least_of_all(self.inputs.evaluation_budget)
+        batches = batches_of_like_length(lengths, None, budget)
         batches.sort(key=lambda batch: -int(lengths[batch].sum(1).max()))
         rank, world = processes()
         while len(batches) < min(world, len(encoded)):  # none is left without

@@ -124,6 +124,27 @@ def test_every_process_has_a_share_of_a_split_and_no_tweet_is_in_two(
     )
 
 
+def test_processes_share_a_split_though_their_devices_hold_different_batches(
+    cell: Cell, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lightning_ita.studies.run import make_datamodule
+
+    datamodule = make_datamodule(cell, cell.read(source))
+    datamodule.setup()
+    budgets, shared = [200, 60], []
+
+    def gathered(numbers: list[Any], number: int) -> None:
+        numbers[:] = budgets
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gathered)
+    for rank, budget in enumerate(budgets):
+        for module in ("batching", "datamodule"):
+            monkeypatch.setattr(f"lightning_ita.data.{module}.processes", lambda rank=rank: (rank, 2))
+        monkeypatch.setattr(datamodule.inputs, "evaluation_budget", budget)
+        shared += [tweet for batch in datamodule.eval_dataloader("valid") for tweet in batch.ids]
+    assert sorted(shared) == sorted(tweet.id for tweet in datamodule.corpus.splits["valid"])
+
+
 def test_one_process_writes_and_leaves_nothing_of_the_others(shared: Path) -> None:
     assert not part_of(shared).exists()
     assert {path.name for path in shared.iterdir()} == {

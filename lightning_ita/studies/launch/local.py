@@ -35,12 +35,13 @@ class Local(Launcher):
             UserError: A process could not write, or all of them were killed.
         """
         cells, left = work.cells, work.left
-        # By all cells, not by those left: threads decide the last bits of a sum.
+        # By all cells, not by those left: an interrupted study goes on with as many threads per cell.
         devices = cells[0].recipe.devices
         jobs = self.resources.jobs or default_jobs(encoder_shape(cells[0].encoder), len(cells), devices)
         with work.shown(console) as progress:
             rate = None if console.is_terminal or work.weights is None else _rate(left)
-            progress.begin(min(jobs, len(left)), rate)
+            processes = min(jobs, len(left))
+            progress.begin(processes, rate and rate * processes / jobs)
             run_jobs(left, work.out, work.source, jobs, progress, work.logger, work.keep_models)
 
     def run_trials(self, sweep: Sweep, progress: SweepProgress) -> None:
@@ -145,10 +146,11 @@ def run_jobs(
 
     run_workers(
         partial(run_reporting, cells, out, source, logger, keep_models),
-        min(jobs, len(cells)),
+        jobs,
         heard,
         out,
         cells[0].recipe.devices,
+        most=len(cells),
     )
 
 

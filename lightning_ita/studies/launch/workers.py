@@ -23,26 +23,41 @@ Report = Callable[..., None]
 PATIENCE = 60.0
 
 
-def run_workers(work: Callable[[Report], None], jobs: int, heard: Report, place: Path, devices: int = 1) -> None:
+def run_workers(
+    work: Callable[[Report], None],
+    jobs: int,
+    heard: Report,
+    place: Path,
+    devices: int = 1,
+    most: int | None = None,
+) -> None:
     """Runs `work` in `jobs` processes that share the cores and the GPUs, each until it finds nothing more to do.
 
     Args:
         work: What each process does; it is given a function that takes what it has to report. Can be pickled.
-        jobs: Processes; with one, `work` runs in this process.
+        jobs: Processes that the cores are shared out to.
         heard: Called in this process with whatever a process reports.
         place: Where the processes write, for errors that do not tell.
         devices: GPUs that each process uses.
+        most: How many of them there is work for; one alone runs `work` in this process. The cores of those that are not
+            started are not given to the others: threads decide the last bits of a sum.
 
     Raises:
         UserError: A process raised one, or could not write, or all of them were killed.
         Terminated: This process was told to end (SIGTERM), and so were the others; their current state is saved.
     """
     bound_kernel_cache()
+    all_threads = torch.get_num_threads()
+    threads = max(1, all_threads // jobs)
+    jobs = min(jobs, most or jobs)
     if jobs == 1:
-        work(heard)
+        torch.set_num_threads(threads)
+        try:
+            work(heard)
+        finally:
+            torch.set_num_threads(all_threads)
         return
     context = _context()
-    threads = max(1, torch.get_num_threads() // jobs)
     gpus = groups_of(visible_gpus(), devices)
     # One pipe per process: a process that is killed while it reports leaves a shared queue locked.
     workers: dict[Connection, Any] = {}

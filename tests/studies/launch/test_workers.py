@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from lightning_ita.data.source import Source
 from lightning_ita.errors import DataError, Terminated, UserError
 from lightning_ita.models.encoders.locating import EncoderShape
-from lightning_ita.studies.launch import workers
-from lightning_ita.studies.launch.local import default_jobs
+from lightning_ita.studies.cell import Cell
+from lightning_ita.studies.launch import local, workers
+from lightning_ita.studies.launch.local import default_jobs, run_jobs
 from lightning_ita.studies.launch.workers import Report, groups_of, run_workers
 
 
@@ -161,6 +163,19 @@ def test_each_process_sees_its_own_gpu(
     seen: list[str] = []
     run_workers(says_its_gpu, jobs, seen.append, tmp_path)
     assert sorted(seen) == expected
+
+
+def test_the_last_cell_of_a_study_has_the_threads_that_it_would_have_had_beside_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, seen = torch.get_num_threads(), list[int]()
+    monkeypatch.setattr(local, "run_reporting", lambda *_: seen.append(torch.get_num_threads()))
+    torch.set_num_threads(4)
+    try:
+        run_jobs([Cell()], tmp_path, Source(), 2, progress=None)  # type: ignore[arg-type]
+        assert (seen, torch.get_num_threads()) == ([2], 4)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_as_many_cells_run_at_once_as_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

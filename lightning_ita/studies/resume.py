@@ -92,14 +92,16 @@ class Checkpoints(Callback):
         folder: Where the files lie.
         made_with: What the run is made with; a state made with something else is not taken up.
         device: What it runs on, for the record.
+        cell: Identity of the cell that is run; the state of another one is not taken up.
 
     Attributes:
         best_epoch: The epoch with the greatest ``valid/f1``, counted from 0.
         devices: What each part of the run was run on: the step it began at, and the device.
     """
 
-    def __init__(self, folder: Path, made_with: Mapping[str, str], device: str):
+    def __init__(self, folder: Path, made_with: Mapping[str, str], device: str, cell: str):
         self.folder = folder
+        self.cell = cell
         self.made_with = dict(made_with)
         self.device = device
         self.best_f1, self.best_epoch = -1.0, -1
@@ -133,9 +135,11 @@ class Checkpoints(Callback):
                 state = read_checkpoint(path)["callbacks"][self.state_key]
                 if state["best_epoch"] >= 0:
                     read_checkpoint(_weights(self.folder, state["best_epoch"]))
-                if state["made_with"] == self.made_with:
-                    return path
                 reason = "was made with other code or packages"
+                if state["made_with"] == self.made_with:
+                    if state["cell"] == self.cell:
+                        return path
+                    reason = "is of a run with other settings, seed or data"
             except Exception as error:  # a damaged file fails in whatever part of it is read first
                 reason = f"is damaged ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
             logger.warning("%s %s; the run starts again from its first step", path, reason)
@@ -147,6 +151,7 @@ class Checkpoints(Callback):
         """Returns what a checkpoint holds of it."""
         return {
             "made_with": self.made_with,
+            "cell": self.cell,
             "best_f1": self.best_f1,
             "best_epoch": self.best_epoch,
             "devices": self.devices,

@@ -88,11 +88,14 @@ def run_cell(
         The content of ``metrics.json``.
 
     Raises:
-        UserError: The data changed since the cell was planned, the encoder cannot be read, or the loss became NaN.
+        UserError: Something is in the folder, the data changed since the cell was planned, the encoder cannot be read,
+            or the loss became NaN.
         OSError: The folder cannot be written, or the disk is full; started again, the run goes on.
         Terminated: The process was told to end (SIGTERM); a checkpoint was saved.
     """
     started = time.time()
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"{folder} is there already; choose another folder, or remove it")
     keep_freed_memory()
     set_imports_aside()
     source = source or Source()
@@ -110,7 +113,7 @@ def run_cell(
     schema.write_config(result / CONFIG, cell.to_config())
     share = ranks.Share(cell, folder, source, corpus, test, max(1, torch.get_num_threads() // cell.recipe.devices))
     with quiet(), interruptions(), ranks.together(share, part):
-        checkpoints = Checkpoints(part, made_with, device(cell.recipe.devices))
+        checkpoints = Checkpoints(part, made_with, device(cell.recipe.devices), cell.identity)
         history = History()
         ran = _train_and_score(share, history, checkpoints, callbacks, logger, result)
     trained, model, datamodule, scores = ran.trained, ran.model, ran.datamodule, ran.scores
@@ -185,7 +188,8 @@ def run_share(share: ranks.Share, rank: int) -> None:
     keep_freed_memory()
     made_with = {"code": code_digest(share.cell.dataset, share.cell.system), **packages()}
     with quiet(), interruptions():
-        checkpoints = Checkpoints(part_of(share.folder), made_with, device(share.cell.recipe.devices))
+        on = device(share.cell.recipe.devices)
+        checkpoints = Checkpoints(part_of(share.folder), made_with, on, share.cell.identity)
         _train_and_score(share, History(), checkpoints, rank=rank)
 
 

@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from lightning_ita.data.source import Source
-from lightning_ita.errors import Terminated
+from lightning_ita.errors import Terminated, UserError
 from lightning_ita.models.ita import ITAOptions
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.models.tagger import Tagger
@@ -195,6 +195,18 @@ def test_a_checkpoint_of_other_code_is_not_used(
 
 
 @pytest.mark.usefixtures("always")
+def test_a_checkpoint_of_another_cell_is_not_used(
+    cell: Cell, source: Source, undisturbed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop_half_way(replace(cell, seed=2), source, tmp_path / "mine")
+    run_cell(cell, tmp_path / "mine", source)
+    assert "is of a run with other settings, seed or data; the run starts again from its first step" in caplog.text
+    assert_same_result(tmp_path / "mine", undisturbed)
+    with pytest.raises(UserError, match="mine is there already"):
+        run_cell(replace(cell, seed=2), tmp_path / "mine", source)
+
+
+@pytest.mark.usefixtures("always")
 def test_a_full_disk_leaves_the_last_checkpoint(
     cell: Cell, source: Source, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,7 +260,7 @@ def test_checkpoints_cost_little(cell: Cell, source: Source, tmp_path: Path, mon
 
 
 def test_only_the_weights_that_are_needed_stay(tmp_path: Path) -> None:
-    checkpoints = resume.Checkpoints(tmp_path, {}, "here")
+    checkpoints = resume.Checkpoints(tmp_path, {}, "here", "cell")
     for epoch in range(5):
         (tmp_path / f"epoch-{epoch}.ckpt").touch()
     checkpoints.load_state_dict({**checkpoints.state_dict(), "best_epoch": 1})

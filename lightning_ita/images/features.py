@@ -32,7 +32,7 @@ from lightning_ita.images.files import ImageError
 from lightning_ita.images.locating import model_digest
 from lightning_ita.images.nets import VisionNet, make_net, net_shape
 from lightning_ita.images.pictures import Picture, listed
-from lightning_ita.images.vision import PREPROCESSING, Vision
+from lightning_ita.images.vision import DEFAULT, PREPROCESSING, Vision
 
 # Parts that the model looks at together. Always as many, if need be blank ones: so a feature does not depend on which
 # others were missing, and a pass that was stopped gives the same numbers as one that was not.
@@ -41,6 +41,14 @@ BATCH = 8
 PICTURES_PER_FILE = 64
 # The decoders, the resizing and the convolutions decide the last bits.
 PACKAGES = ("pillow", "torch")
+# What brings a library's models: its next version may have other weights, or another size of pictures, by one name.
+BROUGHT_BY = {
+    DEFAULT: "timm",
+    "timm": "timm",
+    "torchvision": "torchvision",
+    "open_clip": "open_clip_torch",
+    "transformers": "transformers",
+}
 
 Watch = Callable[[int, int], None]
 
@@ -88,7 +96,7 @@ class Features:
         self.size, self.regions, self.channels, flop = net_shape(vision)
         self.flop = 0.0 if vision.finetune else flop
         self.failed: dict[str, str] = {}
-        self._unreadable: set[str] = set()
+        self._unreadable: dict[str, str] = {}  # why, by digest: in a stream another picture may have the same name
         self._rows: dict[str, Tensor] = {}
         self._recent: dict[str, Tensor] = {}  # of the last pictures that were not prepared
         self._files: set[str] = set()
@@ -98,7 +106,7 @@ class Features:
             "model": model_digest(vision) or vision.model,
             "preprocessing": PREPROCESSING,
             "pixels": vision.finetune and self.size,
-            "packages": [version(package) for package in PACKAGES],
+            "packages": [version(package) for package in (*PACKAGES, BROUGHT_BY.get(vision.library)) if package],
         }
         self.setup = _digest(setup)[:16]
         self.folder = None if folder is None else folder / "pictures" / self.setup
@@ -160,6 +168,10 @@ class Features:
         """Tells whether a picture was looked at in vain."""
         return request.picture.sha256 in self._unreadable
 
+    def reason(self, request: Request) -> str:
+        """Returns why a picture cannot be read; nothing where it can."""
+        return self._unreadable.get(request.picture.sha256, "")
+
     def warnings(self) -> list[str]:
         """Returns what a reader of results should know: which pictures could not be read."""
         if not self.failed:
@@ -210,7 +222,7 @@ class Features:
             image = request.picture.open()
         except ImageError as error:
             self.failed[request.picture.name] = str(error)
-            self._unreadable.add(request.picture.sha256)
+            self._unreadable[request.picture.sha256] = str(error)
             return []
         return [
             (key, np.asarray(cut(image, part, self.size)).transpose(2, 0, 1))

@@ -153,9 +153,8 @@ class VisualInputs(TwoViewInputs):
         """Looks at the pictures of tweets, and returns why some cannot be read, by the tweet's id."""
         asked = [read for read in reads if read.picture is not None]
         rows = self.features.rows([read.picture for read in asked if read.picture is not None])
-        failed = self.features.failed
         return {
-            read.id: failed.get(read.picture.picture.name, "")
+            read.id: self.features.reason(read.picture)
             for read, row in zip(asked, rows, strict=True)
             if row is None and read.picture is not None
         }

@@ -82,7 +82,21 @@ def test_what_decides_features_has_a_folder_of_its_own(tiny_vision: str, monkeyp
     setups.add(Features(Vision(tiny_vision)).setup)
     monkeypatch.setattr(module, "version", lambda package: "0")
     setups.add(Features(Vision(tiny_vision)).setup)
-    assert len(setups) == 4
+    monkeypatch.setattr(module, "version", lambda package: "1" if package == "timm" else "0")
+    setups.add(Features(Vision(tiny_vision)).setup)
+    assert len(setups) == 5
+
+
+def test_a_picture_that_cannot_be_read_is_told_apart_from_another_of_its_name(
+    tiny_vision: str, requests: list[Request], tmp_path: Path
+) -> None:
+    (tmp_path / "page.png").write_bytes(b"<html>")
+    pages = [Request(read_picture(name, tmp_path / "page.png")) for name in ("3", "5")]
+    features = Features(Vision(tiny_vision))
+    assert features.rows([requests[3], *pages]) == [None] * 3
+    first, *others = (features.reason(each) for each in (requests[3], *pages, requests[0]))
+    assert first.startswith("damaged: ")
+    assert others == [*["not an image but an HTML page, as a failed download leaves it"] * 2, ""]
 
 
 def test_numbers_do_not_depend_on_what_else_is_missing(

@@ -23,7 +23,7 @@ from lightning_ita.data.words import cut
 from lightning_ita.demo import DemoConfig, generate
 from lightning_ita.errors import DataError
 from lightning_ita.files import Lines, user_path
-from lightning_ita.images.files import ImageError
+from lightning_ita.images.files import ImageError, signature
 from lightning_ita.images.pictures import Picture, digest_of, read_picture
 from lightning_ita.text import quoted
 
@@ -81,9 +81,8 @@ class Relations:
         return Corpus("relations", tuple(types), self.splits, {}, {}, pictures=self.pictures)
 
 
-@cache
 def relations(file: str | None = None) -> Relations:
-    """Returns relations, read or made once per process.
+    """Returns relations, made once per process, or read once as long as the file is not changed.
 
     Args:
         file: The data set of Vempala and Preoţiuc-Pietro; the demo corpus if not given.
@@ -91,7 +90,20 @@ def relations(file: str | None = None) -> Relations:
     Raises:
         DataError: The file or its pictures cannot be used.
     """
-    return made() if file is None else read_relations(user_path(file))
+    if file is None:
+        return _made()
+    path = user_path(file).absolute()
+    return _read(path, *signature(path))
+
+
+@cache
+def _made() -> Relations:
+    return made()
+
+
+@cache
+def _read(path: Path, *_: int | None) -> Relations:
+    return read_relations(path)
 
 
 def made(config: DemoConfig = DEMO) -> Relations:

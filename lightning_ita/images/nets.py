@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from lightning_ita.errors import UserError, unknown
 from lightning_ita.files import user_path
-from lightning_ita.images.locating import lite0_file
+from lightning_ita.images.locating import lite0_file, model_digest
 from lightning_ita.images.vision import DEFAULT, VISION_MODELS, Vision
 from lightning_ita.registry import require
 from lightning_ita.text import printable, quoted
@@ -239,23 +240,20 @@ def net_shape(vision: Vision) -> tuple[int, int, int, float]:
     Returns:
         Height and width of its input, regions of its grid, channels, and floating-point operations per picture.
     """
-    return _shape(vision.model)
+    # A folder may be written again within a process.
+    return _shape(vision.model, None if vision.folder is None else model_digest(vision))
 
 
-_SHAPES: dict[str, tuple[int, int, int, float]] = {}
+@cache
+def _shape(model: str, digest: str | None) -> tuple[int, int, int, float]:
+    from torch.utils.flop_counter import FlopCounterMode
 
-
-def _shape(model: str) -> tuple[int, int, int, float]:
-    if model not in _SHAPES:
-        from torch.utils.flop_counter import FlopCounterMode
-
-        # On the device "meta" tensors have shapes and no content, so that nothing is computed.
-        with torch.device("meta"), torch.no_grad():
-            net = make_net(Vision(model), pretrained=False)
-            with FlopCounterMode(display=False) as counter:
-                _, regions, channels = net(torch.zeros(1, 3, net.size, net.size, dtype=torch.uint8)).shape
-        _SHAPES[model] = net.size, regions, channels, float(counter.get_total_flops())
-    return _SHAPES[model]
+    # On the device "meta" tensors have shapes and no content, so that nothing is computed.
+    with torch.device("meta"), torch.no_grad():
+        net = make_net(Vision(model), pretrained=False)
+        with FlopCounterMode(display=False) as counter:
+            _, regions, channels = net(torch.zeros(1, 3, net.size, net.size, dtype=torch.uint8)).shape
+    return net.size, regions, channels, float(counter.get_total_flops())
 
 
 @contextmanager

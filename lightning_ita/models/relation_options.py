@@ -45,7 +45,7 @@ class RelationOptions(VisualOptions, FusionOptions):
         return f"{self.system}-{self.mode_slug}"
 
     def relation_data(self) -> Relations:
-        """Returns the relations, read or made once per process.
+        """Returns the relations; see `lightning_ita.data.relations.relations`.
 
         Raises:
             DataError: The file or its pictures cannot be used.

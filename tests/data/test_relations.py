@@ -128,6 +128,10 @@ def test_other_answers_and_other_pictures_are_other_data(tmp_path: Path) -> None
     assert len(digests) == 1
     digests.add(read_relations(write(tmp_path, *rows[:2], row(2, "three", "0"))).sha256)
     path = write(tmp_path, *rows)
+    assert relations.relations(str(path)).sha256 in digests
+    write(tmp_path, *rows, row(3, "four"))  # in the place of the file that was read
+    assert relations.relations(str(path)).sha256 not in digests
+    path = write(tmp_path, *rows)
     Image.new("RGB", (4, 4), "blue").save(tmp_path / "images" / "T698197155698184192.jpg")
     digests.add(read_relations(path).sha256)
     assert len(digests) == 3

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,17 @@ def test_timm_reads_a_folder_and_gives_its_last_map(tiny_vision: str) -> None:
     assert (size, grid.shape) == (net.size, (2, regions, channels))
     assert flop > 0
     torch.testing.assert_close(grid, expected.flatten(2).transpose(1, 2))
+
+
+def test_a_folder_that_was_written_again_has_another_shape(tiny_vision: str, tmp_path: Path) -> None:
+    shutil.copytree(tiny_vision.partition(":")[2], tmp_path, dirs_exist_ok=True)
+    vision, state = Vision(f"timm:{tmp_path}"), torch.get_rng_state()
+    assert net_shape(vision)[:2] == (64, 4)
+    assert torch.equal(torch.get_rng_state(), state)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    config["pretrained_cfg"]["input_size"] = [3, 128, 128]
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    assert net_shape(vision)[:2] == (128, 16)
 
 
 def test_the_weights_are_those_of_the_folder(tiny_vision: str) -> None:

@@ -185,6 +185,8 @@ def check_pictures(arguments: Any, kinds: Sequence[str], chosen: dict[str, str])
     by_name = by_name or Path(arguments.input).suffix.lower() in (".conll", ".bio", ".iob")
     if (kinds or arguments.context_store) and not by_name:
         raise UserError("--contexts-from and --context-store need --image-column, which names each post's image")
+    if arguments.images is not None and not by_name:
+        raise UserError(f"--images {arguments.images} needs --image-column, which names each post's image")
     for kind in chosen:
         if kind not in kinds and not arguments.context_store:
             raise UserError(f"--engines {kind}={chosen[kind]}: --contexts-from does not name {kind}")
@@ -224,6 +226,11 @@ def open_pictures(
         UserError: The model does not read such contexts, or an engine cannot be made.
     """
     if not kinds and arguments.context_store is None:
+        if arguments.images is not None:
+            raise UserError(
+                f"--images {arguments.images}: {tagger.options.label} does not look at pictures; --contexts-from or "
+                f"--context-store tells where texts about them come from"
+            )
         return None
     from lightning_ita.commands.align import make_engines
     from lightning_ita.contexts.store import ContextStore

@@ -291,6 +291,10 @@ def _tagged(
             ("empty", int(result is not None and not result.words)),
             ("cut", int(result is not None and result.words_cut > 0)),
             ("read with context", int(result is not None and bool(result.contexts))),
+            (
+                "with contexts that the model does not read",
+                int(any(texts and kind not in kinds for kind, texts in record.contexts.items())),
+            ),
         ):
             counts[name] = counts.get(name, 0) + number
         yield record, result, wrong

@@ -216,6 +216,7 @@ def test_what_is_wrong_is_said_before_the_model_is_loaded(
         ([f"--input={table}", "--text-column=post"], "unknown column 'post'"),
         ([f"--input={posts}", "--view=TI"], "unknown view 'TI'"),
         ([f"--input={table}", "--contexts-from=cap"], "need --image-column"),
+        ([f"--input={table}", "--images=pictures"], "--images pictures needs --image-column"),
         ([f"--input={table}", "--contexts-from=cap", "--image-column=picture", "--view=T"], "does not use"),
         ([f"--input={table}", "--engines", "ocr=rapidocr"], "--contexts-from does not name ocr"),
         ([f"--input={table}", "--image-column=picture", "--contexts-from=know"], "reads tweets and not images"),
@@ -244,6 +245,16 @@ def test_an_output_of_somebody_else_is_left_alone(kept: str, posts: Path, tmp_pa
     table.write_text("text,picture\nKobe,p.jpg\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"not read by ITA-Cap.*; it reads cap"):
         run(kept, table, tmp_path / "o.jsonl", "--contexts-from=ocr", "--image-column=picture")
+
+
+def test_what_the_model_does_not_read_is_told(kept: str, posts: Path, tmp_path: Path, capsys: Any) -> None:  # noqa: F811
+    posts.write_text(posts.read_text(encoding="utf-8").replace('"cap"', '"caption"'), encoding="utf-8")
+    assert run(kept, posts, tmp_path / "o.jsonl") == 0
+    assert "5 with contexts that the model does not read" in capsys.readouterr().err
+    table = tmp_path / "a.csv"
+    table.write_text("text,picture\nKobe,p.jpg\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"--images .*: ITA-Cap.* does not look at pictures"):
+        run(kept, table, tmp_path / "p.jsonl", f"--images={tmp_path}", "--image-column=picture")
 
 
 def test_raw_posts_of_every_sort(kept: str, tmp_path: Path) -> None:  # noqa: F811
@@ -331,7 +342,7 @@ def test_pictures_are_read_through_the_store(tiny_encoder: str, tmp_path: Path) 
     tagged = lines_of(tmp_path / "o.jsonl")
     assert tagged[0]["contexts"] == {"ocr": ["CHICAGO"]}
     assert [line["view"] for line in tagged] == ["I+T", "T", "T", "T"]
-    assert [line.get("error", "").partition(":")[0] for line in tagged] == ["", "image", "image", ""]
+    assert [line.get("error", "").partition(":")[0] for line in tagged] == ["", "image 'b.png'", "image 'c.png'", ""]
     # Without engines, from the store alone, it is the same.
     assert run(str(tmp_path / "model"), posts, tmp_path / "p.jsonl", *more, store) == 0
     assert lines_of(tmp_path / "p.jsonl") == tagged

@@ -100,9 +100,9 @@ def main(argv: Sequence[str]) -> int:
     from lightning_ita.studies.cell import Cell
     from lightning_ita.studies.keeping import MODEL
     from lightning_ita.studies.plan import CACHE
-    from lightning_ita.studies.schema import read_metrics
-    from lightning_ita.studies.study import METRICS, Result
+    from lightning_ita.studies.study import Result, read_finished
     from lightning_ita.studies.tables.ablation import rows_of, terminal
+    from lightning_ita.studies.trained import WEIGHTS
 
     source = source_of(arguments)
     cell = Cell(
@@ -124,13 +124,17 @@ def main(argv: Sequence[str]) -> int:
     unread_here = (*unread(source, corpus.contexts, [cell.dataset]), *unread_options(arguments, [cell.system]))
     for note in (*unread_here, *corpus.warnings):
         say(console, f"note: {note}")
-    finished = (folder / METRICS).is_file()
+    result = read_finished(cell, folder) or Result(cell)
+    finished = result.metrics is not None
+    again = f"delete {folder} to run it again"
+    if result.stale:
+        say(console, f"note: this run was finished with another version of the code; {again}")
+    if finished and arguments.keep_checkpoint and not (folder / WEIGHTS).is_file():
+        say(console, f"note: this run was finished without --keep-checkpoint; {again}")
     keep = arguments.keep_models != "none"
     if finished and keep and not (folder / MODEL).is_dir():
         _add_model(cell, folder, source, corpus, console)
-    if finished and arguments.logger == "none":
-        metrics = read_metrics(folder / METRICS)
-    else:
+    if not finished or arguments.logger != "none":
         from lightning_ita.studies.loggers import tracking
         from lightning_ita.studies.looking import look
         from lightning_ita.studies.progress import StudyProgress
@@ -140,9 +144,8 @@ def main(argv: Sequence[str]) -> int:
         if not finished:
             look([cell], {cell.dataset: corpus}, source.cache_dir, console)
         with tracking(arguments.logger, cell, out) as tracker:
-            if finished:
-                metrics = read_metrics(folder / METRICS)
-            else:
+            metrics = result.metrics
+            if metrics is None:
                 with StudyProgress([cell], [1.0], console) as progress:
                     watch = RunProgress(partial(progress.within, cell))
                     metrics = run_cell(
@@ -156,7 +159,8 @@ def main(argv: Sequence[str]) -> int:
                         keep_model=keep,
                     )
             tracker.record(metrics, epochs=finished)
-    console.print(terminal(rows_of([Result(cell, metrics)])))
+        result = replace(result, metrics=metrics)
+    console.print(terminal(rows_of([result])))
     console.print(f"written: {folder}", soft_wrap=True, highlight=False, markup=False)
     if keep:
         say(console, f"model: {folder / MODEL}")

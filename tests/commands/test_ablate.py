@@ -301,6 +301,22 @@ def test_one_run_and_its_config_are_the_same_run(
     assert {key: printed[key] for key in config} == config
 
 
+def test_a_finished_run_that_is_not_what_was_asked_for_is_told(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [*arguments, "--contexts=none", "--cva=off"]
+    assert train.main(command) == 0
+    (folder,) = (tmp_path / "out").iterdir()
+    environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    assert "note: this run was finished" not in capsys.readouterr().out
+    (folder / "environment.json").write_text(json.dumps({**environment, "code": "0" * 64}), encoding="utf-8")
+    assert train.main([*command, "--keep-checkpoint"]) == 0
+    shown = capsys.readouterr().out
+    assert f"finished with another version of the code; delete {folder} to run it again" in shown
+    assert f"finished without --keep-checkpoint; delete {folder} to run it again" in shown
+    assert STALE_MARK in shown
+
+
 def test_predictions_name_every_tweet_in_both_views(
     arguments: list[str], tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

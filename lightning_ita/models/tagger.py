@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lightning_ita.crf import ChainDistribution, ForbiddenTransitions, LinearChainCRF
 from lightning_ita.crf.validation import NonFiniteScoresError
 from lightning_ita.data.batching import processes, weighed
+from lightning_ita.data.datamodule import MNERDataModule
 from lightning_ita.data.inputs import Batch, Inputs
 from lightning_ita.errors import NonFiniteLossError, UserError
 from lightning_ita.metrics import EntityF1
@@ -31,7 +32,7 @@ from lightning_ita.tags import TagSet
 from lightning_ita.text import quoted
 
 if TYPE_CHECKING:
-    from lightning_ita.models.kept import Kept
+    from lightning_ita.models.kept import Handles, Kept
     from lightning_ita.models.mentions import Tagged
     from lightning_ita.models.predicting import GivenContexts, GivenImage, ViewChoice
 
@@ -66,11 +67,13 @@ class Tagger(pl.LightningModule):
 
     Attributes:
         kept: What is known of the folder that the model was loaded from (`from_pretrained`).
+        handles: How the corpus that it was fitted to writes @names.
         teacher: Whose I+T view the text view is aligned with; ``None`` for the model itself.
         part_groups: Groups of parts by name, see `parameter_groups`; all other parts are ``layers``.
     """
 
     kept: Kept | None = None
+    handles: Handles | None = None
     part_groups: ClassVar[Mapping[str, str]] = {
         "encoder": "encoder",
         "vision": "encoder",  # pretrained, too
@@ -265,13 +268,18 @@ class Tagger(pl.LightningModule):
         return [] if self.teacher is None else [self.teacher]
 
     def on_fit_start(self) -> None:
-        """Checks that a teacher is there.
+        """Checks that a teacher is there, and notes how the corpus writes @names, for who keeps the model.
 
         Raises:
-            UserError: There is to be a frozen one, and `learn_from` was not called.
+            UserError: There is to be a frozen teacher, and `learn_from` was not called.
         """
+        from lightning_ita.models.kept import handles_of
+
         if self.teacher is None and teacher_of(self.options) == "frozen":
             raise UserError(f"{self.options.label}: call learn_from with the trained teacher before training")
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, MNERDataModule):
+            self.handles = handles_of(data.corpus)
 
     def alignment(self, chains: dict[str, ChainDistribution], batch: Batch) -> Tensor | None:
         """Returns the cross-view alignment of each tweet, (batch,): the text view learns what the other predicts.

@@ -25,7 +25,6 @@ from lightning_ita.studies.study import CONFIG, METRICS
 from lightning_ita.studies.trained import with_own_model
 
 if TYPE_CHECKING:
-    from lightning_ita.models.kept import Handles
     from lightning_ita.models.tagger import Tagger
 
 # The folder of a kept model, in the folder of its cell.
@@ -42,7 +41,7 @@ def keep(tagger: Tagger, folder: Path, cell: Cell, metrics: Metrics, corpus: Cor
         metrics: What it reached.
         corpus: What it was trained on.
     """
-    from lightning_ita.models.kept import public_name, save
+    from lightning_ita.models.kept import handles_of, public_name, save
     from lightning_ita.studies.card import model_card
 
     config = cell.to_config() | {"encoder": public_name(cell.encoder)}
@@ -50,12 +49,6 @@ def keep(tagger: Tagger, folder: Path, cell: Cell, metrics: Metrics, corpus: Cor
         config[cell.system]["vision"]["model"] = f"{vision.library}:{vision.folder.name}"
     training = {"name": cell.name, "identity": cell.identity, "config": config, "release": metrics["release"]}
     save(tagger, folder / MODEL, model_card(cell, metrics, corpus, folder), training, handles_of(corpus))
-
-
-def handles_of(corpus: Corpus) -> Handles:
-    """Tells how a corpus writes @names: as one word, as Twitter-15, or as two, as Twitter-17."""
-    words = [word for tweet in corpus.splits["train"] for word in tweet.words if word.startswith("@")]
-    return "split" if sum(word == "@" for word in words) > len(words) / 2 else "whole"
 
 
 def valid_f1(cell: Cell, metrics: Metrics) -> float:

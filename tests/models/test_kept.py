@@ -7,12 +7,16 @@ import json
 import pickle
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lightning_ita.data.conll import Tweet
+from lightning_ita.data.corpus import Corpus
+from lightning_ita.data.datamodule import MNERDataModule
 from lightning_ita.errors import UserError
 from lightning_ita.models.encoder_tagger import EncoderTagger
 from lightning_ita.models.tagger import Tagger
@@ -56,6 +60,19 @@ def test_a_model_comes_back_as_it_was(folder: Path, tmp_path: Path) -> None:
     assert again.state_dict().keys() == loaded.state_dict().keys()
     assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in again.state_dict().items())
     assert (tmp_path / "again" / "config.json").read_bytes() == (folder / "config.json").read_bytes()
+
+
+@pytest.mark.parametrize(("words", "handles"), [(("@", "kobe"), "split"), (("@kobe",), "whole"), ((), "whole")])
+def test_a_model_writes_handles_as_the_corpus_that_it_was_fitted_to(
+    words: tuple[str, ...], handles: str, copy: Path
+) -> None:
+    tagger = Tagger.from_pretrained(copy)
+    corpus = Corpus("own", TYPES, {"train": [Tweet("1", words, ("O",) * len(words), None)]}, {}, {})
+    data = MNERDataModule("custom", inputs=tagger.inputs, corpus=corpus)
+    tagger._trainer = SimpleNamespace(datamodule=data)  # type: ignore[assignment]
+    tagger.on_fit_start()
+    tagger.save_pretrained(copy)
+    assert json.loads((copy / "config.json").read_text(encoding="utf-8"))["handles"] == handles
 
 
 def test_its_folder_tells_no_path(folder: Path) -> None:

@@ -10,11 +10,9 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard import metadata_load
 
 from lightning_ita.commands import ablate, sweep, train, work
-from lightning_ita.data.conll import Tweet
-from lightning_ita.data.corpus import Corpus
 from lightning_ita.errors import UserError
 from lightning_ita.models.tagger import Tagger
-from lightning_ita.studies.keeping import best_of_rows, handles_of, valid_f1
+from lightning_ita.studies.keeping import best_of_rows, valid_f1
 from lightning_ita.studies.plan import read_plan
 from lightning_ita.studies.schema import read_metrics
 from tests.studies.studies import write_study
@@ -136,9 +134,3 @@ def test_a_sweep_keeps_its_winner(options: list[str], tmp_path: Path, capsys: py
 def test_another_choice_is_an_error(command: object) -> None:
     with pytest.raises(UserError, match=r"unknown models to keep 'bets'\. Did you mean 'best'"):
         command.main(["--keep-models=bets"])  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize(("words", "handles"), [(("@", "kobe"), "split"), (("@kobe",), "whole"), ((), "whole")])
-def test_how_a_corpus_writes_handles(words: tuple[str, ...], handles: str) -> None:
-    tweets = [Tweet("1", words, ("O",) * len(words), None)]
-    assert handles_of(Corpus("demo", ("PER",), {"train": tweets}, {}, {})) == handles

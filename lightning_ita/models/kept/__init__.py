@@ -6,7 +6,7 @@ ever unpickled or run.
 """
 
 from lightning_ita.models.kept.card import usage
-from lightning_ita.models.kept.config import CONFIG, WEIGHTS, Handles, Kept, KeptConfig, read_kept_config
+from lightning_ita.models.kept.config import CONFIG, WEIGHTS, Handles, Kept, KeptConfig, handles_of, read_kept_config
 from lightning_ita.models.kept.hub import push
 from lightning_ita.models.kept.loading import load
 from lightning_ita.models.kept.saving import public_name, save
@@ -17,6 +17,7 @@ __all__ = [
     "Handles",
     "Kept",
     "KeptConfig",
+    "handles_of",
     "load",
     "public_name",
     "push",

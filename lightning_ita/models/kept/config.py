@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from lightning_ita.data.corpus import Corpus
 from lightning_ita.errors import DataError, UserError
 from lightning_ita.files import parse_json, read_bytes
 from lightning_ita.models.kept.vision import KeptVision, Name
@@ -22,6 +23,12 @@ PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 MOST_CONFIG = 2**22
 # How a corpus writes @names and #tags, which raw text is cut into words by: as one word, or the sign as a word.
 Handles = Literal["whole", "split"]
+
+
+def handles_of(corpus: Corpus) -> Handles:
+    """Tells how a corpus writes @names: as one word, as Twitter-15, or as two, as Twitter-17."""
+    words = [word for tweet in corpus.splits["train"] for word in tweet.words if word.startswith("@")]
+    return "split" if sum(word == "@" for word in words) > len(words) / 2 else "whole"
 
 
 class KeptConfig(TypedDict):

@@ -45,7 +45,7 @@ def save(
         folder: Where to.
         card: Its model card; that which it was loaded with, or a short one, if not given.
         training: What is known of its training, as plain values.
-        handles: How its corpus writes @names.
+        handles: How its corpus writes @names; as the corpus that it was fitted to, if not given.
 
     Raises:
         UserError: Something else is in the folder, or the encoder is a module that has no name.
@@ -60,7 +60,7 @@ def save(
     try:
         encoder = _save_encoder(tagger, part / ENCODER) if tagger.options.has_encoder else None
         config = _config(tagger, encoder if before is None else before.config["encoder"])
-        config["handles"] = handles or (before.config["handles"] if before else "whole")
+        config["handles"] = handles or tagger.handles or (before.config["handles"] if before else "whole")
         if (vision := getattr(tagger.options, "vision", None)) is not None:
             config["vision"] = save_vision(vision, part / VISION)
             config["options"]["vision"]["model"] = config["vision"]["model"]

@@ -27,7 +27,7 @@ class Drawings(SphinxTransform):
                 chart.replace_self(_figure(svg(chart.astext(), f"chart-{number}")))
         for image in list(self.document.findall(nodes.image)):
             if image["uri"].endswith(".svg"):
-                path = Path(self.document["source"]).parent / image["uri"]
+                path = Path(self.env.relfn2path(image["uri"])[1])  # those of notebooks may begin with a slash
                 self.env.note_dependency(str(path))
                 # Its own style is for readers of the file; in the page the site's is used.
                 image.replace_self(_figure(STYLE.sub("", path.read_text(encoding="utf-8"))))

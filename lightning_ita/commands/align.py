@@ -173,7 +173,7 @@ def make_arguments() -> Any:
     parser.add_argument(
         "--dry-run", action="store_true", help="Read nothing; show what would be read, and what would be sent."
     )
-    parser.add_argument("--limit", type=int | None, help="Only the first images, by id.")
+    parser.add_argument("--limit", type=int | None, help="Read so many images or tweets at most, by id.")
     parser.add_argument("--retry-errors", action="store_true", help="Read images again that had an error before.")
     parser.add_argument("--strict", action="store_true", help="End with status 1 if an image has an error.")
     parser.add_argument(

@@ -17,6 +17,7 @@ from lightning_ita.commands.cli import by_kind, make_parser, say
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import UserError, unknown
 from lightning_ita.files import check_output, user_path, write_text
+from lightning_ita.invocation import spelled
 from lightning_ita.posts.reading import FORMATS, STDIN, Columns, format_of, read_posts
 from lightning_ita.text import printable
 
@@ -160,7 +161,8 @@ def make_arguments() -> Any:
         "--contexts-from", type=str | None, help="Kinds of context to read in the images before tagging: tag, cap, ocr."
     )
     add("--images", type=str | None, help="The folder of the images; by default the input's.")
-    add("--engines", type=str, nargs="*", default=[], metavar="KIND=ENGINE[:MODEL]", help="The engine of a kind.")
+    engines = f"The engine of a kind, and its model; `{spelled('align')} --help` lists them."
+    add("--engines", type=str, nargs="*", default=[], metavar="KIND=ENGINE[:MODEL]", help=engines)
     add("--context-store", type=str | None, help="A store of contexts to use; --contexts-from adds to it.")
     add("--evaluate", action="store_true", help="Score against the tags of the input (CoNLL, or tags in JSONL).")
     add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps ...")

@@ -144,7 +144,8 @@ def find_contexts(name: str, kind: str, folder: Path, given: Mapping[str, str]) 
     near = get_close_matches(kind, there, n=1)
     hint = f" Did you mean {near[0]}, of {there[near[0]]}?" if near else ""
     raise UserError(
-        f"no {kind} contexts for {name}: looked for {looked}; {remedy}.{hint} "
+        f"no {kind} contexts for {name}: looked for {looked}; {remedy}, or a store of `align` "
+        f"with --context-store.{hint} "
         f'A file has one {{"image": id, "texts": [text, ...]}} per line.'
     )
 

@@ -119,7 +119,7 @@ def test_missing_data_says_what_was_looked_for_and_how_to_get_it(tmp_path: Path)
 def test_contexts_are_found_by_name_or_given(tmp_path: Path) -> None:
     folder = write_corpus(tmp_path / "custom")
     with pytest.raises(
-        UserError, match=r"no cap contexts for custom: looked for .*name it with --context-files cap=FILE"
+        UserError, match=r"no cap contexts for custom: looked for .*name it with --context-files cap=FILE, or a store"
     ):
         _ = Custom().read(Source(str(tmp_path)), ["cap"])
     found = contexts_file(tmp_path / "contexts", "custom.cap.blip2.jsonl", {"train0.jpg": ["a man"]})

@@ -96,6 +96,18 @@ def test_nothing_is_loaded_from_elsewhere(pages: dict[Path, Page], site: Path) -
         assert re.findall(r"url\(['\"]?(?:https?:)?//[^)]*\)|@import[^;]*", text) == [], style
 
 
+def test_drawings_are_found_below_the_folder_of_the_pages(tmp_path: Path) -> None:
+    # So notebooks name theirs where the site is built inside this repository, which is the default.
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "a.svg").write_text('<svg width="9"><desc>lattice</desc></svg>', encoding="utf-8")
+    (tmp_path / "conf.py").write_text('extensions = ["docs.extensions.drawings"]\n', encoding="utf-8")
+    (tmp_path / "index.rst").write_text("Title\n=====\n\n.. image:: /build/a.svg\n", encoding="utf-8")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", str(tmp_path), str(tmp_path / "site")]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    assert "<desc>lattice</desc>" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("command", list(COMMANDS))
 def test_every_option_of_a_command_is_explained(
     command: str, pages: dict[Path, Page], site: Path, capsys: pytest.CaptureFixture[str]

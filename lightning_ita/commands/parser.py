@@ -32,7 +32,7 @@ class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHe
 
     def _get_help_string(self, action: argparse.Action) -> str:
         if isinstance(action, (argparse._HelpAction, jsonargparse.ActionConfigFile)):
-            return super()._get_help_string(action)
+            return super()._get_help_string(action) or ""
         default, notes = action.default, []
         # The values of a Literal and of a flag stand beside the option; most others are text.
         if action.option_strings and not _shows_values(action) and (kind := expected(action)) != "text":

@@ -26,7 +26,7 @@ from lightning_ita.commands.cli import (
     unread,
 )
 from lightning_ita.commands.launching import add_launcher, check_launcher, launcher_of
-from lightning_ita.commands.systems import add_options, options_given, unread_options
+from lightning_ita.commands.systems import add_options, options_given, unread_options, unread_short_form
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import UserError
 from lightning_ita.invocation import spelled
@@ -154,7 +154,11 @@ def main(argv: Sequence[str]) -> int:
     study = with_precision_of(study, out)  # may import torch: later than what is wrong with the data is said
     cells = plan(study, corpora)
     warnings = [warning for corpus in corpora.values() for warning in corpus.warnings]
-    unread_here = (*unread(source, study.contexts, study.datasets), *unread_options(arguments, systems))
+    unread_here = (
+        *unread(source, study.contexts, study.datasets, study.of_pictures),
+        *unread_options(arguments, systems),
+        *unread_short_form(parser, arguments, study.rows),
+    )
     for note in (*unread_here, *warnings):
         say(console, f"note: {note}")
     if arguments.dry_run:

@@ -147,19 +147,37 @@ def source_of(arguments: Any) -> Source:
     )
 
 
-def unread(source: Source, kinds: Collection[str], datasets: Iterable[str]) -> Iterator[str]:
+def unread(
+    source: Source, kinds: Collection[str], datasets: Iterable[str], of_pictures: Collection[str]
+) -> Iterator[str]:
     """Yields a note for each option that says what data are read and that nothing here follows.
 
     Args:
         source: Where the data lie.
         kinds: The kinds of context that are read.
         datasets: The data sets that are read.
+        of_pictures: What is read of pictures: ``images``, ``boxes``.
     """
     read = f"the contexts here are {', '.join(kinds)}" if kinds else "no contexts are read here"
-    for option, given in (("--context-files", source.context_files), ("--context-engines", source.context_engines)):
-        for kind, value in given.items():
-            if kind not in kinds:
-                yield f"{option} {kind}={value} is not read: {read}"
+    # The places of objects are those that an engine for tags has found.
+    of_store = {
+        *(kind for kind in kinds if kind not in source.context_files),
+        *({"tag"} if "boxes" in of_pictures else ()),
+    }
+    for kind, value in source.context_files.items():
+        if kind not in kinds:
+            yield f"--context-files {kind}={value} is not read: {read}"
+    for kind, value in source.context_engines.items():
+        if kind not in of_store:
+            why = f"they are read from {source.context_files[kind]}" if kind in kinds else read
+            yield f"--context-engines {kind}={value} is not read: {why}"
+        elif source.context_store is None:
+            yield f"--context-engines {kind}={value} is not read: it chooses among the engines of --context-store"
+    if source.context_store is not None and not of_store:
+        why = "all contexts are read from --context-files" if kinds else read
+        yield f"--context-store {source.context_store} is not read: {why}"
+    if source.image_dir is not None and not of_pictures:
+        yield f"--images {source.image_dir} is not read: no system here looks at pictures"
     own = [name for name in datasets if name == CUSTOM or name.startswith(f"{CUSTOM}-")]
     for option in ("types", "columns"):
         if getattr(source, option) is not None and not own:

@@ -239,10 +239,11 @@ def open_pictures(
     from lightning_ita.posts.pictures import Pictures
 
     reads = tagger.inputs.kinds
-    for kind in kinds:
-        if kind not in reads:
-            known = f"it reads {', '.join(reads)}" if reads else "it reads the post alone"
-            raise UserError(f"--contexts-from {kind}: not read by {tagger.options.label}; {known}")
+    for option, named in (("--contexts-from", kinds), ("--engines", chosen)):
+        for kind in named:
+            if kind not in reads:
+                known = f"it reads {', '.join(reads)}" if reads else "it reads the post alone"
+                raise UserError(f"{option} {kind}: not read by {tagger.options.label}; {known}")
     place = arguments.context_store or f"{arguments.output if arguments.output != '-' else 'predict'}.contexts.db"
     store = stack.enter_context(ContextStore(user_path(place), readonly=not kinds))
     engines = make_engines(kinds, {kind: chosen.get(kind) for kind in kinds}, {}) if kinds else []

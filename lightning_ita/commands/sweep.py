@@ -22,7 +22,7 @@ from lightning_ita.commands.cli import (
     unread,
 )
 from lightning_ita.commands.launching import add_launcher, check_launcher, launcher_of
-from lightning_ita.commands.systems import add_options, one_system
+from lightning_ita.commands.systems import add_options, one_system, unread_options
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data import DATASETS
 from lightning_ita.devices import available_precision
@@ -159,7 +159,11 @@ def main(argv: Sequence[str]) -> int:
     corpus = dataset.read(source, parse_contexts(kinds), base.recipe.labels)
     of_pictures = dict.fromkeys(part for cell in cells for part in cell.options.of_pictures)
     corpus = dataset.with_pictures(corpus, source, tuple(of_pictures))
-    for note in (*unread(source, corpus.contexts, [base.dataset]), *corpus.warnings):
+    unread_here = (
+        *unread(source, corpus.contexts, [base.dataset], of_pictures),
+        *unread_options(arguments, list(dict.fromkeys(cell.system for cell in cells))),
+    )
+    for note in (*unread_here, *corpus.warnings):
         say(console, f"note: {note}")
     if len({cell.trained_views for cell in cells}) > 1:
         say(console, "note: F1 on valid is the mean over the trained views, which differ between these trials")

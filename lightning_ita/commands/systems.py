@@ -11,6 +11,7 @@ import docstring_parser
 import jsonargparse
 
 from lightning_ita.commands.cli import allow_bare_flags
+from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import UserError
 from lightning_ita.models import MODELS
 from lightning_ita.models.options import Options, from_values, group_of
@@ -113,6 +114,22 @@ def unread_options(arguments: Any, systems: Collection[str]) -> Iterator[str]:
     for name in (*(name for name in MODELS if name not in systems), *(name for name in groups() if name not in known)):
         for option in _chosen(arguments, name):
             yield f"--{name}.{option} is not read by {', '.join(systems)}"
+
+
+def unread_short_form(parser: jsonargparse.ArgumentParser, arguments: Any, options: Sequence[Options]) -> Iterator[str]:
+    """Yields a note for each kind of ``--contexts`` and mode of ``--cva`` that none of `options` has, but defaults."""
+    if arguments.contexts != parser.get_default("contexts"):
+        read = {kind for each in options for kind in each.kinds}
+        yield from (
+            f"--contexts {kind} is read by no system here"
+            for kind in parse_contexts(arguments.contexts)
+            if kind not in read
+        )
+    if arguments.cva != parser.get_default("cva"):
+        modes = {each.training for each in options}
+        yield from (
+            f"--cva {mode} is followed by no system here" for mode in _names(arguments.cva) if mode not in modes
+        )
 
 
 def _chosen(arguments: Any, name: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from lightning_ita.commands.cli import (
     source_of,
     unread,
 )
-from lightning_ita.commands.systems import add_options, one_system, unread_options
+from lightning_ita.commands.systems import add_options, one_system, unread_options, unread_short_form
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.models import MODELS
 from lightning_ita.studies.names import check_keep, check_logger
@@ -121,7 +121,11 @@ def main(argv: Sequence[str]) -> int:
     console = make_console()
     if cell.options.of_pictures:
         source = replace(source, cache_dir=str(out / CACHE))  # where features of pictures are kept from run to run
-    unread_here = (*unread(source, corpus.contexts, [cell.dataset]), *unread_options(arguments, [cell.system]))
+    unread_here = (
+        *unread(source, corpus.contexts, [cell.dataset], cell.options.of_pictures),
+        *unread_options(arguments, [cell.system]),
+        *unread_short_form(parser, arguments, [cell.options]),
+    )
     for note in (*unread_here, *corpus.warnings):
         say(console, f"note: {note}")
     result = read_finished(cell, folder) or Result(cell)

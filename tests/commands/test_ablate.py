@@ -127,6 +127,16 @@ def test_options_that_nothing_follows_are_told(
         "note: --umgf.width is not read by bert-crf, ita",
         "note: --vision.crops is not read by bert-crf, ita",
     ]
+    data = ["--images=DIR", "--context-store=STORE", "--context-engines", "tag=x", "cap=y"]
+    assert ablate.main([*study, "--systems=bert-crf", "--contexts=ocr", "--cva=joint", "--dry-run", *data]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: --")] == [
+        "note: --context-engines tag=x is not read: no contexts are read here",
+        "note: --context-engines cap=y is not read: no contexts are read here",
+        "note: --context-store STORE is not read: no contexts are read here",
+        "note: --images DIR is not read: no system here looks at pictures",
+        "note: --contexts ocr is read by no system here",
+        "note: --cva joint is followed by no system here",
+    ]
     with pytest.raises(UserError, match="options of umt and umgf: choose one of them with --system"):
         train.main([*arguments, "--umt.dropout=0.2", "--umgf.width=8"])
 

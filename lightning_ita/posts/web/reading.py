@@ -82,10 +82,11 @@ def make_reader(reads: Sequence[str], wanted: Sequence[str] | None, chosen: Mapp
     Raises:
         UserError: The model does not take a kind, or an engine that was asked for cannot be made.
     """
-    for kind in wanted or ():
-        if kind not in reads:
-            known = f"it reads {', '.join(reads)}" if reads else "it reads the post alone"
-            raise UserError(f"--contexts-from {kind}: not read by this model; {known}")
+    for option, kinds in (("--contexts-from", wanted or ()), ("--engines", chosen)):
+        for kind in kinds:
+            if kind not in reads:
+                known = f"it reads {', '.join(reads)}" if reads else "it reads the post alone"
+                raise UserError(f"{option} {kind}: not read by this model; {known}")
     engines, missing = [], {}
     for kind in reads if wanted is None else wanted:
         if kind not in ENGINES or kind in READ_TWEETS:

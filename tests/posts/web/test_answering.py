@@ -148,6 +148,8 @@ def test_engines_that_cannot_be_made_are_named(monkeypatch: pytest.MonkeyPatch) 
         make_reader(("cap", "tag"), ("tag",), {})
     with pytest.raises(UserError, match="--contexts-from ocr: not read by this model; it reads cap"):
         make_reader(("cap",), ("ocr",), {})
+    with pytest.raises(UserError, match="--engines ocr: not read by this model; it reads cap"):
+        make_reader(("cap",), None, {"ocr": "rapidocr"})
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def write_results(cell: Cell, folder: Path, epochs: int = 10) -> None:
     environment: dict[str, Any] = {
         "lightning_ita": "0",
         "code": code_digest(cell.dataset, cell.system),
-        "packages": packages(),
+        "packages": packages(cell.options),
         "processor": "made up",
         "threads": 1,
         "accelerator": None,

@@ -32,7 +32,7 @@ from lightning_ita.images.files import ImageError
 from lightning_ita.images.locating import model_digest
 from lightning_ita.images.nets import VisionNet, make_net, net_shape
 from lightning_ita.images.pictures import Picture, listed
-from lightning_ita.images.vision import DEFAULT, PREPROCESSING, Vision
+from lightning_ita.images.vision import PREPROCESSING, Vision
 
 # Parts that the model looks at together. Always as many, if need be blank ones: so a feature does not depend on which
 # others were missing, and a pass that was stopped gives the same numbers as one that was not.
@@ -41,14 +41,7 @@ BATCH = 8
 PICTURES_PER_FILE = 64
 # The decoders, the resizing and the convolutions decide the last bits.
 PACKAGES = ("pillow", "torch")
-# What brings a library's models: its next version may have other weights, or another size of pictures, by one name.
-BROUGHT_BY = {
-    DEFAULT: "timm",
-    "timm": "timm",
-    "torchvision": "torchvision",
-    "open_clip": "open_clip_torch",
-    "transformers": "transformers",
-}
+
 
 Watch = Callable[[int, int], None]
 
@@ -106,7 +99,7 @@ class Features:
             "model": model_digest(vision) or vision.model,
             "preprocessing": PREPROCESSING,
             "pixels": vision.finetune and self.size,
-            "packages": [version(package) for package in (*PACKAGES, BROUGHT_BY.get(vision.library)) if package],
+            "packages": [version(package) for package in (*PACKAGES, vision.package) if package],
         }
         self.setup = _digest(setup)[:16]
         self.folder = None if folder is None else folder / "pictures" / self.setup

@@ -28,6 +28,14 @@ VISION_MODELS = Registry(
     },
     group="lightning_ita.vision_models",
 )
+# What brings a library's models: its next version may have other weights, or another size of pictures, by one name.
+BROUGHT_BY = {
+    DEFAULT: "timm",
+    "timm": "timm",
+    "torchvision": "torchvision",
+    "open_clip": "open_clip_torch",
+    "transformers": "transformers",
+}
 # Most crops of a picture: as many as the grid of `lightning_ita.images.crops` has.
 MOST_CROPS = 13
 
@@ -61,6 +69,11 @@ class Vision:
     def library(self) -> str:
         """What the model is read with: ``timm``, ``torchvision`` ...; its whole name where it has one."""
         return self.model.partition(":")[0]
+
+    @property
+    def package(self) -> str | None:
+        """The package that brings its library's models; ``None`` for those of another project."""
+        return BROUGHT_BY.get(self.library)
 
     @property
     def which(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from lightning_ita.data import DATASETS
 from lightning_ita.models import MODELS
+from lightning_ita.models.options import Options
 
 # The packages a result depends on.
 PACKAGES = ("torch", "pytorch-lightning", "transformers", "tokenizers", "torchmetrics", "numpy")
@@ -39,9 +40,11 @@ DECIDING_NOTHING = (
 NAMES_ALONE = ("lightning_ita", "lightning_ita.data", "lightning_ita.models")
 
 
-def packages() -> dict[str, str]:
-    """Returns the installed versions of `PACKAGES`."""
-    return {package: version(package) for package in PACKAGES}
+def packages(options: Options) -> dict[str, str]:
+    """Returns the installed versions of `PACKAGES`, and of what opens pictures and sees them, for systems that look."""
+    vision = getattr(options, "vision", None)
+    further = () if vision is None else ("pillow", getattr(vision, "package", None))
+    return {package: version(package) for package in (*PACKAGES, *further) if package}
 
 
 @cache

@@ -101,7 +101,7 @@ def run_cell(
     source = source or Source()
     corpus = corpus or cell.read(source)
     cell = cell.resolve(corpus.digests)
-    made_with = {"code": code_digest(cell.dataset, cell.system), **packages()}
+    made_with = {"code": code_digest(cell.dataset, cell.system), **packages(cell.options)}
     if cell.teacher is not None and trained_already(cell, folder, made_with) is None:
         _train_teacher(cell.teacher, folder, source, corpus, callbacks, made_with)
     if cell.control is not None:
@@ -186,7 +186,7 @@ def _train_teacher(
 def run_share(share: ranks.Share, rank: int) -> None:
     """Runs the share of a cell that a process of several has, besides the first one; it leaves nothing behind."""
     keep_freed_memory()
-    made_with = {"code": code_digest(share.cell.dataset, share.cell.system), **packages()}
+    made_with = {"code": code_digest(share.cell.dataset, share.cell.system), **packages(share.cell.options)}
     with quiet(), interruptions():
         on = device(share.cell.recipe.devices)
         checkpoints = Checkpoints(part_of(share.folder), made_with, on, share.cell.identity)

@@ -11,8 +11,18 @@ import pytest
 
 from lightning_ita.data import DATASETS
 from lightning_ita.models import MODELS
+from lightning_ita.models.bert_crf import BertCRFOptions
+from lightning_ita.models.umt import UMTOptions
 from lightning_ita.studies import provenance
 from lightning_ita.studies.provenance import code_digest, run_modules
+
+
+def test_what_sees_pictures_is_among_the_packages_of_systems_that_look() -> None:
+    pytest.importorskip("timm")
+    text, seeing = provenance.packages(BertCRFOptions()), provenance.packages(UMTOptions())
+    assert set(text) == set(provenance.PACKAGES)
+    assert seeing.keys() - text.keys() == {"pillow", "timm"}
+    assert text.items() <= seeing.items()
 
 
 @pytest.fixture

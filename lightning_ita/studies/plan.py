@@ -115,7 +115,7 @@ def read_corpora(study: Study, source: Source) -> dict[str, Corpus]:
     Raises:
         UserError: A file is missing or malformed.
     """
-    corpora = {}
+    corpora: dict[str, Corpus] = {}
     for name in study.datasets:
         dataset: Dataset = DATASETS[name]()
         corpus = dataset.read(source, study.contexts, study.recipe.labels)

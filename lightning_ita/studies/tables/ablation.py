@@ -212,9 +212,8 @@ def conditions(rows: Sequence[Row]) -> str:
         facts.append(f"{mentions} mentions in test, release: {finished[0]['release']}")
         splits = [metrics["splits"]["test"] for metrics in finished if "test" in metrics["splits"]]
         limit = "the encoder's length" if cell.recipe.max_length is None else f"{cell.recipe.max_length} sub-tokens"
-        contexts_cut, words_cut = (
-            max((split.get(count, 0) for split in splits), default=0) for count in ("context_cut", "words_cut")
-        )
+        contexts_cut = max((split.get("context_cut", 0) for split in splits), default=0)
+        words_cut = max((split.get("words_cut", 0) for split in splits), default=0)
         if contexts_cut:
             facts.append(f"contexts of up to {contexts_cut} tweets of test were cut to {limit}")
         if words_cut:

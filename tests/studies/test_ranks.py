@@ -131,7 +131,7 @@ def test_processes_share_a_split_though_their_devices_hold_different_batches(
 
     datamodule = make_datamodule(cell, cell.read(source))
     datamodule.setup()
-    budgets, shared = [200, 60], []
+    budgets, shared = [200, 60], list[str]()
 
     def gathered(numbers: list[Any], number: int) -> None:
         numbers[:] = budgets

@@ -37,7 +37,12 @@ class Registry:
         Args:
             name: The name, as users type it.
             path: ``module:attribute``.
+
+        Raises:
+            UserError: This project has an entry of that name.
         """
+        if name in self.own:
+            raise UserError(f"{self.what} {name!r} is one of this project; choose another name")
         self.entries[name] = path
 
     def __iter__(self) -> Iterator[str]:

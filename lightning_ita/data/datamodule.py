@@ -78,6 +78,7 @@ class MNERDataModule(pl.LightningDataModule):
         corpus: Corpus | None = None,
     ):
         super().__init__()
+        self.name = dataset  # as users type it: custom-twitter17 is another one than twitter17
         self.dataset = DATASETS[dataset]()
         self.source = Source(
             data_dir,

@@ -302,7 +302,7 @@ class Tagger(pl.LightningModule):
         if self.recipe.temperature is not None:
             return self.recipe.temperature
         datamodule: Any = getattr(self._trainer, "datamodule", None)
-        return published_temperature(getattr(getattr(datamodule, "dataset", None), "name", ""))
+        return published_temperature(getattr(datamodule, "name", None) or "")
 
     def loss(self, losses: Losses) -> Tensor:
         """Weighs the terms and averages over the tweets of a batch."""
@@ -445,13 +445,15 @@ class Tagger(pl.LightningModule):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips the norm of the gradient, as the trainer says, or the recipe where the trainer says nothing.
+        """Clips the gradient as the trainer says, or its norm by the recipe where the trainer says nothing.
 
         Lightning refuses to clip for fused optimisers under mixed precision, because float16 gradients are scaled;
         those of bfloat16 are not.
         """
         largest = self.recipe.gradient_clip if gradient_clip_val is None else gradient_clip_val
-        if largest:
+        if largest and gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(self.parameters(), largest)
+        elif largest:
             nn.utils.clip_grad_norm_(self.parameters(), largest)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:

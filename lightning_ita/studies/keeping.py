@@ -47,6 +47,8 @@ def keep(tagger: Tagger, folder: Path, cell: Cell, metrics: Metrics, corpus: Cor
     config = cell.to_config() | {"encoder": public_name(cell.encoder)}
     if (vision := getattr(cell.options, "vision", None)) is not None and vision.folder is not None:
         config[cell.system]["vision"]["model"] = f"{vision.library}:{vision.folder.name}"
+    if relations := getattr(cell.options, "relations", None):
+        config[cell.system]["relations"] = Path(relations).name
     training = {"name": cell.name, "identity": cell.identity, "config": config, "release": metrics["release"]}
     save(tagger, folder / MODEL, model_card(cell, metrics, corpus, folder), training, handles_of(corpus))
 

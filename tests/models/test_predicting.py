@@ -134,6 +134,7 @@ def test_wrong_arguments(ita: Tagger, tiny_encoder: str) -> None:
         (lambda: bert.predict([["Kobe"]], [{"cap": ["x"]}]), "it reads no context"),
         (lambda: bert.predict([["Kobe"]], view="I+T"), r"BERT-CRF has no view I\+T"),
         (lambda: ita.predict([["a"], ["b", ""]]), "post 1: .* is not a word"),
+        (lambda: ita.predict([5]), "post 0: expected a text or a sequence of words, got 5"),  # type: ignore[list-item]
         (lambda: ita.predict([["a"]], [{"cap": ["\ud800"]}]), "half a character"),
     ]:
         with pytest.raises(UserError, match=message):

@@ -11,7 +11,7 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from lightning_ita.commands import ablate
-from lightning_ita.data.datamodule import Twitter17DataModule
+from lightning_ita.data.datamodule import MNERDataModule, Twitter17DataModule
 from lightning_ita.errors import UserError
 from lightning_ita.models.optimization import make_schedule
 from lightning_ita.models.presets import RECIPES
@@ -130,3 +130,20 @@ def test_a_trainer_of_ones_own_follows_the_recipe(
     assert step.length == pytest.approx(largest, rel=1e-2)
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.8**2)  # after the trainer's four epochs
     assert tagger.temperature == 2.0  # the one published for Twitter-17
+
+
+def test_a_corpus_of_ones_own_has_no_published_temperature(tiny_encoder: str) -> None:
+    tagger = Tagger.create("ita", ("PER",), Recipe(), tiny_encoder, contexts=("cap",), cva="token")
+    for name, temperature in (("twitter17", 2.0), ("custom-twitter17", 4.0)):
+        tagger.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+        tagger.trainer.datamodule = MNERDataModule(name)  # type: ignore[attr-defined]
+        assert tagger.temperature == temperature
+
+
+def test_gradients_are_clipped_by_value_where_the_trainer_says_so(tiny_encoder: str) -> None:
+    tagger = Tagger.create("bert-crf", ("PER",), Recipe(), tiny_encoder)
+    for parameter in tagger.parameters():
+        parameter.grad = torch.linspace(-9, 9, parameter.numel()).view_as(parameter)
+    tagger.configure_gradient_clipping(tagger.make_optimizer(), 0.5, "value")
+    grads = [parameter.grad for parameter in tagger.parameters() if parameter.numel() > 1]
+    assert all(grad is not None and grad.abs().max() == 0.5 for grad in grads)

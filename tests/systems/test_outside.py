@@ -11,6 +11,7 @@ import pytest
 import pytorch_lightning as pl
 
 from lightning_ita.commands import ablate, report, sweep, train, work
+from lightning_ita.errors import UserError
 from lightning_ita.models import MODELS
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies import scoring
@@ -36,6 +37,11 @@ def test_their_source_is_short() -> None:
     lines = Path(outside.__file__).read_text(encoding="utf-8").split("\n")
     code = [line for line in lines if line.strip() and not line.startswith(("from ", "import ", '"""'))]
     assert len(code) < 60
+
+
+def test_they_replace_no_system_of_this_package() -> None:
+    with pytest.raises(UserError, match="system 'ita' is one of this project; choose another name"):
+        MODELS.add("ita", "tests.systems.outside:BiLSTMOptions")
 
 
 def test_they_are_planned_run_and_reported(

@@ -38,6 +38,7 @@ class Local(Launcher):
         # By all cells, not by those left: an interrupted study goes on with as many threads per cell.
         devices = cells[0].recipe.devices
         jobs = self.resources.jobs or default_jobs(encoder_shape(cells[0].encoder), len(cells), devices)
+        jobs = min(jobs, len(cells))
         with work.shown(console) as progress:
             rate = None if console.is_terminal or work.weights is None else _rate(left)
             processes = min(jobs, len(left))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import signal
@@ -11,14 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from lightning_ita.data.source import Source
 from lightning_ita.errors import DataError, Terminated, UserError
 from lightning_ita.models.encoders.locating import EncoderShape
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.launch import local, workers
+from lightning_ita.studies.launch.launcher import Resources, Work
 from lightning_ita.studies.launch.local import default_jobs, run_jobs
 from lightning_ita.studies.launch.workers import Report, groups_of, run_workers
+from lightning_ita.studies.study import Result
 
 
 def first_comes_to_grief(place: Path, report: Report) -> None:
@@ -174,6 +178,9 @@ def test_the_last_cell_of_a_study_has_the_threads_that_it_would_have_had_beside_
     try:
         run_jobs([Cell()], tmp_path, Source(), 2, progress=None)  # type: ignore[arg-type]
         assert (seen, torch.get_num_threads()) == ([2], 4)
+        work = Work([Result(Cell())], None, tmp_path, Source())
+        local.Local(Resources(jobs=8)).run(work, Console(file=io.StringIO()))  # no core is idle for cells there are not
+        assert (seen, torch.get_num_threads()) == ([2, 4], 4)
     finally:
         torch.set_num_threads(before)
 

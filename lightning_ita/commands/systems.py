@@ -39,7 +39,7 @@ def add_options(parser: jsonargparse.ArgumentParser) -> None:
             several = get_origin(hints[field.name]) is tuple
             assert group is not None
             if is_dataclass(hints[field.name]):
-                _add_group(parser, group, f"{name}.{field.name}", hints[field.name], getattr(kind, field.name))
+                _add_group(parser, group, f"{name}.{field.name}", hints[field.name], getattr(kind, field.name, None))
                 continue
             group.add_argument(
                 f"--{name}.{field.name}",
@@ -74,7 +74,7 @@ def _add_group(parser: jsonargparse.ArgumentParser, group: Any, name: str, kind:
 
 def _with_default(text: str, default: Any) -> str:
     """Returns an option's help with its default, which the parser does not know: None there means "not given"."""
-    shown = ",".join(default) if isinstance(default, tuple) else json.dumps(default, default=str).strip('"')
+    shown = ",".join(map(str, default)) if isinstance(default, tuple) else json.dumps(default, default=str).strip('"')
     return text if default in (None, (), MISSING) else f"{text} Default: {shown}."
 
 

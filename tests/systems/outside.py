@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -34,6 +34,20 @@ class CaptionOptions(BiLSTMOptions):
     title = "Captioned"
     trained_views = tested_views = (CROSS_MODAL,)
     kinds = ("cap",)
+
+
+@dataclass(frozen=True)
+class Group:
+    size: int = 8
+
+
+@dataclass(frozen=True)
+class SizedOptions(BiLSTMOptions):
+    sizes: tuple[int, ...] = (4, 2)
+    group: Group = field(default_factory=Group)
+
+    system: ClassVar[str] = "sized"
+    title = "Sized"
 
 
 @dataclass(slots=True)

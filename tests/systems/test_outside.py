@@ -44,6 +44,13 @@ def test_they_replace_no_system_of_this_package() -> None:
         MODELS.add("ita", "tests.systems.outside:BiLSTMOptions")
 
 
+def test_options_of_any_kind_are_offered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS.entries, "sized", "tests.systems.outside:SizedOptions")
+    with pytest.raises(SystemExit):
+        train.main(["--help"])
+    assert "Default: 4,2." in capsys.readouterr().out
+
+
 def test_they_are_planned_run_and_reported(
     study: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

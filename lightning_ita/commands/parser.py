@@ -23,7 +23,7 @@ class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHe
 
     def add_usage(self, usage: str | None, actions: Iterable[Any], *others: Any, **named: Any) -> None:
         """Adds the usage: some commands have more than a hundred options, which are listed below it anyway."""
-        needed = (_written(each) for each in actions if each.required)
+        needed = (_written(each) for each in actions if _is_required(each))
         super().add_usage(" ".join(["%(prog)s", "[options]", *needed]), (), *others, **named)
 
     def _split_lines(self, text: str, width: int) -> list[str]:
@@ -37,7 +37,7 @@ class HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHe
         # The values of a Literal and of a flag stand beside the option; most others are text.
         if action.option_strings and not _shows_values(action) and (kind := expected(action)) != "text":
             notes += [kind] if kind else []
-        notes += ["required"] if action.required and action.option_strings else []
+        notes += ["required"] if _is_required(action) and action.option_strings else []
         if isinstance(default, bool):
             notes += [f"default: {str(default).lower()}"] if action.nargs != 0 else []
         elif default not in (None, [], "", argparse.SUPPRESS) and action.option_strings:
@@ -124,6 +124,10 @@ def _kind(hint: Any) -> str:
         names = [str(each) for each in get_args(hint)]
         return names[0] if len(names) == 1 else f"one of {', '.join(names)}"
     return KINDS.get(origin or hint, "")
+
+
+def _is_required(action: argparse.Action) -> bool:
+    return action.required or getattr(action, "_required", False)  # so older versions of jsonargparse note it
 
 
 def _shows_values(action: argparse.Action) -> bool:

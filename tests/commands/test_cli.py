@@ -174,6 +174,11 @@ def test_help_begins_with_what_a_command_does_and_names_the_defaults_of_systems(
     assert text.splitlines()[2].startswith("Measures ")
     assert "Number of fusion layers. Default: 6. (a whole number)" in " ".join(text.split())
     assert "null)" not in text
+    with pytest.raises(SystemExit):
+        commands.COMMANDS["predict"](["--help"])
+    text = capsys.readouterr().out
+    assert text.splitlines()[0].endswith(" [options] --model MODEL")
+    assert "Face Hub. (required)" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(

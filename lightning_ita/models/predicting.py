@@ -113,7 +113,7 @@ def _prepare(
 ) -> _Post:
     """Cuts a post into words, and decides in which view it is read."""
     try:
-        if not isinstance(post, Sequence):
+        if not isinstance(post, Sequence) and not hasattr(post, "__array__"):
             raise UserError(f"expected a text or a sequence of words, got {quoted(post)}")
         text, words = (post, cut(post, handles)) if isinstance(post, str) else join(post)
         texts = {} if view == TEXT else _contexts(tagger, given)

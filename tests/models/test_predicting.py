@@ -6,6 +6,7 @@ import itertools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -139,6 +140,11 @@ def test_wrong_arguments(ita: Tagger, tiny_encoder: str) -> None:
     ]:
         with pytest.raises(UserError, match=message):
             call()
+
+
+def test_words_may_come_as_an_array(ita: Tagger) -> None:
+    (tagged,) = ita.predict([np.array(["Kobe", "in", "LA"])])  # type: ignore[list-item]
+    assert [word.text for word in tagged.words] == ["Kobe", "in", "LA"]
 
 
 def test_scores_that_are_no_numbers_name_the_post(tiny_encoder: str) -> None:

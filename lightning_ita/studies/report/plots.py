@@ -211,7 +211,7 @@ def types_plot(evidence: Evidence) -> str:
 
 def context_plot(evidence: Evidence) -> str:
     """Gain of the I+T view over BERT-CRF against how many words of context a tweet has."""
-    plain = [row for row in evidence.rows if row.cell.cva == "off" and row.cell.control is None]
+    plain = [r for r in evidence.rows if r.cell.cva == "off" and r.cell.control is None and not r.is_baseline]
     found = [(row, gains_by_context(evidence, row)) for row in _best(plain)]
     lines = [(row, bins) for row, bins in found if bins]
     if not lines:

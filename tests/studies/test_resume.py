@@ -275,6 +275,15 @@ def test_the_best_weights_stay_if_asked_for(cell: Cell, source: Source, undistur
     assert "state_dict" in torch.load(tmp_path / "kept" / "best.ckpt", weights_only=True)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Has SIGINT raise KeyboardInterrupt: a process that a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_keyboard_interrupts_come_through(cell: Cell, source: Source, tmp_path: Path) -> None:
     class Interrupt(Callback):
         def on_train_batch_start(self, *_: object) -> None:

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import BufferedReader
@@ -80,6 +80,12 @@ def sha256_once(path: Path) -> str:
 @cache
 def _digest(path: Path, *_: int) -> str:
     return sha256_of(path)
+
+
+def sha256_of_files(paths: Iterable[Path]) -> str:
+    """Digests files with their names in hexadecimal, wherever their folder lies; see `sha256_once`."""
+    listing = "".join(f"{path.name} {sha256_once(path)}\n" for path in paths)
+    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def read_text(path: Path) -> str:

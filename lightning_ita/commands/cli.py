@@ -184,6 +184,12 @@ def unread(
             yield f"--{option} is not read: it is for a corpus of your own, --dataset {CUSTOM}"
 
 
+def add_engines(parser: jsonargparse.ArgumentParser) -> None:
+    """Adds ``--engines``, which `by_kind` reads, for commands that read the pictures of posts."""
+    about = f"The engine of a kind, and its model; `{spelled('align')} --help` lists them."
+    parser.add_argument("--engines", type=str, nargs="*", default=[], metavar="KIND=ENGINE[:MODEL]", help=about)
+
+
 def by_kind(option: str, entries: Sequence[str], example: str) -> dict[str, str]:
     """Reads values given by kind of context.
 

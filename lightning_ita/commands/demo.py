@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lightning_ita.commands.cli import by_kind, make_console, make_parser, say
+from lightning_ita.commands.cli import add_engines, by_kind, make_console, make_parser, say
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import UserError
 from lightning_ita.files import user_path
-from lightning_ita.invocation import spelled
 
 DESCRIPTION = """\
 Shows a page on which one writes a post, adds a picture, and sees the mentions of both views side by side, with the
@@ -80,8 +79,7 @@ def make_arguments() -> Any:
         help="Kinds that engines read in the pictures: tag, cap, ocr; or none. By default those that the model "
         "reads and whose default engine is ready on this machine.",
     )
-    engines = f"The engine of a kind, and its model; `{spelled('align')} --help` lists them."
-    add("--engines", type=str, nargs="*", default=[], metavar="KIND=ENGINE[:MODEL]", help=engines)
+    add_engines(parser)
     add("--host", type=str, default=LOCAL, help="Address to listen on; 0.0.0.0 lets other machines open the page.")
     add("--port", type=int | None, help="Port to listen on; by default the first free one from 7860 on.")
     add("--share", action="store_true", help="Ask Gradio's servers for a public address, through which all data go.")

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from lightning_ita.commands.cli import by_kind, make_parser, say
-from lightning_ita.contexts.kinds import parse_contexts
+from lightning_ita.commands.cli import add_engines, by_kind, make_parser, say
+from lightning_ita.contexts.kinds import check_read, parse_contexts
 from lightning_ita.errors import UserError, unknown
 from lightning_ita.files import check_output, user_path, write_text
-from lightning_ita.invocation import spelled
 from lightning_ita.posts.reading import FORMATS, STDIN, Columns, format_of, read_posts
 from lightning_ita.text import printable
 
@@ -161,8 +160,7 @@ def make_arguments() -> Any:
         "--contexts-from", type=str | None, help="Kinds of context to read in the images before tagging: tag, cap, ocr."
     )
     add("--images", type=str | None, help="The folder of the images; by default the input's.")
-    engines = f"The engine of a kind, and its model; `{spelled('align')} --help` lists them."
-    add("--engines", type=str, nargs="*", default=[], metavar="KIND=ENGINE[:MODEL]", help=engines)
+    add_engines(parser)
     add("--context-store", type=str | None, help="A store of contexts to use; --contexts-from adds to it.")
     add("--evaluate", action="store_true", help="Score against the tags of the input (CoNLL, or tags in JSONL).")
     add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps ...")
@@ -240,10 +238,7 @@ def open_pictures(
 
     reads = tagger.inputs.kinds
     for option, named in (("--contexts-from", kinds), ("--engines", chosen)):
-        for kind in named:
-            if kind not in reads:
-                known = f"it reads {', '.join(reads)}" if reads else "it reads the post alone"
-                raise UserError(f"{option} {kind}: not read by {tagger.options.label}; {known}")
+        check_read(option, named, reads, tagger.options.label)
     place = arguments.context_store or f"{arguments.output if arguments.output != '-' else 'predict'}.contexts.db"
     store = stack.enter_context(ContextStore(user_path(place), readonly=not kinds))
     engines = make_engines(kinds, {kind: chosen.get(kind) for kind in kinds}, {}) if kinds else []

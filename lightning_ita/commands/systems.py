@@ -15,9 +15,7 @@ from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import UserError
 from lightning_ita.models import MODELS
 from lightning_ita.models.options import Options, from_values, group_of
-
-# Options that --contexts and --cva give where they are not given by name.
-SHORT = ("contexts", "cva")
+from lightning_ita.studies.sweep.space import SHORT
 
 
 def add_options(parser: jsonargparse.ArgumentParser) -> None:

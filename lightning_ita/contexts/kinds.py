@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from lightning_ita.errors import UserError, unknown
@@ -89,3 +89,21 @@ def system_name(contexts: Iterable[str]) -> str:
         return "ITA-All"
     ordered = [kind for kind in NAMED_ORDER if kind in kinds] + [kind for kind in kinds if kind not in KINDS]
     return "ITA-" + "+".join(map(kind_title, ordered))
+
+
+def check_read(option: str, kinds: Iterable[str], reads: Sequence[str], reader: str) -> None:
+    """Checks that a model reads the kinds of context that an option names.
+
+    Args:
+        option: The option, for the error.
+        kinds: The kinds that it names.
+        reads: The kinds that the model reads.
+        reader: The model, for the error.
+
+    Raises:
+        UserError: It does not read one of them.
+    """
+    for kind in kinds:
+        if kind not in reads:
+            known = f"it reads {', '.join(reads)}" if reads else "it reads the post alone"
+            raise UserError(f"{option} {kind}: not read by {reader}; {known}")

@@ -42,7 +42,6 @@ PICTURES_PER_FILE = 64
 # The decoders, the resizing and the convolutions decide the last bits.
 PACKAGES = ("pillow", "torch")
 
-
 Watch = Callable[[int, int], None]
 
 

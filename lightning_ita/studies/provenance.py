@@ -9,11 +9,14 @@ from collections.abc import Collection
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning_ita.data import DATASETS
 from lightning_ita.models import MODELS
 from lightning_ita.models.options import Options
+
+if TYPE_CHECKING:
+    from lightning_ita.studies.cell import Cell
 
 # The packages a result depends on.
 PACKAGES = ("torch", "pytorch-lightning", "transformers", "tokenizers", "torchmetrics", "numpy")
@@ -45,6 +48,11 @@ def packages(options: Options) -> dict[str, str]:
     vision = getattr(options, "vision", None)
     further = () if vision is None else ("pillow", getattr(vision, "package", None))
     return {package: version(package) for package in (*PACKAGES, *further) if package}
+
+
+def made_with(cell: Cell) -> dict[str, str]:
+    """Returns what a run of a cell is made with here: the digest of its code, and the versions of its packages."""
+    return {"code": code_digest(cell.dataset, cell.system), **packages(cell.options)}
 
 
 @cache

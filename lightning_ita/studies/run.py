@@ -26,7 +26,7 @@ from lightning_ita.errors import UserError
 from lightning_ita.models.inputs import TwoViewInputs
 from lightning_ita.models.options import to_values
 from lightning_ita.models.tagger import Tagger
-from lightning_ita.studies import ranks, schema
+from lightning_ita.studies import provenance, ranks, schema
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.environment import device, environment
 from lightning_ita.studies.process import (
@@ -36,7 +36,6 @@ from lightning_ita.studies.process import (
     return_freed_memory,
     set_imports_aside,
 )
-from lightning_ita.studies.provenance import code_digest, packages
 from lightning_ita.studies.records import VERSION, Metrics
 from lightning_ita.studies.resume import Checkpoints, History, StepSeeds, WholeFiles, read_checkpoint
 from lightning_ita.studies.scoring import evaluate
@@ -101,7 +100,7 @@ def run_cell(
     source = source or Source()
     corpus = corpus or cell.read(source)
     cell = cell.resolve(corpus.digests)
-    made_with = {"code": code_digest(cell.dataset, cell.system), **packages(cell.options)}
+    made_with = provenance.made_with(cell)
     if cell.teacher is not None and trained_already(cell, folder, made_with) is None:
         _train_teacher(cell.teacher, folder, source, corpus, callbacks, made_with)
     if cell.control is not None:
@@ -186,7 +185,7 @@ def _train_teacher(
 def run_share(share: ranks.Share, rank: int) -> None:
     """Runs the share of a cell that a process of several has, besides the first one; it leaves nothing behind."""
     keep_freed_memory()
-    made_with = {"code": code_digest(share.cell.dataset, share.cell.system), **packages(share.cell.options)}
+    made_with = provenance.made_with(share.cell)
     with quiet(), interruptions():
         on = device(share.cell.recipe.devices)
         checkpoints = Checkpoints(part_of(share.folder), made_with, on, share.cell.identity)

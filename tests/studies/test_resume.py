@@ -19,7 +19,7 @@ from lightning_ita.errors import Terminated, UserError
 from lightning_ita.models.ita import ITAOptions
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.models.tagger import Tagger
-from lightning_ita.studies import resume, run
+from lightning_ita.studies import provenance, resume
 from lightning_ita.studies.cell import Cell, short_form
 from lightning_ita.studies.run import run_cell
 from lightning_ita.studies.study import part_of
@@ -186,7 +186,7 @@ def test_a_checkpoint_of_other_code_is_not_used(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(run, "code_digest", lambda *_: "other")
+        patch.setattr(provenance, "code_digest", lambda *_: "other")
         stop_half_way(cell, source, tmp_path / "stopped")
     run_cell(cell, tmp_path / "stopped", source)
     assert "was made with other code or packages; the run starts again from its first step" in caplog.text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -15,7 +14,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 
 from lightning_ita.devices import Precision, available_precision
 from lightning_ita.errors import UserError
-from lightning_ita.files import sha256_once, user_path
+from lightning_ita.files import sha256_of_files, sha256_once, user_path
 from lightning_ita.text import printable
 
 T = TypeVar("T")
@@ -137,8 +136,7 @@ def digest(path: Path) -> str:
     if path.is_file():
         return "sha256:" + sha256_once(path)[:16]
     files = sorted(file for file in path.iterdir() if file.suffix in MODEL_FILES and file.is_file())
-    listing = "".join(f"{file.name} {sha256_once(file)}\n" for file in files)
-    return "sha256:" + hashlib.sha256(listing.encode()).hexdigest()[:16]
+    return "sha256:" + sha256_of_files(files)[:16]
 
 
 def hub_revision(repository: str, files: tuple[str, ...]) -> str:

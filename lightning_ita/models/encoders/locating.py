@@ -6,7 +6,6 @@ Only where a configuration leaves sizes to its family's defaults, transformers c
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_ita.errors import UserError, unknown
-from lightning_ita.files import parse_json, read_text, sha256_once
+from lightning_ita.files import parse_json, read_text, sha256_of_files, sha256_once
 from lightning_ita.text import printable, quoted
 
 MINILM = "minilm"
@@ -130,10 +129,9 @@ def folder_digest(name: str) -> str | None:
         if name == MINILM or not folder.is_dir():
             return None
         files = sorted(path for path in folder.iterdir() if path.suffix in _DIGESTED)
-        text = "".join(f"{path.name} {sha256_once(path)}\n" for path in files)
+        return sha256_of_files(files)
     except OSError as error:
         raise UserError(f"encoder folder {quoted(name)}: {error.filename}: {error.strerror}") from None
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextmanager

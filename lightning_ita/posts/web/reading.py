@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lightning_ita.contexts.engine import Engine, Reading
 from lightning_ita.contexts.engines import ENGINES, READ_TWEETS, make_engine
+from lightning_ita.contexts.kinds import check_read
 from lightning_ita.contexts.preparing import describe
 from lightning_ita.contexts.stored import StoredEngine
 from lightning_ita.errors import UserError
@@ -83,10 +84,7 @@ def make_reader(reads: Sequence[str], wanted: Sequence[str] | None, chosen: Mapp
         UserError: The model does not take a kind, or an engine that was asked for cannot be made.
     """
     for option, kinds in (("--contexts-from", wanted or ()), ("--engines", chosen)):
-        for kind in kinds:
-            if kind not in reads:
-                known = f"it reads {', '.join(reads)}" if reads else "it reads the post alone"
-                raise UserError(f"{option} {kind}: not read by this model; {known}")
+        check_read(option, kinds, reads, "this model")
     engines, missing = [], {}
     for kind in reads if wanted is None else wanted:
         if kind not in ENGINES or kind in READ_TWEETS:

@@ -24,7 +24,7 @@ PACKAGES = ("torch", "pytorch-lightning", "transformers", "tokenizers", "torchme
 ROOT_PACKAGE, ROOT = "lightning_ita", Path(__file__).parents[2]
 # Modules that a run may import and that decide no result that its identity does not know of already.
 DECIDING_NOTHING = (
-    "lightning_ita.demo",  # makes data, whose digests are in the identity; so do ...
+    "lightning_ita.demo",  # makes data, whose digests are in the identity, less `DRAWING`; so do ...
     "lightning_ita.contexts.engines",
     "lightning_ita.models.kept",  # keeps a model when its result is there, and loads it again
     "lightning_ita.models.mentions",
@@ -39,6 +39,8 @@ DECIDING_NOTHING = (
     "lightning_ita.commands",
     "lightning_ita.invocation",  # how hints name commands
 )
+# What draws the pictures of a demo corpus: their digests in the identity are of what they show, not of pixels.
+DRAWING = ("lightning_ita.demo.painting", "lightning_ita.demo.scenes")
 # Packages whose module holds names alone: that a system or a data set was added changes no result of another.
 NAMES_ALONE = ("lightning_ita", "lightning_ita.data", "lightning_ita.models")
 
@@ -82,11 +84,14 @@ def run_modules(dataset: str, system: str) -> dict[str, Path]:
     options = MODELS[system]
     named = [MODELS.path(system), DATASETS.path(dataset), options.tagger, options.inputs]
     waiting = ["lightning_ita.studies.run", *(path.partition(":")[0] for path in named)]
+    # The relations that a gate learns from are drawn on every data set, if no file of them is given.
+    drawn = DRAWING if "images" in options.needs and (dataset == "demo" or hasattr(options, "relations")) else ()
+    waiting += drawn
     roots = {ROOT_PACKAGE, *(name.partition(".")[0] for name in waiting)}
     found: dict[str, Path] = {}
     while waiting:
         name = waiting.pop()
-        if name in found or any(name == left or name.startswith(f"{left}.") for left in DECIDING_NOTHING):
+        if name in found or (_within(name, DECIDING_NOTHING) and not _within(name, drawn)):
             continue
         path = _source(name, roots)
         if path is None:
@@ -95,6 +100,11 @@ def run_modules(dataset: str, system: str) -> dict[str, Path]:
         waiting.append(name.rpartition(".")[0])  # importing a module runs its packages first
         waiting += _read(path)[0]
     return {name: path for name, path in found.items() if name not in NAMES_ALONE}
+
+
+def _within(module: str, packages: Collection[str]) -> bool:
+    """Tells whether a module is one of these, or in one of these packages."""
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
 def _source(module: str, roots: Collection[str]) -> Path | None:

@@ -26,13 +26,13 @@ def test_what_sees_pictures_is_among_the_packages_of_systems_that_look() -> None
 
 
 @pytest.fixture
-def digest_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[str], str]], str]:
+def digest_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Digests a copy of the code in which a file was edited."""
     package = provenance.ROOT_PACKAGE
     shutil.copytree(provenance.ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
 
-    def digest(name: str, edit: Callable[[str], str]) -> str:
+    def digest(name: str, edit: Callable[[str], str], dataset: str = "twitter15", system: str = "ita") -> str:
         path = tmp_path / name
         before = path.read_text(encoding="utf-8")
         after = edit(before)
@@ -40,7 +40,7 @@ def digest_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
         path.write_text(after, encoding="utf-8")
         provenance._read.cache_clear()
         try:
-            return code_digest.__wrapped__("twitter15", "ita")
+            return code_digest.__wrapped__(dataset, system)
         finally:
             path.write_text(before, encoding="utf-8")
             provenance._read.cache_clear()
@@ -64,7 +64,7 @@ def digest_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
     ],
 )
 def test_what_decides_no_result_does_not_count(
-    name: str, edit: Callable[[str], str], digest_after: Callable[[str, Callable[[str], str]], str]
+    name: str, edit: Callable[[str], str], digest_after: Callable[..., str]
 ) -> None:
     assert digest_after(name, edit) == code_digest("twitter15", "ita")
 
@@ -79,10 +79,25 @@ def test_what_decides_no_result_does_not_count(
         ("lightning_ita/studies/run.py", "num_sanity_val_steps=0", "num_sanity_val_steps=1"),
     ],
 )
-def test_what_decides_a_result_counts(
-    name: str, old: str, new: str, digest_after: Callable[[str, Callable[[str], str]], str]
-) -> None:
+def test_what_decides_a_result_counts(name: str, old: str, new: str, digest_after: Callable[..., str]) -> None:
     assert digest_after(name, lambda text: text.replace(old, new, 1)) != code_digest("twitter15", "ita")
+
+
+@pytest.mark.parametrize(
+    ("module", "dataset", "system", "counts"),
+    [
+        ("painting/everyday", "demo", "umt", True),
+        ("scenes", "demo", "umt", True),  # has the colours
+        ("painting/canvas", "twitter15", "rpbert", True),  # its relations are drawn
+        ("painting/canvas", "demo", "ita", False),
+        ("scenes", "twitter15", "umt", False),
+    ],
+)
+def test_what_draws_pictures_counts_where_drawn_pictures_are_looked_at(
+    module: str, dataset: str, system: str, counts: bool, digest_after: Callable[..., str]
+) -> None:
+    after = digest_after(f"lightning_ita/demo/{module}.py", lambda text: text + "\nCAKE = 'blue'\n", dataset, system)
+    assert (after != code_digest(dataset, system)) == counts
 
 
 def test_modules_that_are_imported_by_name_count() -> None:

@@ -50,7 +50,8 @@ def keep(tagger: Tagger, folder: Path, cell: Cell, metrics: Metrics, corpus: Cor
     if relations := getattr(cell.options, "relations", None):
         config[cell.system]["relations"] = Path(relations).name
     training = {"name": cell.name, "identity": cell.identity, "config": config, "release": metrics["release"]}
-    save(tagger, folder / MODEL, model_card(cell, metrics, corpus, folder), training, handles_of(corpus))
+    handles = tagger.handles or handles_of(corpus)  # a model that another cell has trained was not fitted here
+    save(tagger, folder / MODEL, model_card(cell, metrics, corpus, folder), training, handles)
 
 
 def valid_f1(cell: Cell, metrics: Metrics) -> float:

@@ -11,7 +11,10 @@ from lightning_ita.data.controls import Control
 from lightning_ita.data.demo import Demo
 from lightning_ita.data.source import Source
 from lightning_ita.demo import DemoConfig, write
+from lightning_ita.models import kept
+from lightning_ita.models.bert_crf import BertCRFOptions
 from lightning_ita.models.inputs import TwoViewInputs
+from lightning_ita.models.kept import read_kept_config
 from lightning_ita.models.options import VIEWS
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.studies import run
@@ -35,6 +38,17 @@ def test_a_run_notes_how_far_its_views_agree(tiny_encoder: str, tmp_path: Path) 
     assert 0 < expected < 100
     noted = [epoch["valid/agreement"] for epoch in metrics["history"]]
     assert noted[metrics["best_epoch"] - 1] == pytest.approx(expected, abs=1e-3)
+
+
+def test_how_a_corpus_writes_handles_is_counted_once(
+    tiny_encoder: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(kept, "handles_of", lambda _: (counted.append(1), "split")[1])
+    cell = Cell("demo", BertCRFOptions(), tiny_encoder, recipe=Recipe(epochs=1))
+    run_cell(cell, tmp_path / "cell", Source(str(corpus)), keep_model=True)
+    assert read_kept_config(tmp_path / "cell" / "model")["handles"] == "split"
+    assert len(counted) == 1
 
 
 def test_what_a_cell_reads_the_next_ones_do_not_read_again(

@@ -97,7 +97,12 @@ def require(package: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != package.partition(".")[0]:
             raise
-        raise UserError(f"the package {package!r} is not installed: pip install lightning-ita[{extra}]") from None
+        raise not_installed(package, extra) from None
+
+
+def not_installed(package: str, extra: str) -> UserError:
+    """Returns the error for a package that only an extra of this project brings."""
+    return UserError(f"the package {package!r} is not installed: pip install lightning-ita[{extra}]")
 
 
 def resolve(path: str) -> Any:

@@ -29,12 +29,13 @@ VISION_MODELS = Registry(
     group="lightning_ita.vision_models",
 )
 # What brings a library's models: its next version may have other weights, or another size of pictures, by one name.
+# And the extra of this project that brings it.
 BROUGHT_BY = {
-    DEFAULT: "timm",
-    "timm": "timm",
-    "torchvision": "torchvision",
-    "open_clip": "open_clip_torch",
-    "transformers": "transformers",
+    DEFAULT: ("timm", "vision"),
+    "timm": ("timm", "vision"),
+    "torchvision": ("torchvision", "vision"),
+    "open_clip": ("open_clip_torch", "align"),
+    "transformers": ("transformers", "vision"),
 }
 # Most crops of a picture: as many as the grid of `lightning_ita.images.crops` has.
 MOST_CROPS = 13
@@ -73,7 +74,12 @@ class Vision:
     @property
     def package(self) -> str | None:
         """The package that brings its library's models; ``None`` for those of another project."""
-        return BROUGHT_BY.get(self.library)
+        return BROUGHT_BY.get(self.library, (None, ""))[0]
+
+    @property
+    def extra(self) -> str:
+        """The extra of this project that brings the package; empty for models of another project."""
+        return BROUGHT_BY.get(self.library, (None, ""))[1]
 
     @property
     def which(self) -> str:

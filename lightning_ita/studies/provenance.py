@@ -7,13 +7,14 @@ import hashlib
 import sys
 from collections.abc import Collection
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_ita.data import DATASETS
 from lightning_ita.models import MODELS
 from lightning_ita.models.options import Options
+from lightning_ita.registry import not_installed
 
 if TYPE_CHECKING:
     from lightning_ita.studies.cell import Cell
@@ -46,10 +47,19 @@ NAMES_ALONE = ("lightning_ita", "lightning_ita.data", "lightning_ita.models")
 
 
 def packages(options: Options) -> dict[str, str]:
-    """Returns the installed versions of `PACKAGES`, and of what opens pictures and sees them, for systems that look."""
+    """Returns the installed versions of `PACKAGES`, and of what opens pictures and sees them, for systems that look.
+
+    Raises:
+        UserError: What brings the vision model is not installed.
+    """
     vision = getattr(options, "vision", None)
     further = () if vision is None else ("pillow", getattr(vision, "package", None))
-    return {package: version(package) for package in (*PACKAGES, *further) if package}
+    try:
+        return {package: version(package) for package in (*PACKAGES, *further) if package}
+    except PackageNotFoundError as error:
+        if vision is None or error.name != vision.package:
+            raise
+        raise not_installed(error.name, vision.extra) from None
 
 
 def made_with(cell: Cell) -> dict[str, str]:

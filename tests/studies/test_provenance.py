@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from itertools import product
 from pathlib import Path
 
 import pytest
 
 from lightning_ita.data import DATASETS
+from lightning_ita.errors import UserError
+from lightning_ita.images.vision import Vision
 from lightning_ita.models import MODELS
 from lightning_ita.models.bert_crf import BertCRFOptions
 from lightning_ita.models.umt import UMTOptions
@@ -23,6 +26,22 @@ def test_what_sees_pictures_is_among_the_packages_of_systems_that_look() -> None
     assert set(text) == set(provenance.PACKAGES)
     assert seeing.keys() - text.keys() == {"pillow", "timm"}
     assert text.items() <= seeing.items()
+
+
+@pytest.mark.parametrize(("model", "extra"), [("efficientnet-lite0", "vision"), ("open_clip:ViT-B-32", "align")])
+def test_what_sees_pictures_and_is_not_installed_is_named_with_its_extra(
+    model: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vision = Vision(model)
+
+    def version(package: str) -> str:
+        if package == vision.package:
+            raise PackageNotFoundError(package)
+        return "1"
+
+    monkeypatch.setattr(provenance, "version", version)
+    with pytest.raises(UserError, match=rf"'{vision.package}' is not installed: pip install lightning-ita\[{extra}\]"):
+        provenance.packages(UMTOptions(vision=vision))
 
 
 @pytest.fixture

@@ -67,12 +67,15 @@ def main(argv: Sequence[str]) -> int:
 
     output = Path(arguments.output) if arguments.output == "-" else user_path(arguments.output)
     output_format = output_of(arguments.output, arguments.output_format)
+    files = Writer(output_format, output).files
     if arguments.output != "-":
-        check_output(output)
-        if arguments.input != STDIN and output.exists() and output.samefile(user_path(arguments.input)):
-            raise UserError(f"--output {output} would replace the input; name another file")
         if output_format == "brat" and output.suffix != ".ann":
             raise UserError(f"--output {output}: brat's files end in .ann, and the text is written beside it")
+        for path in files:
+            check_output(path)
+            if arguments.input != STDIN and path.exists() and path.samefile(user_path(arguments.input)):
+                writes = "" if path == output else f" writes {path.name}, too, and"
+                raise UserError(f"--output {output}{writes} would replace the input; name another file")
     elif output_format == "brat":
         raise UserError("brat needs two files, which cannot go to standard output; give --output FILE.ann")
 
@@ -88,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
     key += [str(columns), str(arguments.evaluate), str(arguments.context_store)]
     key += [] if arguments.images is None else [arguments.images]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
-    state = State(digest) if arguments.output == "-" else open_state(output, digest, arguments.overwrite)
+    state = State(digest) if arguments.output == "-" else open_state(files, digest, arguments.overwrite)
     writer = Writer(output_format, output, state.writer or None)
     records = left(records, writer, state)
     if state.finished:

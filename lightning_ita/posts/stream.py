@@ -83,12 +83,18 @@ def model_digest(tagger: Tagger, name: str) -> str:
     return hashlib.sha256((sha256_of(folder / CONFIG) + sha256_of(folder / WEIGHTS)).encode()).hexdigest()
 
 
-def open_state(output: Path, key: str, overwrite: bool) -> State:
+def open_state(files: Sequence[Path], key: str, overwrite: bool) -> State:
     """Reads the state of an earlier run, or returns an empty one.
+
+    Args:
+        files: The files of the output, the one that was named first.
+        key: See `State`.
+        overwrite: Whether to start again.
 
     Raises:
         UserError: The output is not that of a run, or was made with another model or other arguments.
     """
+    output = files[0]
     path = state_path(output)
     if overwrite:
         path.unlink(missing_ok=True)
@@ -105,8 +111,8 @@ def open_state(output: Path, key: str, overwrite: bool) -> State:
                 f"{output} was made with another model or other arguments; name another --output, or give --overwrite"
             )
         return state
-    elif output.exists():
-        raise UserError(f"{output} exists; name another --output, or give --overwrite")
+    elif there := [file for file in files if file.exists()]:
+        raise UserError(f"{there[0]} exists; name another --output, or give --overwrite")
     return State(key)
 
 

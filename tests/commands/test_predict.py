@@ -150,6 +150,18 @@ def test_brat_and_inline(kept: str, posts: Path, tmp_path: Path, expected: list[
     assert sum(line.count("</") for line in inline) == len(found)
 
 
+def test_the_text_beside_brats_annotations_replaces_nothing(kept: str, tmp_path: Path) -> None:  # noqa: F811
+    posts = tmp_path / "posts.txt"
+    posts.write_text("Kobe\tO\n", encoding="utf-8")
+    for more in ([], ["--overwrite"]):
+        with pytest.raises(UserError, match=r"posts\.ann writes posts\.txt, too, and would replace the input"):
+            run(kept, posts, tmp_path / "posts.ann", "--format=conll", *more)
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"mine\.txt exists; name another --output, or give --overwrite"):
+        run(kept, posts, tmp_path / "mine.ann", "--format=conll")
+    assert (posts.read_text(encoding="utf-8"), (tmp_path / "mine.txt").read_text()) == ("Kobe\tO\n", "mine")
+
+
 def test_a_killed_run_goes_on_to_the_same_bytes(
     kept: str,  # noqa: F811
     tmp_path: Path,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,8 +70,11 @@ def randomise(first: Counts, second: Counts, resamples: int = RESAMPLES, seed: i
     """
     tweets = first.shape[1]
     generator = np.random.default_rng(seed)
+    # Swaps that give the observed difference again must give it exactly, and float32 has no exact sums of means.
+    whole = all(np.issubdtype(counts.dtype, np.integer) for counts in (first, second))
+    exact: Any = np.float32 if whole else np.float64
     own, other = (
-        np.concatenate([2 * counts[..., 0], counts[..., 1] + counts[..., 2]]).T.astype(np.float32)
+        np.concatenate([2 * counts[..., 0], counts[..., 1] + counts[..., 2]]).T.astype(exact)
         for counts in (first, second)
     )
     change = other - own
@@ -78,13 +82,13 @@ def randomise(first: Counts, second: Counts, resamples: int = RESAMPLES, seed: i
     for start in range(0, resamples, CHUNK):
         size = min(CHUNK, resamples - start)
         octets = generator.integers(256, size=(size, -(-tweets // 8)), dtype=np.uint8)
-        swapped = np.unpackbits(octets, axis=1, count=tweets).astype(np.float32) @ change
+        swapped = np.unpackbits(octets, axis=1, count=tweets).astype(exact) @ change
         gained = _ratios(own.sum(0) + swapped) - _ratios(other.sum(0) - swapped)
         differences[start : start + size] = gained.mean(axis=1)
     return differences
 
 
-def _ratios(terms: NDArray[np.float32]) -> Floats:
+def _ratios(terms: NDArray[np.float32] | Floats) -> Floats:
     """Returns F1 in percent from the sums of its numerators and denominators, (resamples, 2 · systems)."""
     numerator, denominator = np.split(terms.astype(float), 2, axis=1)
     return np.asarray(100.0 * numerator / np.maximum(denominator, 1))

@@ -127,6 +127,16 @@ def test_randomisation_is_the_enumeration_of_all_swaps() -> None:
     assert compare(*pair).p_randomisation == pytest.approx(share, abs=0.015)
 
 
+def test_a_difference_on_few_tweets_is_as_likely_by_chance_where_rows_are_averaged() -> None:
+    (rows,) = simulated(np.random.default_rng(4), [[0.8, 0.8, 0.8]], tweets=700)
+    better = rows.copy()
+    tweets = np.flatnonzero(rows[0, :, 0] < rows[0, :, 2])[:5]
+    better[0, tweets, :2] += 1  # one further mention is found, and right, in each
+    for first, second in ((better[:1], rows[:1]), (better.mean(0)[None], rows.mean(0)[None])):
+        found = compare(*samples([first, second], 10_000))
+        assert found.p_randomisation == pytest.approx(2 / 2**5, abs=0.01)  # none is swapped, or all
+
+
 @pytest.mark.parametrize("rates", [[[0.75, 0.8, 0.7], [0.6, 0.7, 0.75]], [[0.75, 0.8], [0.6, 0.7, 0.75, 0.68]]])
 def test_without_chance_over_tweets_methods_are_compared_by_welchs_t(rates: list[list[float]]) -> None:
     first, second = simulated(np.random.default_rng(4), rates)

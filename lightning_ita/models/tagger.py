@@ -449,7 +449,15 @@ class Tagger(pl.LightningModule):
 
         Lightning refuses to clip for fused optimisers under mixed precision, because float16 gradients are scaled;
         those of bfloat16 are not.
+
+        Raises:
+            UserError: The trainer says to clip by value, and not at which.
         """
+        if gradient_clip_algorithm == "value" and gradient_clip_val is None and self.recipe.gradient_clip:
+            raise UserError(
+                "gradient_clip_algorithm='value' needs gradient_clip_val, the largest value: the recipe's "
+                f"gradient_clip, {self.recipe.gradient_clip:g}, is the largest norm"
+            )
         largest = self.recipe.gradient_clip if gradient_clip_val is None else gradient_clip_val
         if largest and gradient_clip_algorithm == "value":
             nn.utils.clip_grad_value_(self.parameters(), largest)

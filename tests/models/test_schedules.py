@@ -146,4 +146,6 @@ def test_gradients_are_clipped_by_value_where_the_trainer_says_so(tiny_encoder: 
         parameter.grad = torch.linspace(-9, 9, parameter.numel()).view_as(parameter)
     tagger.configure_gradient_clipping(tagger.make_optimizer(), 0.5, "value")
     grads = [parameter.grad for parameter in tagger.parameters() if parameter.numel() > 1]
+    with pytest.raises(UserError, match=r"needs gradient_clip_val, the largest value: .* 1, is the largest norm"):
+        tagger.configure_gradient_clipping(tagger.make_optimizer(), None, "value")  # the recipe's is a norm
     assert all(grad is not None and grad.abs().max() == 0.5 for grad in grads)

@@ -75,7 +75,8 @@ def find_tasks(
         read: What the engine reads; see `lightning_ita.contexts.tweets`.
 
     Returns:
-        Images and tweets to read, and errors that are known without reading. What is unchanged is in neither.
+        Images and tweets to read, and errors that are known without reading. What is unchanged is in neither, nor what
+        was read before from a file that is not among these: a store may hold images of several folders.
     """
     tasks, errors = [], []
     for image, paths in images.items():
@@ -87,7 +88,8 @@ def find_tasks(
             _no_one_tweet(len(posts)) if "tweet" in read else None
         )
         if reason is not None:
-            if not (done and unread):
+            gone = "image" in read and not paths and entry is not None and not entry.failed
+            if not (done and unread) and not gone:
                 errors.append(Entry(image, error=reason))
             continue
         task = Task(

@@ -84,30 +84,33 @@ class Pictures:
         """
         named = {record.number: record.image for record in chunk if record.error is None and record.image}
         wanted = {number: _id_of(image) for number, image in named.items()}
-        files: dict[str, set[Path]] = {}
-        for number, name in wanted.items():
-            if name:
-                files.setdefault(name, set()).update(files_of(self.folder, named[number]))
-        paths = {image: sorted(found) for image, found in files.items()}
-        read: list[Contexts] = []
-        failed: dict[str, str] = {}
+        notes = {number: "no such file" for number, name in wanted.items() if not name}
+        files = {number: files_of(self.folder, named[number]) for number, name in wanted.items() if name}
+        paths: dict[str, set[Path]] = {}
+        for number, found_here in files.items():
+            if found_here:
+                paths.setdefault(wanted[number], set()).update(found_here)
         choices = dict(self.chosen)
         for engine in self.engines if paths else ():
-            align(engine, paths, self.store)
+            align(engine, {image: sorted(found_here) for image, found_here in paths.items()}, self.store)
             choices[engine.kind] = StoredEngine.of(engine).key
-        for kind, choice in choices.items() if paths else ():
-            read.append(self.store.contexts(kind, paths.keys(), choice))
-            failed |= read[-1].failed
+        ids = {wanted[number] for number in files}
+        read = [self.store.contexts(kind, ids, choice) for kind, choice in choices.items()] if ids else []
+        failed = {image: reason for contexts in read for image, reason in contexts.failed.items()}
+        now = {engine.kind for engine in self.engines}
         posts = {record.number: record.post for record in chunk}
-        found: dict[int, dict[str, tuple[str, ...]]] = {}
-        notes = {number: "no such file" for number, name in wanted.items() if not name}
-        for number, name in wanted.items():
-            found[number] = {}
+        found: dict[int, dict[str, tuple[str, ...]]] = {number: {} for number in wanted}
+        for number, own in files.items():
+            name = wanted[number]
             for contexts in read:
+                if not own and contexts.kind in now:
+                    continue  # what is stored under this id was read in another picture
                 if not _fits(contexts, name, posts[number]):
                     notes[number] = f"its {contexts.kind} context was read from a post of other words"
                 elif said := contexts.texts.get(name):
                     found[number][contexts.kind] = said
-            if name in failed:
+            if not own and now:
+                notes[number] = "no file of this name"
+            elif name in failed:
                 notes[number] = failed[name]
         return found, notes

@@ -147,6 +147,17 @@ def test_a_missing_image_is_an_error_until_it_is_there(images: Path) -> None:
     assert errors(images) == {}
 
 
+def test_what_was_read_in_another_folder_is_kept(images: Path) -> None:
+    run(SizeAndColour(), images)
+    before = texts(images)
+    draw(images.parent / "more" / "new.png")
+    found = {**dict.fromkeys(before, ()), **find_images(images.parent / "more")}
+    with ContextStore(images.parent / "contexts.db") as store:
+        progress = align(SizeAndColour(), found, store)
+    assert (progress.before, progress.done, progress.errors) == (10, 1, {})
+    assert {image: said for image, said in texts(images).items() if image != "new"} == before
+
+
 def test_an_image_that_kills_its_process_costs_no_other(images: Path) -> None:
     draw(images / "deadly.png", (DEADLY, 5))
     progress = run(SizeAndColour(), images, workers=2)

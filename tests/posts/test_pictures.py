@@ -84,6 +84,21 @@ def test_pictures_of_one_name_in_two_folders_are_never_mixed_up(folder: Path) ->
     assert all("several files have this id" in note for note in notes.values())
 
 
+def test_a_picture_that_is_missing_has_nothing_of_another_and_costs_nothing(folder: Path) -> None:
+    images = ["x/same.png", "z/same.png", "good.png"]
+    records = [record(number, image) for number, image in enumerate(images)]
+    with ContextStore(folder / "store.db") as store:
+        pictures = Pictures(store, folder, [SizeAndColour()], {})
+        for chunk in (records, records[1:]):
+            texts, notes = pictures.contexts(chunk)
+            assert (texts[1], notes) == ({}, {1: "no file of this name"})
+        elsewhere = Pictures(store, folder / "x", [SizeAndColour()], {})
+        assert elsewhere.contexts(records[2:]) == ({2: {}}, {2: "no file of this name"})
+        assert pictures.contexts(records)[0][2] == texts[2] != {}
+        read = store.contexts("tag")
+    assert (read.texts.keys(), read.failed) == ({"same", "good"}, {})
+
+
 def test_a_context_that_was_read_from_another_post_is_left_out(folder: Path) -> None:
     engine = StoredEngine("know", "openai", "tiny", "1")
     state = FileState(1, 0, Post("good", "what's up @joe").sha256)

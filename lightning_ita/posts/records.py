@@ -54,6 +54,8 @@ def texts_of(value: Any) -> dict[str, tuple[str, ...]]:
         raise ValueError("contexts are not texts by kind")
     found = {}
     for kind, said in value.items():
+        if said is None:  # a row of Parquet has all kinds that any row has
+            continue
         texts = (said,) if isinstance(said, str) else said
         if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"contexts of the kind {kind!r} are not texts")

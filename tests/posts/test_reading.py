@@ -145,6 +145,17 @@ def test_parquet(tmp_path: Path) -> None:
         read(write(tmp_path / "b.parquet", "PAR1"), "parquet")
 
 
+def test_kinds_of_context_may_differ_from_row_to_row(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    given = [{"cap": ["a man"]}, {"ocr": ["NBA"], "cap": []}, None]
+    rows = [{"text": "Kobe", "picture": None, "id": 1, "contexts": each} for each in given]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    records = read(tmp_path / "a.parquet", "parquet")
+    assert [record.contexts for record in records] == [{"cap": ("a man",)}, {"cap": (), "ocr": ("NBA",)}, {}]
+
+
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"Kobe\nin Spain\n")))
     assert [record.post for record in read("-", "lines")] == ["Kobe", "in Spain"]

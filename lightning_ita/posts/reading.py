@@ -6,6 +6,7 @@ error.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import sys
@@ -78,6 +79,7 @@ def read_posts(name: str, format_: str, columns: Columns, encoding: str = "utf-8
     """
     try:
         "".encode(encoding)
+        encoding = codecs.lookup(encoding).name  # UTF8 is utf-8
     except (LookupError, ValueError):
         raise UserError(f"--encoding {quoted(encoding)}: not one that is known, as utf-8, cp1252, utf-16 are") from None
     if format_ == "parquet":
@@ -103,7 +105,7 @@ def read_posts(name: str, format_: str, columns: Columns, encoding: str = "utf-8
 
 def _decoded(stream: BinaryIO, encoding: str) -> Iterator[tuple[int, str, str | None]]:
     """Yields number, text and error of each line; only a line feed ends one, with or without a carriage return."""
-    if encoding.lower().replace("_", "-").startswith(("utf-16", "utf-32")):
+    if encoding.startswith(("utf-16", "utf-32")):
         with io.TextIOWrapper(stream, encoding, newline="") as text:
             yield from _decoded(io.BufferedReader(_Recoded(text)), "utf-8")
         return

@@ -60,6 +60,15 @@ def test_a_wrong_table_is_an_error(tmp_path: Path, content: str | bytes, encodin
         read(write(tmp_path / "a.csv", content), "csv", encoding=encoding)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF-8", "utf8", "utf_8_sig", "U16"])
+@pytest.mark.parametrize(
+    ("format_", "content"), [("csv", "text,id,picture\nKobe,12,\n"), ("conll", "IMGID:12\nKobe\tO\n")]
+)
+def test_a_byte_order_mark_is_no_text(tmp_path: Path, encoding: str, format_: str, content: str) -> None:
+    path = write(tmp_path / "a", content.encode("utf-16" if encoding == "U16" else "utf-8-sig"))
+    assert [(each.id, each.error) for each in read(path, format_, encoding=encoding)] == [("12", None)]
+
+
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-8"])
 def test_other_encodings_are_read_when_named(tmp_path: Path, encoding: str) -> None:
     path = write(tmp_path / "a.csv", "text,id,picture\ncaf\u00e9,1,\n".encode(encoding))

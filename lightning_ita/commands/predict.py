@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from lightning_ita.commands.cli import add_engines, by_kind, make_parser, say
+from lightning_ita.commands.cli import add_engines, by_kind, columns_of, make_parser, say
 from lightning_ita.contexts.kinds import check_read, parse_contexts
 from lightning_ita.errors import UserError, unknown
 from lightning_ita.files import check_output, user_path, write_text
@@ -59,8 +59,11 @@ def main(argv: Sequence[str]) -> int:
     kinds = parse_contexts(arguments.contexts_from or ())
     chosen = by_kind("--engines", arguments.engines, "ocr=rapidocr")
     check_pictures(arguments, kinds, chosen)
-    columns = Columns(arguments.text_column, arguments.image_column, arguments.id_column)
+    numbers = columns_of(arguments.columns)
+    columns = Columns(arguments.text_column, arguments.image_column, arguments.id_column, numbers=numbers)
     format_ = format_of(arguments.input, arguments.format)
+    if numbers is not None and format_ != "conll":
+        raise UserError(f"--columns {arguments.columns}: {format_} has none by number; they are for --format conll")
     records = started(read_posts(arguments.input, format_, columns, arguments.encoding))
 
     from lightning_ita.posts.writing import Writer, output_of
@@ -150,6 +153,12 @@ def make_arguments() -> Any:
     )
     add("--image-column", type=str | None, help="Column or field with the file name of the post's image.")
     add("--id-column", type=str | None, help="Column or field with the post's id; by default posts are numbered.")
+    add(
+        "--columns",
+        type=str | None,
+        metavar="WORD,TAG",
+        help="Columns of word and tag in CoNLL, counted from 0; by default the first and the last.",
+    )
     add("--output", type=str, default="-", help="The file to write; standard output if not given.")
     add("--output-format", type=str | None, help="jsonl, csv, conll, brat or inline; by default that of the extension.")
     add("--overwrite", action="store_true", help="Start again, and replace what an earlier run wrote.")

@@ -11,11 +11,12 @@ import csv
 import io
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from lightning_ita.data.conll import DOCUMENT, MAX_WORDS, image_of
+from lightning_ita.data.raw_tags import clean
 from lightning_ita.errors import DataError, UserError, unknown
 from lightning_ita.files import MAX_LINE_BYTES, open_regular, parse_json, user_path
 from lightning_ita.posts.records import Record, format_by_ending, texts_of
@@ -51,6 +52,7 @@ class Columns:
         id: The column with its id; ``None`` if there is none.
         contexts: The column with its contexts, in JSONL and Parquet.
         tags: The column with its tags, in JSONL and Parquet.
+        numbers: Columns of the word and its tag in CoNLL, counted from 0; the first and the last if not given.
     """
 
     text: str = "text"
@@ -58,6 +60,7 @@ class Columns:
     id: str | None = None
     contexts: str = "contexts"
     tags: str = "tags"
+    numbers: tuple[int, int] | None = field(default=None, repr=False)  # what they change is seen in the posts
 
 
 def format_of(name: str, given: str | None) -> str:
@@ -208,10 +211,14 @@ def tags_of(tags: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ValueError: One is not a tag.
     """
+    cleaned = []
     for tag in tags:
-        if tag != "O" and not (tag[:1] in AS_BIO and tag[1:2] == "-" and tag[2:]):
+        prefix, hyphen, type_ = clean(tag).partition("-")
+        type_ = clean(type_)
+        if (prefix, hyphen) != ("O", "") and not (prefix in AS_BIO and type_):
             raise ValueError(f"{quoted(tag)} is not a tag: expected O, B-TYPE or I-TYPE")
-    return tuple(as_bio(tags))
+        cleaned.append(f"{prefix}{hyphen}{type_}")
+    return tuple(as_bio(cleaned))
 
 
 def _table(stream: BinaryIO, path: Path, format_: str, columns: Columns, encoding: str) -> Iterator[Record]:
@@ -264,6 +271,8 @@ def _rows(rows: Any, path: Path, columns: Columns, encoding: str) -> Iterator[Re
 def _conll(lines: Iterator[tuple[int, str, str | None]], path: Path, columns: Columns) -> Iterator[Record]:
     count = 0
     first, image, words, tags, reason = 0, None, [], [], None  # type: ignore[var-annotated]
+    place, place_of_tag = columns.numbers or (0, -1)
+    width = max(columns.numbers or (0,)) + 1
 
     def made() -> Iterator[Record]:
         nonlocal count, image, words, tags, reason
@@ -291,15 +300,17 @@ def _conll(lines: Iterator[tuple[int, str, str | None]], path: Path, columns: Co
         if not (words or reason or image):
             first = number
         cells = line.split("\t") if "\t" in line else line.split(" ")
-        if error is not None or not cells[0]:
-            reason = reason or error or f"line {number}: no word before the tag"
-        elif cells[0] == DOCUMENT:
+        if error is None and cells[0] == DOCUMENT:
             continue
+        if error is not None or len(cells) < width:
+            reason = reason or error or f"line {number}: {len(cells)} columns, --columns needs {width}"
+        elif not cells[place]:
+            reason = reason or f"line {number}: no word before the tag"
         elif len(words) == MAX_WORDS:
             reason = reason or f"more than {MAX_WORDS} words; posts are separated by empty lines"
         else:
-            words.append(cells[0])
-            tags += [cells[-1]] if len(cells) > 1 else []
+            words.append(cells[place])
+            tags += [cells[place_of_tag]] if len(cells) > 1 else []
     yield from made()
 
 

@@ -140,6 +140,13 @@ def test_conll(tmp_path: Path) -> None:
     ]
 
 
+def test_conll_has_the_columns_that_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.conll", "1\tKobe\tB-PER\tx\n2\tin\tO \tx\n\n1\tNew\tB- LOC\tx\n\n1\tx\n")
+    records = read(path, "conll", Columns(numbers=(1, 2)))
+    assert [(r.post, r.gold) for r in records[:2]] == [(("Kobe", "in"), ("B-PER", "O")), (("New",), ("B-LOC",))]
+    assert records[2].error == "line 6: 2 columns, --columns needs 3"
+
+
 def test_parquet(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet

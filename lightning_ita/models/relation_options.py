@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from lightning_ita.errors import UserError
+from lightning_ita.files import user_path
 from lightning_ita.models.fusion_options import FusionOptions
 from lightning_ita.models.recipes import Count, NotNegative
 from lightning_ita.models.visual_options import VisualOptions
+from lightning_ita.text import quoted
 
 if TYPE_CHECKING:  # relations are made or read where they are needed
     from lightning_ita.data.relations import Relations
@@ -48,10 +51,15 @@ class RelationOptions(VisualOptions, FusionOptions):
         """Returns the relations; see `lightning_ita.data.relations.relations`.
 
         Raises:
-            DataError: The file or its pictures cannot be used.
+            UserError: The file is not there, or it or its pictures cannot be used.
         """
         from lightning_ita.data.relations import relations
 
+        if self.relations is not None and not user_path(self.relations).is_file():
+            raise UserError(
+                f"{self.name} learns from the relations {quoted(self.relations)}, which is no file: name it by "
+                f"--{self.system}.relations FILE; for a kept model, by Tagger.from_pretrained(MODEL, relations=FILE)"
+            )
         return relations(self.relations)
 
     def deciding(self) -> dict[str, Any]:

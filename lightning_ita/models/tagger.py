@@ -160,7 +160,11 @@ class Tagger(pl.LightningModule):
 
     @classmethod
     def from_pretrained(
-        cls, name: str | os.PathLike[str], revision: str | None = None, token: str | bool | None = None
+        cls,
+        name: str | os.PathLike[str],
+        revision: str | None = None,
+        token: str | bool | None = None,
+        relations: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Loads a kept model, of whatever system it is; see `lightning_ita.models.kept.load`.
 
@@ -168,13 +172,14 @@ class Tagger(pl.LightningModule):
             name: Its folder, which needs no network, or its id on the Hugging Face Hub.
             revision: Branch, tag or commit on the Hub.
             token: For models on the Hub that are not public.
+            relations: The file that a relation gate learns from (RIVA, RpBERT), to train the model further.
 
         Raises:
             UserError: There is no such model, it cannot be read, or it is of another system than this class.
         """
         from lightning_ita.models.kept import load
 
-        tagger = load(name, revision, token)
+        tagger = load(name, revision, token, relations)
         if not isinstance(tagger, cls):
             raise UserError(f"{name} is a {type(tagger).__name__}, not a {cls.__name__}; load it with Tagger")
         return tagger

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import exp, log
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +12,13 @@ import torch
 
 from lightning_ita.data import relations
 from lightning_ita.demo import DemoConfig
+from lightning_ita.errors import UserError
 from lightning_ita.models.blocks.generation import Generator, KeptAttention
 from lightning_ita.models.blocks.relation import relation_loss
 from lightning_ita.models.blocks.sampler import Sampler
+from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies.cell import Cell
+from tests.data.test_relations import row, write
 from tests.systems.fusion_cases import CASES, batch_of, make, total_loss
 
 WITH_RELATIONS = ["riva", "rpbert"]
@@ -117,6 +121,25 @@ def test_relation_data_are_part_of_the_identity(monkeypatch: pytest.MonkeyPatch)
     assert Cell(options=options).resolve(digests).identity != first.identity
     unused = replace(options, relation_weight=0.0)
     assert "relations" not in Cell(options=unused).resolve(digests).data
+
+
+@pytest.mark.parametrize("name", WITH_RELATIONS)
+def test_a_kept_model_learns_on_from_the_relations_that_are_named(tiny_encoder: str, name: str, tmp_path: Path) -> None:
+    file = write(tmp_path, *(row(number, f"word {number}", str(number % 2)) for number in range(10)))
+    make(CASES[name], tiny_encoder, relations=str(file)).save_pretrained(tmp_path / "model")
+    unnamed: Any = Tagger.from_pretrained(tmp_path / "model")
+    with pytest.raises(UserError, match=rf"'textimage-data.csv', which is no file: .* --{name}\.relations FILE"):
+        _ = unnamed.inputs.relations
+    tagger: Any = Tagger.from_pretrained(tmp_path / "model", relations=file)
+    assert len(tagger.inputs.relations[0]) == 8
+    tagger.save_pretrained(tmp_path / "again")
+    assert str(tmp_path) not in (tmp_path / "again" / "config.json").read_text(encoding="utf-8")
+
+
+def test_relations_that_no_gate_learns_from_are_refused(tiny_encoder: str, tmp_path: Path) -> None:
+    make(CASES["umt"], tiny_encoder).save_pretrained(tmp_path / "model")
+    with pytest.raises(UserError, match="is 'umt', which learns from no relations"):
+        Tagger.from_pretrained(tmp_path / "model", relations="textimage-data.csv")
 
 
 def test_titles_say_where_the_supervision_comes_from() -> None:

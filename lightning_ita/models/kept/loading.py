@@ -31,6 +31,7 @@ from lightning_ita.models.kept.hub import locate
 from lightning_ita.models.kept.vision import find_vision
 from lightning_ita.models.options import from_values
 from lightning_ita.models.recipes import Recipe
+from lightning_ita.text import quoted
 
 if TYPE_CHECKING:
     from lightning_ita.models.tagger import Tagger
@@ -38,23 +39,33 @@ if TYPE_CHECKING:
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
-def load(name: str | os.PathLike[str], revision: str | None = None, token: str | bool | None = None) -> Tagger:
+def load(
+    name: str | os.PathLike[str],
+    revision: str | None = None,
+    token: str | bool | None = None,
+    relations: str | os.PathLike[str] | None = None,
+) -> Tagger:
     """Loads a kept model, on the CPU and ready to predict.
 
     Args:
         name: Its folder, or its id on the Hugging Face Hub.
         revision: Branch, tag or commit on the Hub.
         token: For models on the Hub that are not public.
+        relations: The file that a relation gate learns from, to train the model further; what is kept is its name.
 
     Raises:
         UserError: There is no such model, a file is missing or damaged, it is of a newer version, holds pickled
-            weights alone, or asks for code of its own to be run.
+            weights alone, asks for code of its own to be run, or has no relation gate to learn from `relations`.
     """
     folder = locate(name, revision, token)
     config = read_kept_config(folder)
     values = dict(config["options"])
     if "vision" in config:
         values["vision"] = find_vision(values.get("vision"), config["vision"], folder)
+    if relations is not None:
+        if "relations" not in values:
+            raise UserError(f"{folder} is {quoted(config['system'])}, which learns from no relations: leave them out")
+        values["relations"] = os.fspath(relations)
     options = from_values({"system": config["system"], **values})
     try:
         # Kernels are compiled, and activations computed again, for training alone.

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from lightning_ita.errors import UserError
+from lightning_ita.models.encoders.locating import locate_encoder
 from lightning_ita.registry import require
 from lightning_ita.studies import schema
 from lightning_ita.studies.cell import Cell
@@ -184,7 +185,7 @@ class Dispatch:
         if corpus not in self.corpora:
             self.corpora[corpus] = [ray.put(cell.read(work.source))]
         if "encoder" in cell.data and cell.encoder not in self.encoders:
-            self.encoders[cell.encoder] = Shipment.of(Path(cell.encoder), ray.put)
+            self.encoders[cell.encoder] = Shipment.of(Path(locate_encoder(cell.encoder)), ray.put)
         part = part_of(work.out / CELLS / cell.name)
         if cell.name not in self.parts and part.is_dir():  # of an earlier command
             self.parts[cell.name] = [ray.put(pack(work.out, [f"{CELLS}/{part.name}"]))]

@@ -175,11 +175,16 @@ def _take_part(parcel: Bytes, place: Path, folder: Path) -> None:
     """Takes the driver's checkpoint, where this node has none that is newer."""
     incoming, part = folder.with_name(f".{folder.name}.incoming"), part_of(folder)
     unpack(parcel, incoming)
-    sent, own = (path / STATE for path in (incoming / CELLS / part.name, part))
-    if sent.is_file() and not (own.is_file() and own.stat().st_mtime >= sent.stat().st_mtime):
+    sent = incoming / CELLS / part.name
+    if _written(sent) > _written(part):
         shutil.rmtree(part, ignore_errors=True)
-        os.replace(sent.parent, part)
+        os.replace(sent, part)
     shutil.rmtree(incoming)
+
+
+def _written(part: Path) -> float:
+    """Returns when the last state was written of a run, or of the teacher that it trains before; 0 if there is none."""
+    return max((path.stat().st_mtime for name in (STATE, METRICS) for path in part.rglob(name)), default=0.0)
 
 
 def _name_encoder(folder: Path, encoder: str) -> None:
@@ -374,10 +379,10 @@ class Watching(RunProgress):
     def __init__(self, name: str, place: Path, reports: Any):
         super().__init__(self._tell)
         self.name, self.place, self.reports = name, place, reports
-        self.state = part_of(place / CELLS / name) / STATE
+        self.part = part_of(place / CELLS / name)
         self._telling = Telling(reports)
         self._sent, self._cost, self._held = time.monotonic(), 0.0, None
-        self._seen = self._written()
+        self._seen = _written(self.part)
 
     def on_train_batch_end(self, *given: Any) -> None:
         """Reports a training step; sends the last checkpoint if it is time."""
@@ -387,16 +392,13 @@ class Watching(RunProgress):
     def _tell(self, share: float, stage: str) -> None:
         self._telling.tell(self.name, share, stage)
 
-    def _written(self) -> float:
-        return self.state.stat().st_mtime if self.state.is_file() else 0.0
-
     def _send(self) -> None:
         started = time.monotonic()
-        if started - self._sent < max(SECONDS_APART, COSTS_APART * self._cost) or self._written() == self._seen:
+        if started - self._sent < max(SECONDS_APART, COSTS_APART * self._cost) or _written(self.part) == self._seen:
             return
-        self._seen = self._written()
+        self._seen = _written(self.part)
         # Held until the next one: what a process has put is there as long as it refers to it.
-        self._held = ray.put(pack(self.place, [f"{CELLS}/{self.state.parent.name}"]))
+        self._held = ray.put(pack(self.place, [f"{CELLS}/{self.part.name}"]))
         self.reports.checkpoint.remote(self.name, [self._held])
         self._sent = time.monotonic()
         self._cost = self._sent - started

@@ -21,9 +21,10 @@ from lightning_ita.commands import ablate
 from lightning_ita.errors import Terminated, UserError
 from lightning_ita.studies.launch import parcels, ray_cluster, ray_node
 from lightning_ita.studies.launch.parcels import Shipment, pack, unpack
+from lightning_ita.studies.launch.reports import Reports
 from lightning_ita.studies.plan import read_plan
 from lightning_ita.studies.study import claim
-from tests.studies.launch.fake_ray import FakeRay, NodeDiedError, RayError
+from tests.studies.launch.fake_ray import FakeRay, Handle, NodeDiedError, RayError
 
 
 @pytest.fixture
@@ -68,10 +69,18 @@ def test_a_study_on_a_cluster_is_that_of_this_machine(
     assert not list((tmp_path / "node").iterdir())
 
 
+@pytest.mark.parametrize("home", [False, True])
 def test_an_encoder_that_is_on_no_node_comes_along(
-    study: list[str], cluster: Callable[..., FakeRay], tmp_path: Path, tiny_encoder: str
+    home: bool,
+    study: list[str],
+    cluster: Callable[..., FakeRay],
+    tmp_path: Path,
+    tiny_encoder: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     encoder, out = tmp_path / "mine" / "encoder", tmp_path / "out"
+    named = "~/encoder" if home else str(encoder)  # as in a file, where no shell writes it out
+    monkeypatch.setenv("HOME", str(encoder.parent))
     shutil.copytree(tiny_encoder, encoder)
 
     def leave(number: int) -> None:
@@ -79,10 +88,10 @@ def test_an_encoder_that_is_on_no_node_comes_along(
             encoder.rename(tmp_path / "elsewhere")
 
     cluster(leave)
-    assert ablate.main([*study, "--seeds=1", f"--encoder={encoder}", "--keep-models=all", f"--out={out}"]) == 0
+    assert ablate.main([*study, "--seeds=1", f"--encoder={named}", "--keep-models=all", f"--out={out}"]) == 0
     (metrics,) = (out / "cells").glob("*/metrics.json")
-    assert json.loads(metrics.read_text())["tokenizer"] == str(encoder)
-    assert f"encoder: {encoder}" in metrics.with_name("config.yaml").read_text()
+    assert json.loads(metrics.read_text())["tokenizer"] == named
+    assert f"encoder: {named}" in metrics.with_name("config.yaml").read_text()
     assert not [path for path in out.rglob("*.*") if str(tmp_path / "node") in path.read_text(errors="replace")]
     assert not list((tmp_path / "node").iterdir())
 
@@ -125,6 +134,28 @@ def test_a_cell_is_sent_again_where_a_node_ends_its_process_and_the_driver_has_n
     fail_once(monkeypatch, Terminated())
     assert ablate.main([*study, "--seeds=1", f"--out={tmp_path / 'out'}"]) == 0
     assert "its process was told to end); it is sent again" in capsys.readouterr().out
+
+
+def test_the_training_of_a_teacher_is_sent_home_before_it_ends(
+    cluster: Callable[..., FakeRay], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster()
+    monkeypatch.setattr(ray_node, "SECONDS_APART", 0.0)
+    reports = Reports()
+    lost, other = tmp_path / "lost", tmp_path / "other"
+    watch = ray_node.Watching("cell", lost, Handle(reports))
+    watch._send()
+    assert not reports.drain()[1]
+    state = Path("cells", ".cell.part", ".teacher.part", "state.ckpt")
+    (lost / state).parent.mkdir(parents=True)
+    (lost / state).write_bytes(b"half of it")
+    watch._send()
+    ((reference,),) = reports.drain()[1].values()
+    ray_node._take_part(ray_node.fetched(reference), other, other / "cells" / "cell")
+    assert (other / state).read_bytes() == b"half of it"
+    (other / state).write_bytes(b"more of it")  # is newer
+    ray_node._take_part(ray_node.fetched(reference), other, other / "cells" / "cell")
+    assert (other / state).read_bytes() == b"more of it"
 
 
 def test_a_cell_that_is_lost_again_and_again_has_failed(

@@ -286,6 +286,14 @@ class Tagger(pl.LightningModule):
         if isinstance(data, MNERDataModule):
             self.handles = handles_of(data.corpus)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Notes how the corpus writes @names."""
+        checkpoint["handles"] = self.handles
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes over what `on_save_checkpoint` noted; earlier versions noted nothing."""
+        self.handles = checkpoint.get("handles", self.handles)
+
     def alignment(self, chains: dict[str, ChainDistribution], batch: Batch) -> Tensor | None:
         """Returns the cross-view alignment of each tweet, (batch,): the text view learns what the other predicts.
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from lightning_ita.data.conll import Tweet
 from lightning_ita.data.corpus import Corpus
 from lightning_ita.data.datamodule import MNERDataModule
+from lightning_ita.data.words import cut
 from lightning_ita.errors import UserError
 from lightning_ita.models.encoder_tagger import EncoderTagger
 from lightning_ita.models.tagger import Tagger
@@ -66,13 +67,22 @@ def test_a_model_comes_back_as_it_was(folder: Path, tmp_path: Path) -> None:
 def test_a_model_writes_handles_as_the_corpus_that_it_was_fitted_to(
     words: tuple[str, ...], handles: str, copy: Path
 ) -> None:
+    pytest.importorskip("nltk")
     tagger = Tagger.from_pretrained(copy)
     corpus = Corpus("own", TYPES, {"train": [Tweet("1", words, ("O",) * len(words), None)]}, {}, {})
     data = MNERDataModule("custom", inputs=tagger.inputs, corpus=corpus)
     tagger._trainer = SimpleNamespace(datamodule=data)  # type: ignore[assignment]
     tagger.on_fit_start()
+    expected = [word.text for word in cut("hi @kobe", handles)]
+    assert [word.text for word in tagger.predict(["hi @kobe"])[0].words] == expected
+    checkpoint: dict[str, Any] = {}
+    tagger.on_save_checkpoint(checkpoint)
     tagger.save_pretrained(copy)
     assert json.loads((copy / "config.json").read_text(encoding="utf-8"))["handles"] == handles
+    edit(copy / "config.json", handles="whole")
+    loaded = Tagger.from_pretrained(copy)
+    loaded.on_load_checkpoint(checkpoint)
+    assert [word.text for word in loaded.predict(["hi @kobe"])[0].words] == expected
 
 
 def test_its_folder_tells_no_path(folder: Path) -> None:

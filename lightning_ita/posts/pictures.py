@@ -109,8 +109,11 @@ class Pictures:
                     notes[number] = f"its {contexts.kind} context was read from a post of other words"
                 elif said := contexts.texts.get(name):
                     found[number][contexts.kind] = said
-            if not own and now:
-                notes[number] = "no file of this name"
-            elif name in failed:
+            known = any(name in contexts.texts for contexts in read)
+            if name in failed:
                 notes[number] = failed[name]
+            elif not own and (now or not known):
+                notes[number] = "no file of this name"
+            elif not known:
+                notes[number] = "the store has nothing of it"
         return found, notes

@@ -96,6 +96,11 @@ def test_a_picture_that_is_missing_has_nothing_of_another_and_costs_nothing(fold
         assert elsewhere.contexts(records[2:]) == ({2: {}}, {2: "no file of this name"})
         assert pictures.contexts(records)[0][2] == texts[2] != {}
         read = store.contexts("tag")
+        stored = Pictures(store, folder, [], {"tag": None})
+        assert stored.contexts([record(0, "half.png"), record(1, "good.png"), record(2, "none.png")])[1] == {
+            0: "the store has nothing of it",
+            2: "no file of this name",
+        }
     assert (read.texts.keys(), read.failed) == ({"same", "good"}, {})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import jsonargparse
@@ -19,6 +20,8 @@ OURS = {
     **dict.fromkeys(("output", "error", "open_mode"), "logs are in the study's folder slurm/"),
     **dict.fromkeys(("job_name", "signal"), "by the name it finds the job again; --slurm.signal_delay_s is free"),
 }
+# Options of sbatch that say the same as one of this command.
+SAME = {"cell_cpus": ("cpus_per_task",), "cell_gpus": ("gpus", "gpus_per_node", "gpus_per_task", "gres")}
 
 
 def add_launcher(parser: jsonargparse.ArgumentParser, what: str = "Cells") -> None:
@@ -93,6 +96,15 @@ def check_launcher(arguments: Any) -> None:
     for name in arguments.slurm or {}:
         if name.replace("-", "_") in OURS:
             raise UserError(f"--slurm.{name} is set by this command: {OURS[name.replace('-', '_')]}")
+    for (ours, theirs), (name, said) in product(SAME.items(), (arguments.slurm or {}).items()):
+        value, plain = getattr(arguments, ours), name.replace("-", "_")
+        if value is None or plain not in theirs or (plain == "gres" and "gpu" not in said):
+            continue
+        if said != f"{value:g}":
+            raise UserError(
+                f"--{ours.replace('_', '-')} {value:g} and --slurm.{name} {said} both say how many "
+                f"{'processors' if ours == 'cell_cpus' else 'GPUs'} a task has: leave one of them out"
+            )
 
 
 def launcher_of(arguments: Any) -> Launcher:

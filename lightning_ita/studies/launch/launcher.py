@@ -48,6 +48,12 @@ class Resources:
     ray_address: str = "auto"
     slurm: Mapping[str, str] = field(default_factory=dict)
 
+    def given(self) -> dict[str, str]:
+        """Returns what is given for a task, by the names of the options."""
+        numbers = {"--jobs": self.jobs, "--cell-cpus": self.cpus, "--cell-gpus": self.gpus}
+        ours = {name: f"{number:g}" for name, number in numbers.items() if number is not None}
+        return ours | {f"--slurm.{name}": value for name, value in self.slurm.items()}
+
 
 @dataclass(frozen=True)
 class Work:

@@ -11,7 +11,6 @@ import getpass
 import hashlib
 import json
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from lightning_ita.errors import UserError
 from lightning_ita.registry import require
 from lightning_ita.studies.launch.launcher import Launcher, Work, last_line
 from lightning_ita.studies.launch.slurm_node import Task, run_left
+from lightning_ita.studies.launch.slurm_options import differing, note, parameters
 from lightning_ita.studies.launch.workers import Report
 from lightning_ita.studies.plan import LOCKS
 from lightning_ita.studies.study import collect, ended
@@ -79,7 +79,9 @@ class Slurm(Launcher):
 
             progress.begin(processes=self._count(len(open_)))
             try:
-                self._share(job, self._count(len(open_)), heard, out, left, progress.say, work.cells[0].recipe.devices)
+                told = {"--logger": work.logger, "--keep-models": work.keep_models}
+                count, devices = self._count(len(open_)), work.cells[0].recipe.devices
+                self._share(job, count, heard, out, left, progress.say, devices, told)
             except KeyboardInterrupt:
                 progress.progress.stop()
                 _leave(Array(out), console)
@@ -140,20 +142,25 @@ class Slurm(Launcher):
         left: Callable[[], int],
         say: Callable[[str], None],
         devices: int = 1,
+        told: Mapping[str, str] | None = None,
     ) -> None:
         """Submits an array, or finds the one that is at work, and watches it until nothing is left."""
         submitit = require("submitit", extra="slurm")
         array = Array(out)
+        options = {**self.resources.given(), **(told or {})}
         submitted = False
         while left():
             with _turn(out):
                 tasks = array.tasks()
                 if tasks:
                     say(f"the job {array.name} is at work already ({_counted(tasks)}): watching it")
+                    if others := differing(array.folder, options):
+                        say(f"note: {others}")
                 elif submitted:
                     raise UserError(array.gone(left()))
                 else:
                     number = array.submit(submitit, job, count, self.resources.slurm, self._asked(devices))
+                    note(array.folder, options)
                     submitted = True
                     say(f"submitted {count} task{'' if count == 1 else 's'} as the job {number}, {array.name}")
             array.watch(heard, left, say)
@@ -299,28 +306,6 @@ class Array:
             seen[path] = written
             for what in reports:
                 heard(*what)
-
-
-def parameters(name: str, given: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the parameters of submitit's executor for options of sbatch.
-
-    What submitit knows by name is passed as such; other options of sbatch go into the file as they are.
-    """
-    known = set(require("submitit", extra="slurm").SlurmExecutor._valid_parameters())
-    # No time limit but the partition's, and the job may be put back into the queue.
-    values: dict[str, Any] = {"job_name": name, "time": None, "wckey": None, "additional_parameters": {"requeue": True}}
-    for key, value in given.items():
-        if key in ("setup", "teardown"):
-            values[key] = [value]
-        elif key == "srun_args":
-            values[key] = shlex.split(value)
-        elif key in known:
-            values[key] = True if value in ("true", "True", "") else int(value) if value.isdecimal() else value
-        else:
-            values["additional_parameters"][key] = True if value in ("true", "True", "") else value
-    if "cpus_per_task" in values:  # since 22.05 srun does not take it over from the job
-        values["srun_args"] = [*values.get("srun_args", []), f"--cpus-per-task={values['cpus_per_task']}"]
-    return values
 
 
 def make_executor(submitit: Any, folder: Path, values: Mapping[str, Any]) -> Any:

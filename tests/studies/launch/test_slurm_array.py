@@ -23,8 +23,9 @@ from lightning_ita.commands import ablate
 from lightning_ita.errors import Terminated, UserError
 from lightning_ita.studies.launch import slurm
 from lightning_ita.studies.launch.launcher import Resources
-from lightning_ita.studies.launch.slurm import Array, Slurm, parameters
+from lightning_ita.studies.launch.slurm import Array, Slurm
 from lightning_ita.studies.launch.slurm_node import Task
+from lightning_ita.studies.launch.slurm_options import note, parameters
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -118,9 +119,14 @@ def test_a_job_that_is_at_work_is_watched_and_not_submitted_again(
             return "" if here.asked.count("squeue") > 2 else "7_0|RUNNING|None\n7_1|PENDING|Resources"
 
     here.queued = Queue()
-    assert ablate.main([*study, f"--out={out}"]) == 0
+    Array(out).folder.mkdir()
+    note(Array(out).folder, {"--jobs": "2", "--slurm.mem": "16G", "--logger": "none", "--keep-models": "none"})
+    assert ablate.main([*study, f"--out={out}", "--jobs=2", "--slurm.mem=32G", "--keep-models=best"]) == 0
     assert not here.submitted
-    assert "is at work already (1 RUNNING, 1 PENDING (Resources)): watching it" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "is at work already (1 RUNNING, 1 PENDING (Resources)): watching it" in said
+    others = "--slurm.mem 16G (here 32G), --keep-models none (here best);"
+    assert f"note: it was submitted with other options, and keeps them: {others}" in said
     assert len(cells(out)) == 2
 
 
@@ -151,6 +157,8 @@ def test_ctrl_c_leaves_the_job_to_itself(
         ablate.main([*study, "--seeds=1", f"--out={out}"])
     assert "scancel" not in here.asked
     assert "goes on; the same command watches it, and with --cancel cancels it" in capsys.readouterr().out
+    options = json.loads((out / "slurm" / "options.json").read_text(encoding="utf-8"))
+    assert options == {"--logger": "none", "--keep-models": "none"}
     for job in here.jobs:
         job.wait()
     monkeypatch.undo()
@@ -290,6 +298,14 @@ def test_a_machine_without_slurm_says_so(study: list[str], tmp_path: Path, monke
     [
         (["--slurm.array=0-3"], r"--slurm.array is set by this command: --jobs says how many tasks there are"),
         (["--slurm.ntasks-per-node=2"], r"--slurm.ntasks-per-node is set by this command: a task is one process"),
+        (
+            ["--cell-cpus=2", "--slurm.cpus-per-task=4"],
+            r"--cell-cpus 2 and --slurm.cpus-per-task 4 both say how many processors a task has: leave one",
+        ),
+        (
+            ["--cell-gpus=2", "--slurm.gres=gpu:a100:1"],
+            r"--cell-gpus 2 and --slurm.gres gpu:a100:1 both say how many GPUs a task has",
+        ),
         (["--cell-gpus=0.5"], r"--cell-gpus 0.5: Slurm gives whole ones"),
         (["--launcher=local", "--slurm.time=60"], r"--slurm.time is for --launcher slurm, not local"),
     ],

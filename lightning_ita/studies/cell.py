@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -22,6 +22,7 @@ from lightning_ita.models.encoders.locating import folder_digest
 from lightning_ita.models.ita import ITAOptions
 from lightning_ita.models.options import ALIGNED, CROSS_MODAL, CVA, Options, TwoViewOptions, from_values, to_values
 from lightning_ita.models.recipes import Recipe, published_temperature
+from lightning_ita.text import quoted
 
 # Raised when the meaning of a cell's fields changes, so that results from before are not taken for results from after.
 FORMAT = 2
@@ -228,6 +229,33 @@ class Cell:
             return cls(**{**values, "options": options, "recipe": Recipe(**values.get("recipe", {}))})
         except TypeError as error:
             raise UserError(f"not a cell of this version: {error}") from None
+
+
+def written_again(before: Sequence[Cell], after: Sequence[Cell]) -> list[str]:
+    """Names the folders and files, beside the data sets, whose content is another one for some cells than for others.
+
+    Args:
+        before: Cells of a study.
+        after: Cells of the same study, that were planned later.
+    """
+    known: dict[Hashable, str] = {what: digest for cell in before for what, _, digest in _named(cell)}
+    return list(
+        dict.fromkeys(
+            f"the content of {name} (SHA-256 {known[what][:8]}… there, {digest[:8]}… now)"
+            for cell in after
+            for what, name, digest in _named(cell)
+            if known.get(what, digest) != digest
+        )
+    )
+
+
+def _named(cell: Cell) -> Iterator[tuple[Hashable, str, str]]:
+    """Yields what a cell reads beside its data set: what cells share that read the same, a name for it, its SHA-256."""
+    for name, digest in cell.data.items():
+        if name == "encoder":
+            yield name, f"the encoder {quoted(cell.encoder)}", digest
+        elif name not in {*SPLITS, *cell.contexts, *cell.options.of_pictures}:
+            yield (name, cell.options.in_mode("off")), f"{cell.system}'s {name}", digest
 
 
 def can_control(options: Options, control: Control) -> bool:

@@ -24,7 +24,7 @@ from lightning_ita.models import MODELS
 from lightning_ita.models.options import Options
 from lightning_ita.models.recipes import LATER, Recipe
 from lightning_ita.studies import schema
-from lightning_ita.studies.cell import Cell, can_control
+from lightning_ita.studies.cell import Cell, can_control, written_again
 from lightning_ita.studies.records import VERSION, Config, PlanLine, Settings, StudyFile
 from lightning_ita.text import quoted
 
@@ -172,7 +172,8 @@ def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus], cells: S
     """Makes a folder ready for a study, or checks that the study in it is this one; writes the plan.
 
     A study may grow: seeds, rows and data sets can be added, also by several processes at once. Its encoder,
-    hyper-parameters and data stay, and so does what is known of where the data lie.
+    hyper-parameters and data stay, the content of folders and files that are named included, and so does what is known
+    of where the data lie.
 
     Raises:
         UserError: The folder holds another study, or something that is not a study, or cannot be written.
@@ -187,7 +188,7 @@ def open_folder(out: Path, study: Study, corpora: Mapping[str, Corpus], cells: S
         for folder in (out / CELLS, out / FAILED, out / LOCKS):
             folder.mkdir(parents=True, exist_ok=True)
         with plan_lock(out):
-            after = _grown(out, settings, data)
+            after = _grown(out, settings, data, cells)
             if after is not None:
                 schema.write_study_file(path, after)
             write_plan(out, cells)
@@ -205,13 +206,16 @@ def plan_lock(out: Path) -> FileLock:
     return FileLock(out / LOCKS / "plan.lock")
 
 
-def _grown(out: Path, settings: Mapping[str, Any], data: dict[str, dict[str, str]]) -> StudyFile | None:
+def _grown(
+    out: Path, settings: Mapping[str, Any], data: dict[str, dict[str, str]], cells: Sequence[Cell]
+) -> StudyFile | None:
     """Returns what ``study.json`` is to say from now on; ``None`` where it says so already.
 
     Args:
         out: The study's folder.
         settings: Encoder and hyper-parameters.
         data: SHA-256 by data set, and by split and kind of context.
+        cells: The cells that are to be in it.
 
     Raises:
         UserError: The folder holds another study.
@@ -232,6 +236,8 @@ def _grown(out: Path, settings: Mapping[str, Any], data: dict[str, dict[str, str
             for key, value in wanted.items()
             if known_settings.get(key) != value
         ]
+        if (out / PLAN).is_file():
+            changed += written_again([cell for _, cell in _planned(out / PLAN, {cell.name for cell in cells})], cells)
         if changed:
             raise UserError(f"{out} holds another study: it differs in {'; '.join(changed)}. Choose another --out.")
         data = {name: known.get(name, {}) | data.get(name, {}) for name in known | data}

@@ -16,10 +16,12 @@ from benchmarks.cells import write_results
 from lightning_ita.commands import align
 from lightning_ita.commands.ablate import MOST_LINES, plan_table
 from lightning_ita.data.source import Source
-from lightning_ita.errors import DataError
+from lightning_ita.errors import DataError, UserError
+from lightning_ita.models.options import CVA
 from lightning_ita.models.recipes import Recipe
+from lightning_ita.models.rpbert import RpBERTOptions
 from lightning_ita.studies import schema
-from lightning_ita.studies.cell import Cell, short_form
+from lightning_ita.studies.cell import Cell, short_form, written_again
 from lightning_ita.studies.cost import Cost
 from lightning_ita.studies.plan import (
     CELLS,
@@ -35,6 +37,7 @@ from lightning_ita.studies.plan import (
 from lightning_ita.studies.records import PlanLine
 from lightning_ita.studies.study import Result, collect
 from lightning_ita.studies.tables.ablation import rows_of
+from tests.conftest import write_tiny_encoder
 
 DIGESTS = {name: name * 8 for name in ("train", "valid", "test", "cap")}
 
@@ -133,6 +136,33 @@ def test_a_study_that_two_processes_grow_at_once_keeps_the_rows_of_both(
         for grown in [pool.submit(grow, tmp_path, corpus, seed) for seed in (2, 3)]:
             grown.result()
     assert sorted(cell.seed for cell in read_plan(tmp_path)) == [1, 2, 3]
+
+
+def test_an_encoder_that_is_written_again_under_its_name_is_another_study(corpus: Path, tmp_path: Path) -> None:
+    encoder, source = write_tiny_encoder(tmp_path / "encoder"), Source(data_dir=str(corpus))
+    study = Study(("demo",), (short_form((), "off"),), encoder, (1,), Recipe(precision="float32"))
+    corpora = read_corpora(study, source)
+    out = tmp_path / "study"
+    open_folder(out, study, corpora, plan(study, corpora), source)
+    grown = replace(study, seeds=(1, 2))
+    open_folder(out, grown, corpora, plan(grown, corpora), source)
+    write_tiny_encoder(tmp_path / "encoder", hidden=16)
+    grown = replace(study, rows=(short_form(("cap",), "off"),))
+    corpora = read_corpora(grown, source)
+    with pytest.raises(UserError, match=r"another study: it differs in the content of the encoder '.*encoder' \("):
+        open_folder(out, grown, corpora, plan(grown, corpora), source)
+    assert [cell.seed for cell in read_plan(out)] == [1, 2]
+
+
+@pytest.mark.parametrize("mode", ["off", "token"])
+def test_relations_that_are_written_again_are_another_study(mode: CVA) -> None:
+    cell = Cell("demo", RpBERTOptions(relation_weight=0.5), data={"relations": "a" * 64})
+    later = replace(cell, options=cell.options.in_mode(mode), data={"relations": "b" * 64})
+    expected = ["the content of rpbert's relations (SHA-256 aaaaaaaa… there, bbbbbbbb… now)"]
+    assert written_again([cell], [replace(later, data=cell.data)]) == []
+    assert written_again([cell], [later]) == expected
+    other = RpBERTOptions(relation_weight=0.5, relations="other.csv")
+    assert written_again([cell], [replace(later, options=other)]) == []
 
 
 def test_made_up_results_are_read_as_those_of_runs(tmp_path: Path) -> None:

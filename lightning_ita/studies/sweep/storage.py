@@ -36,6 +36,8 @@ from lightning_ita.studies.sweep.values import combinations, corners, defaults, 
 
 Pruner = Literal["median", "halving", "none"]
 TRIALS, FAILED = "trials", "failed"
+# Begins the name under which the settings of a sweep have what a name of an encoder or a model stood for.
+CONTENT = "content of "
 # So many trials are drawn at random, and run to their end, before TPE and the pruner use them.
 STARTUP_TRIALS = 5
 # Seconds between heartbeats of workers that share a database; after twice as long without one, their trial has failed.
@@ -111,9 +113,16 @@ class Sweep:
         for name in (*SHORT, "label", *(long_name(p.name) for p in self.space if p.name in SHORT)):
             if name not in {parameter.name for parameter in self.space}:
                 base.pop(name, None)
-        own = {"data": self.digests, "pruner": self.pruner, "method": self.method}
+        own = {"data": self.digests, **self._content(), "pruner": self.pruner, "method": self.method}
         settings: dict[str, Any] = json.loads(json.dumps(base | own))
         return settings
+
+    def _content(self) -> dict[str, list[str]]:
+        """Returns SHA-256 of what trials read beside the data set: an encoder's folder, a vision model's ..."""
+        options = {with_values(self.base, values).options for values in corners(self.space)}
+        digests = [self.base.resolve(self.digests).data, *(each.digests() for each in options)]
+        named = sorted({name for each in digests for name in each} - set(self.digests))
+        return {CONTENT + name: sorted({each[name] for each in digests if name in each}) for name in named}
 
     def cell(self, values: Mapping[str, Any]) -> Cell:
         """Returns the cell of a trial."""
@@ -171,10 +180,11 @@ def open_study(sweep: Sweep) -> Study:
             if sweep.method != "grid":
                 study.enqueue_trial(defaults(sweep.base, sweep.space))  # what is found is at least as good as these
             known = settings
-    # What earlier versions did not write, and always used.
+    # What earlier versions did not write; options and method are those that they always used.
     default = to_values(type(sweep.base.options)())
     options = {f"{sweep.base.system}.{name}": value for name, value in default.items()}
-    known = {"method": "bayes", **{name: value for name, value in options.items() if name in settings}, **known}
+    content = {name: value for name, value in settings.items() if name.startswith(CONTENT)}
+    known = {"method": "bayes", **content, **{n: value for n, value in options.items() if n in settings}, **known}
     changed = [
         f"{name} ({known.get(name)} there, {settings.get(name)} now)"
         for name in known | settings

@@ -27,6 +27,7 @@ from lightning_ita.models.recipes import Recipe
 from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.study import Result, part_of
 from lightning_ita.studies.tables.ablation import STALE_MARK
+from tests.conftest import write_tiny_encoder
 from tests.studies.sweep.conftest import ROOT
 
 pytest.importorskip("optuna")
@@ -447,6 +448,20 @@ def test_a_sweep_may_grow_but_not_change(sweep: Sweep) -> None:
         open_study(replace(sweep, pruner="median"))
     with pytest.raises(UserError, match=r"--storage nosql://me:\*\*\*@there/x cannot be opened"):
         open_study(replace(sweep, storage="nosql://me:secret@there/x"))
+
+
+def test_a_sweep_does_not_go_on_with_an_encoder_that_was_written_again(sweep: Sweep, tmp_path: Path) -> None:
+    encoder = write_tiny_encoder(tmp_path / "encoder")
+    sweep = replace(sweep, base=replace(sweep.base, encoder=encoder))
+    study = open_study(sweep)
+    open_study(sweep)
+    write_tiny_encoder(tmp_path / "encoder", hidden=16)
+    with pytest.raises(UserError, match=r"holds another sweep 'stub': it differs in content of encoder \("):
+        open_study(sweep)
+    settings = study.user_attrs["settings"]
+    del settings["content of encoder"]  # as earlier versions wrote them
+    study.set_user_attr("settings", settings)
+    open_study(sweep)
 
 
 def test_trials_of_other_code_are_marked_and_their_results_not_taken(

@@ -32,13 +32,14 @@ def _id_of(image: str) -> str:
 
 
 def _fits(contexts: Contexts, image: str, post: str | Sequence[str]) -> bool:
-    """Tells whether contexts of an image were read from this post, as it is or cut into words, or from no post."""
+    """Tells whether contexts of an image were read from this post, as it is or cut as any corpus, or from no post."""
     if image not in contexts.tweets:
         return True
     if not isinstance(post, str):
         return contexts.fits(image, [" ".join(post)])
     try:
-        return contexts.fits(image, [post]) or contexts.fits(image, [" ".join(word.text for word in cut(post))])
+        cuts = (" ".join(word.text for word in cut(post, handles)) for handles in ("whole", "split"))
+        return any(contexts.fits(image, [text]) for text in (post, *cuts))
     except UserError:  # this post is told to be at fault where it is tagged
         return False
 

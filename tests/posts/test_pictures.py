@@ -104,10 +104,11 @@ def test_a_picture_that_is_missing_has_nothing_of_another_and_costs_nothing(fold
     assert (read.texts.keys(), read.failed) == ({"same", "good"}, {})
 
 
-def test_a_context_that_was_read_from_another_post_is_left_out(folder: Path) -> None:
+@pytest.mark.parametrize("tweet", ["what's up @joe", "what's up @ joe"])
+def test_a_context_that_was_read_from_another_post_is_left_out(folder: Path, tweet: str) -> None:
     engine = StoredEngine("know", "openai", "tiny", "1")
-    state = FileState(1, 0, Post("good", "what's up @joe").sha256)
-    posts = ["what's up @joe", ("what's", "up", "@joe"), "something else", ("what's", "up"), "\ud800"]
+    state = FileState(1, 0, Post("good", tweet).sha256)
+    posts = ["what's up @joe", tuple(tweet.split()), "something else", ("what's", "up"), "\ud800"]
     records = [replace(record(number, "good.png"), post=post) for number, post in enumerate(posts)]
     with ContextStore(folder / "store.db") as store:
         store.write(engine, [Entry("good", state, Reading(("Joe is a friend",)))])

@@ -254,7 +254,8 @@ def open_pictures(
     place = arguments.context_store or f"{arguments.output if arguments.output != '-' else 'predict'}.contexts.db"
     store = stack.enter_context(ContextStore(user_path(place), readonly=not kinds))
     engines = make_engines(kinds, {kind: chosen.get(kind) for kind in kinds}, {}) if kinds else []
-    known_kinds = {engine.kind for engine in store.engines()}
+    # A store that is not named holds what earlier runs have read for this output, of whatever kind.
+    known_kinds = {engine.kind for engine in store.engines()} if arguments.context_store else set()
     others = {kind: chosen.get(kind) for kind in reads if kind not in kinds and kind in known_kinds}
     if not kinds and not others:
         wanted = ", ".join(reads) or "no context"

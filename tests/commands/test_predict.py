@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from lightning_ita.commands import predict
+from lightning_ita.commands import align, predict
 from lightning_ita.data.conll import read_tweets
 from lightning_ita.errors import UserError
 from lightning_ita.models.recipes import Recipe
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.posts import stream
+from tests.contexts.aligning import make_fakes
+from tests.contexts.fakes import draw
 from tests.posts.conftest import kept  # noqa: F401, a fixture
 
 WORDS = [["Jordan", "in", "Chicago"], ["see", "you"], [], ["Kobe", "&", "<b>"], ["a", "b", "c"]]
@@ -330,6 +332,24 @@ def test_bad_posts_are_recorded_whatever_the_format(kept: str, format_: str, tmp
     assert [line["row"] for line in lines if "error" in line] == bad
     assert lines[0]["mentions"] == lines[-1]["mentions"]
     assert lines[0]["text"] == lines[-1]["text"] == good
+
+
+def test_kinds_of_an_earlier_run_are_read_from_a_store_that_is_named(
+    tiny_encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(align, "make_engines", make_fakes)
+    Tagger.create("ita", ("PER",), None, tiny_encoder, contexts=("tag", "ocr")).save_pretrained(tmp_path / "model")
+    draw(tmp_path / "a.png")
+    (tmp_path / "posts.jsonl").write_text('{"text": ["Kobe"], "image": "a.png"}\n', encoding="utf-8")
+    out = tmp_path / "o.jsonl"
+    for kinds, more, expected in [
+        ("tag,ocr", [], {"tag", "ocr"}),
+        ("ocr", [], {"ocr"}),
+        ("ocr", [f"--context-store={out}.contexts.db"], {"tag", "ocr"}),
+    ]:
+        again = ["--image-column=image", f"--contexts-from={kinds}", "--overwrite", *more]
+        assert run(str(tmp_path / "model"), tmp_path / "posts.jsonl", out, *again) == 0
+        assert lines_of(out)[0]["contexts"].keys() == expected
 
 
 def test_pictures_are_read_through_the_store(tiny_encoder: str, tmp_path: Path) -> None:

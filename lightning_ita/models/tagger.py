@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import pytorch_lightning as pl
@@ -21,6 +20,7 @@ from lightning_ita.data.batching import processes, weighed
 from lightning_ita.data.datamodule import MNERDataModule
 from lightning_ita.data.inputs import Batch, Inputs
 from lightning_ita.errors import NonFiniteLossError, UserError
+from lightning_ita.files import user_path
 from lightning_ita.metrics import EntityF1
 from lightning_ita.models.optimization import make_optimizer, make_schedule
 from lightning_ita.models.options import ALIGNED, CROSS_MODAL, TEXT, Options, from_values, teacher_of, to_values
@@ -192,7 +192,7 @@ class Tagger(pl.LightningModule):
         """
         from lightning_ita.models.kept import save
 
-        save(self, Path(folder))
+        save(self, user_path(folder))
 
     def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | bool | None = None) -> str:
         """Uploads the model to the Hugging Face Hub, and returns the address; see `lightning_ita.models.kept.push`."""

@@ -85,6 +85,20 @@ def test_a_model_writes_handles_as_the_corpus_that_it_was_fitted_to(
     assert [word.text for word in loaded.predict(["hi @kobe"])[0].words] == expected
 
 
+def test_a_folder_is_named_as_it_is_loaded(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tagger = Tagger.from_pretrained(folder)
+    tagger.save_pretrained("~/own")
+    assert (tmp_path / "own" / "config.json").is_file()
+    assert Tagger.from_pretrained("~/own").tag_set == tagger.tag_set
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    tagger.save_pretrained("../empty/../new")
+    assert (tmp_path / "new" / "config.json").is_file()
+    with pytest.raises(UserError, match="empty is the current folder, which cannot be replaced"):
+        tagger.save_pretrained(".")
+
+
 def test_its_folder_tells_no_path(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert config["encoder"] == "encoder"

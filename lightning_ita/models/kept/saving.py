@@ -51,6 +51,9 @@ def save(
         UserError: Something else is in the folder, or the encoder is a module that has no name.
         OSError: The folder cannot be written.
     """
+    folder = Path(os.path.abspath(folder))  # "." and ".." have no name beside which the new folder could be written
+    if folder == Path.cwd():
+        raise UserError(f"{folder} is the current folder, which cannot be replaced; name another one")
     if folder.exists() and not _replaceable(folder):
         raise UserError(f"{folder} holds something else than a kept model; name another folder")
     before = tagger.kept

@@ -223,26 +223,44 @@ def _grown(
     before: StudyFile | None = None
     if (out / STUDY).is_file():
         before = schema.read_study_file(out / STUDY)
-        known, there = before["data"], cast(dict[str, Any], before["settings"])
-        changed = [
-            f"{name}'s {part} (SHA-256 {known[name][part][:8]}… there, {digest[:8]}… now)"
-            for name, digests in data.items()
-            for part, digest in digests.items()
-            if known.get(name, {}).get(part, digest) != digest
-        ]
-        wanted, known_settings = {**LATER, **settings}, {**LATER, **there}
-        changed += [
-            f"{key} ({known_settings.get(key)} there, {value} now)"
-            for key, value in wanted.items()
-            if known_settings.get(key) != value
-        ]
+        changed = differences(before, settings, data)
         if (out / PLAN).is_file():
             changed += written_again([cell for _, cell in _planned(out / PLAN, {cell.name for cell in cells})], cells)
         if changed:
             raise UserError(f"{out} holds another study: it differs in {'; '.join(changed)}. Choose another --out.")
-        data = {name: known.get(name, {}) | data.get(name, {}) for name in known | data}
+        data = united(before["data"], data)
     after: StudyFile = {"version": VERSION, "settings": cast(Settings, settings), "data": data}
     return None if after == before else after
+
+
+def differences(
+    there: StudyFile, settings: Mapping[str, Any], data: Mapping[str, Mapping[str, str]], other: str = "now"
+) -> list[str]:
+    """Returns what keeps a study from growing by another one: settings, or data of one name, that are not the same.
+
+    Args:
+        there: The study.
+        settings: Encoder and hyper-parameters of the other one.
+        data: Its SHA-256 by data set, and by split and kind of context.
+        other: What the other one is called.
+    """
+    known, known_settings = there["data"], {**LATER, **cast(dict[str, Any], there["settings"])}
+    changed = [
+        f"{name}'s {part} (SHA-256 {known[name][part][:8]}… there, {digest[:8]}… {other})"
+        for name, digests in data.items()
+        for part, digest in digests.items()
+        if known.get(name, {}).get(part, digest) != digest
+    ]
+    return changed + [
+        f"{key} ({known_settings.get(key)} there, {value} {other})"
+        for key, value in {**LATER, **settings}.items()
+        if known_settings.get(key) != value
+    ]
+
+
+def united(data: Mapping[str, dict[str, str]], others: Mapping[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Returns SHA-256 by data set, and by split and kind of context, of two studies together."""
+    return {name: data.get(name, {}) | others.get(name, {}) for name in dict(data) | dict(others)}
 
 
 def write_plan(out: Path, cells: Sequence[Cell]) -> None:

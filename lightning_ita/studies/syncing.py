@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import Timeout
 
@@ -22,7 +22,8 @@ from lightning_ita.errors import DataError, UserError
 from lightning_ita.files import parse_json, sha256_of, written_whole
 from lightning_ita.registry import require
 from lightning_ita.studies import schema
-from lightning_ita.studies.plan import CELLS, FAILED, LOCKS, PLAN, STUDY, plan_lock
+from lightning_ita.studies.plan import CELLS, FAILED, LOCKS, PLAN, STUDY, differences, plan_lock, united
+from lightning_ita.studies.records import VERSION, StudyFile
 from lightning_ita.studies.study import METRICS, claim
 from lightning_ita.text import printable, quoted
 
@@ -224,44 +225,66 @@ def _digests(content: bytes, place: str) -> dict[str, str]:
 
 
 def _agree(out: Path, store: Store, send: bool, fetch: bool) -> None:
-    """Checks that both sides hold the same study, and gives each the cells that the other has planned."""
+    """Checks that both sides hold the same study, and gives each the cells and data that the other has planned."""
     theirs = store.read(STUDY)
     if theirs is None and not (out / STUDY).is_file():
         raise UserError(f"there is no study, neither in {out} nor at {store.url}: {STUDY} is missing")
     if theirs is None and not send:
         raise UserError(f"there is no study at {store.url}: {STUDY} is missing")
-    if (out / STUDY).is_file():
-        own = (out / STUDY).read_bytes()
-        if theirs is not None and _settings(own, out / STUDY) != _settings(theirs, Path(store.url) / STUDY):
-            raise UserError(f"{store.url} holds another study than {out}: its {STUDY} differs; choose another place")
-    else:
-        assert theirs is not None
-        own = theirs
     for folder in (CELLS, FAILED, LOCKS):
         (out / folder).mkdir(parents=True, exist_ok=True)
     planned = _plan(store.read(PLAN) or b"")
     with plan_lock(out) if fetch else nullcontext():
-        if fetch and not (out / STUDY).is_file():
-            _write(out / STUDY, own)
+        own = (out / STUDY).read_bytes() if (out / STUDY).is_file() else None
+        ours_then, theirs_then = _united(own, theirs, out, store)
+        if fetch and ours_then != own:
+            _write(out / STUDY, ours_then)
         ours = _plan((out / PLAN).read_bytes() if (out / PLAN).is_file() else b"")
         if fetch and planned.keys() - ours.keys():
             _write(out / PLAN, _text({**ours, **planned}))
-    if send and theirs is None:
-        store.write(STUDY, own)
+    if send and theirs_then != theirs:
+        store.write(STUDY, theirs_then)
     if send and ours.keys() - planned.keys():
         store.write(PLAN, _text({**ours, **planned}))
 
 
-def _settings(content: bytes, path: Path) -> Any:
-    """Returns what the cells of a study share: encoder, hyper-parameters, and digests of the data."""
+def _united(own: bytes | None, theirs: bytes | None, out: Path, store: Store) -> tuple[bytes, bytes]:
+    """Returns what is to be in ``study.json`` of both sides: the data of both, where they hold the same study.
+
+    Raises:
+        UserError: They hold other studies: they differ in settings or data, or have no data set in common.
+    """
+    if own is None or theirs is None:
+        whole = own or theirs or b""
+        return whole, whole
+    here, there = _study(own, out / STUDY), _study(theirs, Path(store.url) / STUDY)
+    changed = differences(there, cast(dict[str, Any], here["settings"]), here["data"], "here")
+    if not here["data"].keys() & there["data"].keys():
+        changed.append(f"data sets ({', '.join(there['data'])} there, {', '.join(here['data'])} here)")
+    if changed:
+        raise UserError(
+            f"{store.url} holds another study than {out}: it differs in {'; '.join(changed)}. Choose another place"
+        )
+    data = united(there["data"], here["data"])
+    return (
+        own if data == here["data"] else _bytes({**here, "data": data}),
+        theirs if data == there["data"] else _bytes({**there, "data": data}),
+    )
+
+
+def _study(content: bytes, path: Path) -> StudyFile:
+    """Reads what the cells of a study share: encoder, hyper-parameters, and digests of the data."""
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / STUDY
         copy.write_bytes(content)
         try:
-            study = schema.read_study_file(copy)
+            return schema.read_study_file(copy)
         except DataError as error:
             raise UserError(f"{path} cannot be read: {error}") from None
-    return study["settings"], study["data"]
+
+
+def _bytes(study: StudyFile) -> bytes:
+    return (json.dumps({**study, "version": VERSION}, indent=2) + "\n").encode()
 
 
 def _plan(content: bytes) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,12 +148,51 @@ def test_a_cell_that_another_process_runs_is_left_to_it(tmp_path: Path) -> None:
         assert cells[0].name not in sync(tmp_path / "new", str(tmp_path / "store")).fetched
 
 
-def test_another_study_is_refused(tmp_path: Path) -> None:
-    for name, dataset in (("one", "twitter15"), ("other", "twitter17")):
-        write_study(tmp_path / name, datasets=(dataset,), seeds=(1,))
-    sync(tmp_path / "one", str(tmp_path / "store"))
-    with pytest.raises(UserError, match=r"store holds another study than .*other: its study.json differs"):
-        sync(tmp_path / "other", str(tmp_path / "store"))
+def test_a_study_that_grew_on_both_sides_is_united(tmp_path: Path) -> None:
+    one, other, store = tmp_path / "one", tmp_path / "other", tmp_path / "store"
+    write_study(one, seeds=(1,), kinds=("cap",))
+    sync(one, str(store))
+    sync(other, str(store))
+    shutil.rmtree(one)
+    shutil.rmtree(other)
+    write_study(one, seeds=(1,), kinds=("cap", "tag"))
+    write_study(other, seeds=(1,), kinds=("cap", "ocr"), datasets=("twitter15", "twitter17"))
+    sync(one, str(store))
+    before = (store / "study.json").read_bytes()
+    sync(other, str(store), send=False)
+    assert (store / "study.json").read_bytes() == before
+    sync(other, str(store))
+    sync(one, str(store))
+    assert files(one) == files(other) == files(store)
+    data = json.loads((one / "study.json").read_text(encoding="utf-8"))["data"]
+    assert {name: set(digests) - {"train", "valid", "test"} for name, digests in data.items()} == {
+        "twitter15": {"cap", "tag", "ocr"},
+        "twitter17": {"cap", "ocr"},
+    }
+    for place in (other, store):
+        assert json.loads((place / "study.json").read_text(encoding="utf-8"))["data"] == data
+    assert {cell.name for cell in read_plan(one)} == {cell.name for cell in read_plan(other)}
+
+
+@pytest.mark.parametrize("what", ["data sets", "cap", "batch_size"])
+def test_another_study_is_refused(what: str, tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    write_study(one, seeds=(1,))
+    write_study(other, datasets=("twitter17" if what == "data sets" else "twitter15",), seeds=(1,))
+    study = json.loads((other / "study.json").read_text(encoding="utf-8"))
+    if what == "cap":
+        study["data"]["twitter15"]["cap"] = "0" * 64
+    elif what == "batch_size":
+        study["settings"]["batch_size"] = 7
+    (other / "study.json").write_text(json.dumps(study), encoding="utf-8")
+    sync(one, str(tmp_path / "store"))
+    expected = {
+        "data sets": r"data sets \(twitter15 there, twitter17 here\)",
+        "cap": r"twitter15's cap \(SHA-256 capcapca… there, 00000000… here\)",
+        "batch_size": r"batch_size \(16 there, 7 here\)",
+    }
+    with pytest.raises(UserError, match=rf"store holds another study than .*other: it differs in {expected[what]}. Ch"):
+        sync(other, str(tmp_path / "store"))
 
 
 def test_there_is_no_study(tmp_path: Path) -> None:

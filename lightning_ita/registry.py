@@ -27,9 +27,9 @@ class Registry:
 
     @cached_property
     def entries(self) -> dict[str, str]:
-        """Import path by name: this project's, and those of other packages, which replace none of them."""
+        """Import path by name: this project's, and behind them those of other packages, which replace none of them."""
         others = entry_points(group=self.group) if self.group else ()
-        return {entry.name: entry.value for entry in others} | self.own
+        return self.own | {entry.name: entry.value for entry in others if entry.name not in self.own}
 
     def add(self, name: str, path: str) -> None:
         """Adds a name for as long as this process runs.

@@ -88,7 +88,7 @@ class EnginesDirective(SphinxDirective):
         """Returns a list of definitions per engine."""
         found: list[nodes.Node] = []
         for kind, engines in ENGINES.items():
-            for name in engines:
+            for name in engines.own:
                 listed = nodes.definition_list(classes=["options"])
                 for option in options_of(engines.path(name)):
                     term = nodes.term("", "", nodes.literal("", f"{kind}.{option.name}"))

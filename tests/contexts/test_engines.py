@@ -12,15 +12,40 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import constants
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from lightning_ita.contexts.engines import ENGINES, READ_TWEETS, make_engine
+from lightning_ita.contexts.engine import Reading
+from lightning_ita.contexts.engines import ENGINES, READ_TWEETS, check_engine, engine_list, make_engine
 from lightning_ita.contexts.engines.loading import choose_precision
 from lightning_ita.contexts.engines.vocabulary import SHIPPED, read_vocabulary
 from lightning_ita.contexts.kinds import KINDS
 from lightning_ita.devices import choose_device
 from lightning_ita.errors import UserError
 from tests.contexts.tiny_models import PICTURES, random_blip, random_clip, random_detector
+
+COLOUR = """
+class Colour:
+    kind, name, model, version, batch_size = "tag", "colour", "mean", "1", 64
+
+    def __init__(self, model: str | None = None, dark: int = 0):
+        self.parameters, self.prepare = {"dark": dark}, mean_colour
+
+    def read(self, prepared):
+        from lightning_ita.contexts.engine import Reading
+
+        dark = self.parameters["dark"]
+        names = ("red", "green", "blue")
+        return [Reading((names[each.index(max(each))] if max(each) >= dark else "dark",)) for each in prepared]
+
+
+def mean_colour(image):
+    return image.resize((1, 1)).getpixel((0, 0))
+
+
+class Other(Colour):
+    kind = "cap"
+"""
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +75,30 @@ def test_every_kind_has_engines_and_every_engine_can_be_imported() -> None:
     for kind, registry in ENGINES.items():
         for name in registry:
             assert (registry[name].kind, registry[name].name) == (kind, name)
+
+
+def test_another_package_adds_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_engines.py").write_text(COLOUR, encoding="utf-8")
+    installed = tmp_path / "my_engines-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: my-engines\nVersion: 1\n", encoding="utf-8")
+    points = "[lightning_ita.engines.tag]\ncolour = my_engines:Colour\ntimm = my_engines:Colour\n"
+    points += "gone = my_engines:Gone\nother = my_engines:Other\n"
+    (installed / "entry_points.txt").write_text(points, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "colour" not in ENGINES["tag"]  # what there is, is noted once per process
+    monkeypatch.delitem(ENGINES["tag"].__dict__, "entries")
+    assert "  tag=colour       of another package: my_engines:Colour" in engine_list().splitlines()
+    engine = make_engine("tag", "colour:mean", dark=9)
+    prepared = [engine.prepare(Image.new("RGB", (4, 4), colour)) for colour in ((200, 0, 0), (0, 5, 0))]
+    assert engine.read(prepared) == [Reading(("red",)), Reading(("dark",))]
+    assert (check_engine("tag", None), ENGINES["tag"]["timm"].__name__) == (("timm", None), "Classifier")
+    with pytest.raises(UserError, match=r"unknown option of tag=colour 'drak'. Did you mean 'dark'"):
+        make_engine("tag", "colour", drak=9)
+    with pytest.raises(UserError, match="'gone' is registered as my_engines:Gone, which cannot be imported"):
+        make_engine("tag", "gone")
+    with pytest.raises(UserError, match="my_engines:Other calls itself cap=colour, and is registered as tag=other"):
+        make_engine("tag", "other")
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,11 @@ READ_TWEETS = frozenset(_TWEETS)
 _NAMES = {"tag": "tag engine", "cap": "caption engine", "ocr": "OCR engine"}
 _NAMES |= {"know": "knowledge engine", "ret": "retrieval engine"}
 ENGINES = {
-    kind: Registry(_NAMES[kind], {name: f"{__name__}.{place}" for name, (place, _) in engines.items()})
+    kind: Registry(
+        _NAMES[kind],
+        {name: f"{__name__}.{place}" for name, (place, _) in engines.items()},
+        group=f"lightning_ita.engines.{kind}",
+    )
     for kind, engines in _TABLE.items()
 }
 """The engines of each kind of context; the first of a kind is its default."""
@@ -69,6 +73,9 @@ def engine_list() -> str:
     for kind, engines in _TABLE.items():
         for number, (name, (_, summary)) in enumerate(engines.items()):
             lines.append(f"  {f'{kind}={name}':15}  {summary}{'' if number else '; the default'}")
+        for name in ENGINES[kind]:
+            if name not in engines:
+                lines.append(f"  {f'{kind}={name}':15}  of another package: {ENGINES[kind].path(name)}")
     return "\n".join(lines)
 
 
@@ -136,4 +143,7 @@ def make_engine(
         options[option] = of_type(value, parameters[option].annotation, option, f"{kind}={name}")
     common = {"device": device, "precision": precision, "tweets": tweets}
     made: Engine = engine(model, **{key: common[key] for key in common if key in parameters}, **options)
+    if (made.kind, made.name) != (kind, name):  # what it reads is kept under these
+        place = ENGINES[kind].path(name)
+        raise UserError(f"{place} calls itself {made.kind}={made.name}, and is registered as {kind}={name}")
     return made

@@ -112,7 +112,7 @@ def main(argv: Sequence[str]) -> int:
         seed=arguments.seed,
         recipe=recipe_of(arguments),
         data=dict(arguments.data),
-        control=None if arguments.control is None else Control.parse(arguments.control),
+        control=None if arguments.control in (None, "none") else Control.parse(arguments.control),
     )
     corpus = cell.read(source)
     cell = cell.resolve(corpus.digests)

@@ -84,7 +84,7 @@ def find_tasks(
         done = entry is not None and not (entry.failed and retry_errors)
         unread = entry is not None and entry.size is None
         posts = posts_of(tweets or {}, image)
-        reason = (_no_one_file(paths) if "image" in read else None) or (
+        reason = (no_one_file(paths) if "image" in read else None) or (
             _no_one_tweet(len(posts)) if "tweet" in read else None
         )
         if reason is not None:
@@ -103,7 +103,8 @@ def find_tasks(
     return tasks, errors
 
 
-def _no_one_file(paths: Sequence[Path]) -> str | None:
+def no_one_file(paths: Sequence[Path]) -> str | None:
+    """Returns why these are not the one file of an image; ``None`` where they are."""
     names = ", ".join(printable(path.name, 60) for path in paths)
     return None if len(paths) == 1 else f"several files have this id: {names}" if paths else "no file of this name"
 

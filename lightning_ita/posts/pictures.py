@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lightning_ita.contexts.alignment import align
+from lightning_ita.contexts.alignment import align, no_one_file
 from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.jsonl import Contexts
 from lightning_ita.contexts.store import ContextStore, StoredEngine
@@ -16,13 +16,18 @@ from lightning_ita.posts.records import Record
 
 
 def files_of(folder: Path, image: str) -> list[Path]:
-    """Returns the file that an input names, or that of this name with an ending of a picture; none where none is."""
+    """Returns the file that an input names, or those of this name with an ending of a picture; one is expected."""
     path = folder / image
     try:
-        candidates = [path, *(path.with_name(path.name + suffix) for suffix in sorted(IMAGE_SUFFIXES))]
-        return [each for each in candidates if each.is_file()][:1]
+        if path.is_file():
+            return [path]
+        for endings in (sorted(IMAGE_SUFFIXES), sorted(map(str.upper, IMAGE_SUFFIXES))):
+            found = [each for ending in endings if (each := path.with_name(path.name + ending)).is_file()]
+            if found:
+                return found
     except (OSError, ValueError):  # a name that is too long, empty, or of characters that no name has
-        return []
+        pass
+    return []
 
 
 def _id_of(image: str) -> str:
@@ -57,8 +62,9 @@ class PictureFiles:
     def files(self, chunk: Sequence[Record]) -> tuple[dict[int, Path], dict[int, str]]:
         """Returns files, and what went wrong, both by the number of the post."""
         named = {record.number: record.image for record in chunk if record.error is None and record.image}
-        found = {number: files[0] for number, image in named.items() if (files := files_of(self.folder, image))}
-        return found, {number: "no such file" for number in named if number not in found}
+        found = {number: files_of(self.folder, image) for number, image in named.items()}
+        wrong = {number: reason for number, files in found.items() if (reason := no_one_file(files)) is not None}
+        return {number: files[0] for number, files in found.items() if number not in wrong}, wrong
 
 
 class Pictures:

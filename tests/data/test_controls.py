@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from lightning_ita.commands import train
 from lightning_ita.data.conll import Tweet
 from lightning_ita.data.controls import NAMES, Control, parse_controls
 from lightning_ita.data.corpus import SPLITS, Corpus
@@ -104,3 +105,8 @@ def test_a_single_image_has_no_other() -> None:
 def test_a_share_that_changes_no_tweet_is_refused() -> None:
     with pytest.raises(UserError, match=r"no-image:0.01: made has a split with 36 tweets with .* 0.027778 is one"):
         Control("no-image", share=0.01).apply(corpus(), 1)
+
+
+def test_a_run_without_a_control_says_so_as_a_study_does() -> None:
+    with pytest.raises(UserError, match="dataset 'custom' needs --data-dir"):  # the next thing that is wrong
+        train.main(["--dataset=custom", "--contexts=none", "--cva=off", "--control=none"])

@@ -28,8 +28,11 @@ def command(tiny_encoder: str, tiny_vision: str, tmp_path: Path) -> Iterator[lis
     Looking(("PER", "LOC"), options, Recipe(), tiny_encoder).save_pretrained(tmp_path / "kept")
     noise(1).save(tmp_path / "a.png")
     noise(2).save(tmp_path / "b.JPG", format="JPEG")
+    for ending in ("gif", "png"):
+        noise(3).save(tmp_path / f"two.{ending}")
     (tmp_path / "c.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    posts = [{"text": ["Jordan", "!"], "image": image} for image in ("a.png", "c.png", None, "a", "gone.jpg", "b.JPG")]
+    images = ("a.png", "c.png", None, "a", "gone.jpg", "b.JPG", "b", "two", "two.gif")
+    posts = [{"text": ["Jordan", "!"], "image": image} for image in images]
     (tmp_path / "posts.jsonl").write_text("".join(json.dumps(post) + "\n" for post in posts), encoding="utf-8")
     yield [
         *(f"--model={tmp_path / 'kept'}", f"--input={tmp_path / 'posts.jsonl'}", "--image-column=image"),
@@ -43,13 +46,15 @@ def test_each_post_is_read_with_its_picture_if_it_can_be(
 ) -> None:
     assert predict.main(command) == 0
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [line["view"] for line in lines] == ["I+T", "T", "T", "I+T", "T", "I+T"]
+    assert [line["view"] for line in lines] == ["I+T", "T", "T", "I+T", "T", "I+T", "I+T", "T", "I+T"]
     assert lines[0]["mentions"] == lines[3]["mentions"]
+    assert lines[5]["mentions"] == lines[6]["mentions"]
     errors = [json.loads(line) for line in (tmp_path / "out.jsonl.errors.jsonl").read_text("utf-8").splitlines()]
-    assert [error["row"] for error in errors] == [2, 5]
+    assert [error["row"] for error in errors] == [2, 5, 8]
     assert errors[0]["error"].startswith("image 'c.png': not an image")
-    assert errors[1]["error"] == "image 'gone.jpg': no such file"
-    assert "2 images failed" in capsys.readouterr().err
+    assert errors[1]["error"] == "image 'gone.jpg': no file of this name"
+    assert errors[2]["error"] == "image 'two': several files have this id: two.gif, two.png"
+    assert "3 images failed" in capsys.readouterr().err
 
 
 def test_the_text_view_looks_at_none(command: list[str], tmp_path: Path) -> None:

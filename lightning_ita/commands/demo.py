@@ -38,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
     gradio()
     from lightning_ita.commands.predict import to_device
     from lightning_ita.data.words import cut
+    from lightning_ita.models.kept import saw_boxes
     from lightning_ita.models.tagger import Tagger
     from lightning_ita.posts.web.reading import make_reader
     from lightning_ita.studies.process import quiet
@@ -46,6 +47,8 @@ def main(argv: Sequence[str]) -> int:
     console = make_console()
     with quiet():
         tagger = Tagger.from_pretrained(arguments.model)
+    if saw_boxes(tagger.kept):
+        say(console, "note: the model was trained on crops of objects; on the page, crops are parts of a grid")
     if arguments.export_space is not None:
         from lightning_ita.posts.web.space import export_space
 

@@ -111,7 +111,7 @@ def main(argv: Sequence[str]) -> int:
     )
     with ExitStack() as stack:
         if "images" in tagger.options.needs:
-            pictures: Pictures | PictureFiles | None = picture_files(tagger, arguments, kinds)
+            pictures: Pictures | PictureFiles | None = picture_files(tagger, arguments, kinds, chosen, console)
         else:
             pictures = open_pictures(tagger, arguments, kinds, chosen, stack)
         stack.enter_context(bar)
@@ -173,7 +173,12 @@ def make_arguments() -> Any:
     )
     add("--images", type=str | None, help="The folder of the images; by default the input's.")
     add_engines(parser)
-    add("--context-store", type=str | None, help="A store of contexts to use; --contexts-from adds to it.")
+    add(
+        "--context-store",
+        type=str | None,
+        help="A store of contexts to use; --contexts-from adds to it. For a model that looks at crops of images: a "
+        "store with the places of objects.",
+    )
     add("--evaluate", action="store_true", help="Score against the tags of the input (CoNLL, or tags in JSONL).")
     add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps ...")
     add("--strict", action="store_true", help="End with status 1 if a post could not be tagged.")
@@ -263,23 +268,46 @@ def open_pictures(
     return Pictures(store, image_folder(arguments), engines, others)
 
 
-def picture_files(tagger: Tagger, arguments: Any, kinds: Sequence[str]) -> PictureFiles:
-    """Returns where the pictures of posts lie, for a system that looks at them.
+def picture_files(
+    tagger: Tagger, arguments: Any, kinds: Sequence[str], chosen: dict[str, str], console: Console
+) -> PictureFiles:
+    """Returns where the pictures of posts lie, and places of objects in them, for a system that looks at them.
 
     Raises:
-        UserError: Contexts are asked for, which the system does not read, or there is no such folder.
+        UserError: Contexts are asked for, which the system does not read, there is no such folder, or the store has no
+            places of objects, or the model was trained without any.
     """
+    from lightning_ita.contexts.store import ContextStore
+    from lightning_ita.data.pictures import NO_DETECTORS
+    from lightning_ita.data.source import Source
+    from lightning_ita.models.kept import saw_boxes
     from lightning_ita.posts.pictures import PictureFiles
 
-    if kinds or arguments.context_store is not None:
+    label, place = tagger.options.label, arguments.context_store
+    crops = "boxes" in tagger.options.of_pictures
+    if kinds or (place is not None and not crops):
         raise UserError(
-            f"{tagger.options.label} looks at pictures itself and reads no contexts: leave out --contexts-from and "
+            f"{label} looks at pictures itself and reads no contexts: leave out --contexts-from and "
             f"--context-store; --image-column names each post's picture, --images their folder"
         )
     folder = image_folder(arguments)
     if not folder.is_dir():
         raise UserError(f"--images {folder}: no such folder")
-    return PictureFiles(folder)
+    trained = saw_boxes(tagger.kept)
+    if place is None:
+        if crops and trained:
+            say(console, f"note: {label} was trained on crops of objects; --context-store names a store that has them")
+        return PictureFiles(folder)
+    if trained is False:
+        raise UserError(f"--context-store {place}: {label} was trained on crops that are parts of a grid")
+    check_read("--engines", chosen, ("tag",), label)
+    with ContextStore(user_path(place), readonly=True) as store:
+        engines = [engine for engine in store.engines("tag") if engine.name not in NO_DETECTORS]
+        if chosen or len(engines) > 1:
+            engines = [store.choose("tag", chosen.get("tag"))]
+        if not any(entry.reading and entry.reading.boxes for each in engines for entry in store.entries(each)):
+            raise UserError(f"--context-store {place}: no detector has left places of objects in it")
+    return PictureFiles(folder, Source(context_store=place, context_engines=chosen))
 
 
 def report(console: Console, tagger: Tagger, state: State, arguments: Any) -> None:

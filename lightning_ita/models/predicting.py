@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -24,6 +24,7 @@ from lightning_ita.data.words import Word, cut, join
 from lightning_ita.devices import available_precision
 from lightning_ita.errors import UserError, unknown
 from lightning_ita.files import user_path
+from lightning_ita.images.crops import Box
 from lightning_ita.images.files import ImageError, decode
 from lightning_ita.images.pictures import Picture, PictureImage, read_picture
 from lightning_ita.metrics.entity_f1 import find_mentions
@@ -52,6 +53,7 @@ class _Post:
     contexts: dict[str, tuple[str, ...]]
     view: str
     picture: Picture | None = None
+    boxes: tuple[Box, ...] | None = None
 
 
 def predict(
@@ -61,6 +63,7 @@ def predict(
     view: ViewChoice = "auto",
     images: Sequence[GivenImage] | None = None,
     unreadable: Callable[[int, str], None] | None = None,
+    boxes: Sequence[Sequence[Box]] | None = None,
 ) -> list[Tagged]:
     """Tags posts; see `lightning_ita.models.tagger.Tagger.predict`.
 
@@ -72,6 +75,8 @@ def predict(
         images: Their pictures.
         unreadable: Told the number of a post whose picture cannot be read, and why; the post is then read as one
             without a picture. If not given, such a picture is an error.
+        boxes: Places of objects in their pictures, in pixels, the most certain first, of which crops are made; if not
+            given, crops are parts of a grid. See `lightning_ita.images.crops.parts_of`.
     """
     if isinstance(posts, str):
         raise UserError("expected a sequence of posts, got one text; write predict([text])")
@@ -91,6 +96,8 @@ def predict(
         _prepare(tagger, index, post, texts, image, view, handles, unreadable)
         for index, (post, texts, image) in enumerate(zip(posts, given, shown, strict=True))
     ]
+    if boxes is not None:
+        ready = [replace(post, boxes=tuple(places)) for post, places in zip(ready, boxes, strict=True)]
     if tagger.training:
         tagger.eval()
     found: dict[int, Tagged] = {}
@@ -217,7 +224,8 @@ def _read(tagger: Tagger, posts: Mapping[int, _Post]) -> list[Input]:
         for kind in tagger.inputs.kinds
     }
     pictures = {str(index): post.picture for index, post in posts.items() if post.picture is not None}
-    return tagger.inputs.read(tweets, Corpus("posts", types, {}, contexts, {}, pictures=pictures))
+    boxes = {str(index): post.boxes for index, post in posts.items() if post.boxes is not None}
+    return tagger.inputs.read(tweets, Corpus("posts", types, {}, contexts, {}, pictures=pictures, boxes=boxes or None))
 
 
 def probabilities(

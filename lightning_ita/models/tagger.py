@@ -433,7 +433,7 @@ class Tagger(pl.LightningModule):
                 ``None`` for a post without any.
             view: ``T`` reads the post alone, ``I+T`` its contexts or picture, too, ``auto`` these where there are any.
             images: Each post's picture, for a system that looks at pictures: its file, the bytes of one, or an image of
-                Pillow; ``None`` for a post without one.
+                Pillow; ``None`` for a post without one. Crops of it are parts of a grid.
 
         Returns:
             One result per post, in their order.

@@ -24,6 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 from lightning_ita.data.words import cut
 from lightning_ita.errors import DataError, UserError
 from lightning_ita.files import parse_json, read_bytes, sha256_of, write_text
+from lightning_ita.images.crops import Box
 from lightning_ita.metrics import EntityF1
 from lightning_ita.models.kept import CONFIG, WEIGHTS
 from lightning_ita.models.mentions import Tagged
@@ -252,8 +253,10 @@ def _tagged(
     kinds = tagger.inputs.kinds
     notes: dict[int, str] = {}
     files: dict[int, Path] = {}
+    boxes: Mapping[int, Sequence[Box]] | None = None
     if isinstance(pictures, PictureFiles) and view != "T":
         files, notes = pictures.files(chunk)
+        boxes = pictures.boxes(chunk)
     elif isinstance(pictures, Pictures) and view != "T":
         found, notes = pictures.contexts(chunk)
         chunk = [replace(record, contexts={**found.get(record.number, {}), **record.contexts}) for record in chunk]
@@ -272,7 +275,9 @@ def _tagged(
         def unreadable(index: int, reason: str) -> None:
             notes[records[index].number] = reason
 
-        return predict(tagger, posts, texts, view, [files.get(record.number) for record in records], unreadable)
+        images = [files.get(record.number) for record in records]
+        places = None if boxes is None else [boxes.get(record.number, ()) for record in records]
+        return predict(tagger, posts, texts, view, images, unreadable, places)
 
     try:
         tagged = tag(good, contexts)

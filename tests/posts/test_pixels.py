@@ -10,9 +10,14 @@ import pytest
 import torch
 
 from lightning_ita.commands import predict
+from lightning_ita.contexts.engine import Reading
+from lightning_ita.contexts.store import ContextStore, Entry, StoredEngine
 from lightning_ita.errors import UserError
+from lightning_ita.images.crops import Part, parts_of
+from lightning_ita.images.features import Features, Request
 from lightning_ita.images.vision import Vision
 from lightning_ita.models import MODELS
+from lightning_ita.models.kept import save
 from lightning_ita.models.recipes import Recipe
 from tests.images.scenes import noise
 from tests.systems.looking import Looking, LookingOptions
@@ -55,6 +60,50 @@ def test_each_post_is_read_with_its_picture_if_it_can_be(
     assert errors[1]["error"] == "image 'gone.jpg': no file of this name"
     assert errors[2]["error"] == "image 'two': several files have this id: two.gif, two.png"
     assert "3 images failed" in capsys.readouterr().err
+
+
+def test_crops_are_those_of_the_store_that_is_named(
+    command: list[str], tiny_encoder: str, tiny_vision: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = LookingOptions(vision=Vision(tiny_vision, crops=2))
+    tagger = Looking(("PER", "LOC"), options, Recipe(), tiny_encoder)
+
+    def kept(*data: str) -> None:
+        training = {"name": "x", "identity": "y", "config": {"data": dict.fromkeys(data, "digest")}}
+        save(tagger, tmp_path / "kept", training=training)
+
+    def requested(*more: str) -> list[list[Part]]:
+        seen.clear()
+        assert predict.main([*command, "--overwrite", *more]) == 0
+        return [list(request.crops) for request in seen]
+
+    seen: list[Request] = []
+    with pytest.MonkeyPatch.context() as patch, ContextStore(tmp_path / "store.db") as store:
+        rows = Features.rows
+        patch.setattr(Features, "rows", lambda own, asked: (seen.extend(asked), rows(own, asked))[1])
+        (tmp_path / "posts.jsonl").write_text(
+            "".join(json.dumps({"text": ["Jordan"], "image": image}) + "\n" for image in ("a.png", "b.JPG")), "utf-8"
+        )
+        place = f"--context-store={store.path}"
+        kept("train", "boxes")
+        grid = requested()
+        assert len(grid) >= 2
+        assert all(crops == parts_of(2, None) for crops in grid)
+        assert "was trained on crops of objects; --context-store names a store" in capsys.readouterr().err
+        store.write(StoredEngine("tag", "timm", "m", "1"), [Entry("a", None, Reading(("dog",)))])
+        with pytest.raises(UserError, match="no detector has left places of objects in it"):
+            requested(place)
+        box = (1.0, 2.0, 20.0, 25.0)
+        store.write(StoredEngine("tag", "yolox", "m", "1"), [Entry("a", None, Reading(("dog",), (0.9,), (box,)))])
+        with pytest.raises(UserError, match="several engines; choose one"):
+            requested(place)
+        found = requested(place, "--engines", "tag=yolox")
+        assert {len(crops) for crops in found} == {0, 1}
+        assert [Part(*box, pixels=True)] in found
+        assert "note" not in capsys.readouterr().err
+        kept("train", "images")
+        with pytest.raises(UserError, match="was trained on crops that are parts of a grid"):
+            requested(place)
 
 
 def test_the_text_view_looks_at_none(command: list[str], tmp_path: Path) -> None:

@@ -6,7 +6,16 @@ ever unpickled or run.
 """
 
 from lightning_ita.models.kept.card import usage
-from lightning_ita.models.kept.config import CONFIG, WEIGHTS, Handles, Kept, KeptConfig, handles_of, read_kept_config
+from lightning_ita.models.kept.config import (
+    CONFIG,
+    WEIGHTS,
+    Handles,
+    Kept,
+    KeptConfig,
+    handles_of,
+    read_kept_config,
+    saw_boxes,
+)
 from lightning_ita.models.kept.hub import push
 from lightning_ita.models.kept.loading import load
 from lightning_ita.models.kept.saving import public_name, save
@@ -23,5 +32,6 @@ __all__ = [
     "push",
     "read_kept_config",
     "save",
+    "saw_boxes",
     "usage",
 ]

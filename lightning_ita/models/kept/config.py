@@ -80,6 +80,13 @@ class Kept:
     card: str
 
 
+def saw_boxes(kept: Kept | None) -> bool | None:
+    """Tells whether a model was trained on crops at places of objects; ``None`` where its training is not known."""
+    config = (kept.config.get("training") or {}).get("config") if kept else None
+    data = config.get("data") if isinstance(config, dict) else None
+    return "boxes" in data if isinstance(data, dict) else None
+
+
 def read_kept_config(folder: Path) -> KeptConfig:
     """Reads and checks ``config.json`` of a kept model.
 

@@ -106,6 +106,8 @@ def describe(recipe: Recipe) -> str:
     undecided = replace(recipe, precision="float32", temperature=None)
     names = [n for n, r in RECIPES.items() if replace(r, precision="float32", temperature=None) == undecided]
     batch = f"{recipe.batch_size} tweets" if recipe.token_budget is None else f"{recipe.token_budget} sub-tokens"
+    if (per_step := recipe.accumulate * recipe.devices) > 1:
+        batch += f", {per_step} of them per step"
     return (
         f"recipe {names[0] if names else 'of its own'}: learning rate {recipe.learning_rate:g} (emission layer "
         f"×{recipe.head_lr_factor:g}, CRF ×{recipe.crf_lr_factor:g}), batches of {batch}, epochs {recipe.epochs}"

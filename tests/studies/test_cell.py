@@ -113,6 +113,7 @@ def test_a_recipe_is_said_in_one_line() -> None:
     )
     assert describe(replace(decided, epochs=9)).startswith("recipe of its own: learning rate 0.0002")
     assert "batches of 512 sub-tokens" in describe(Recipe(token_budget=512))
+    assert "batches of 16 tweets, 8 of them per step, epochs 3" in describe(Recipe(accumulate=4, devices=2))
 
 
 def test_the_recipe_is_chosen_by_the_size_of_the_encoder(tiny_encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,10 +200,12 @@ def conditions(rows: Sequence[Row]) -> str:
     cell, finished = rows[0].cell, [metrics for row in rows for metrics in row.finished]
     results = [result for row in rows for result in row.results]
     sources = {kind: source for metrics in finished for kind, source in metrics["contexts"].items()}
+    temperatures = sorted({t for row in rows if row.cell.cva == "token" and (t := row.cell.recipe.temperature)})
     facts = [
         "F1 on test in %, mean ± standard deviation over seeds; "
         f"encoder {without_folder(cell.encoder)}, {cell.recipe.precision}",
         describe(cell.recipe),
+        *([f"temperature of token CVA: {', '.join(f'{t:g}' for t in temperatures)}"] if temperatures else []),
         CONVENTIONS[cell.recipe.labels],
     ]
     if finished:

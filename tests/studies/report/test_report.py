@@ -157,6 +157,13 @@ def test_a_row_none_of_whose_cells_is_finished_is_a_gap(tmp_path: Path) -> None:
     assert "- ITA-Tag+CVA (token), seed 1: not run" in text
 
 
+def test_the_temperature_is_told_where_it_plays_a_part(study: Path, tmp_path: Path) -> None:
+    said = conditions(rows_of(read_study(study).results))
+    assert "; temperature of token CVA: 4; " in said
+    write_study(tmp_path / "off", modes=("off",))
+    assert "temperature" not in conditions(rows_of(read_study(tmp_path / "off").results))
+
+
 def test_cut_contexts_are_told_below_the_table(study: Path) -> None:
     rows = rows_of(read_study(study).results)
     assert "were cut" not in conditions(rows)

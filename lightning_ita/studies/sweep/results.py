@@ -63,9 +63,18 @@ class Winner:
         return [metrics["test"][view]["f1"] for metrics in self.finished if view in metrics["test"]]
 
 
-def winner_cells(sweep: Sweep, trials: Sequence[FrozenTrial], top: int, seeds: Sequence[int]) -> list[list[Cell]]:
-    """Returns the cells of the best trials, one per seed; none of these seeds is the trials' own."""
-    return [[replace(sweep.cell(trial.params), seed=seed) for seed in seeds] for trial in ranking(trials)[:top]]
+def winner_cells(
+    sweep: Sweep, trials: Sequence[FrozenTrial], top: int, seeds: Sequence[int]
+) -> list[tuple[FrozenTrial, list[Cell]]]:
+    """Returns the best trials, each with its cells, one per seed; none of these seeds is the trials' own.
+
+    Of trials that differ only in values that play no part, such as the temperature with sequence CVA, the first counts.
+    """
+    different: dict[str, tuple[FrozenTrial, Cell]] = {}
+    for trial in ranking(trials):
+        cell = sweep.cell(trial.params)
+        different.setdefault(cell.identity, (trial, cell))
+    return [(trial, [replace(cell, seed=seed) for seed in seeds]) for trial, cell in [*different.values()][:top]]
 
 
 def chosen(winners: Sequence[Winner]) -> Winner | None:

@@ -17,7 +17,7 @@ from lightning_ita.studies.study import collect, forget_failures, set_aside
 from lightning_ita.studies.sweep.progress import SweepProgress
 from lightning_ita.studies.sweep.results import Winner, chosen, terminal, winner_cells, write_results
 from lightning_ita.studies.sweep.storage import Sweep, open_study, storage_errors
-from lightning_ita.studies.sweep.trials import ranking, unfinished
+from lightning_ita.studies.sweep.trials import unfinished
 
 WINNERS = "winners"
 
@@ -65,13 +65,11 @@ def search(
     if top:
         write_results(sweep, study, [])  # what there is already, should the runs to come be interrupted
         by_trial = winner_cells(sweep, trials, top, seeds)
-        cells = [cell for cells in by_trial for cell in cells]
+        cells = [cell for _, cells in by_trial for cell in cells]
         if rerun_stale:
             set_aside(cells, out)
         _run(cells, out, sweep, launcher, console, keep_models)
-        winners = [
-            Winner(trial, tuple(collect(cells, out))) for trial, cells in zip(ranking(trials), by_trial, strict=False)
-        ]
+        winners = [Winner(trial, tuple(collect(cells, out))) for trial, cells in by_trial]
     best = chosen(winners)
     for winner in winners if keep_models == "best" else ():
         for result in winner.results if winner is not best else ():

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from lightning_ita.studies.sweep.front import BY_VIEW, front, front_trials
 from lightning_ita.studies.sweep.plots import views, write_plots
-from lightning_ita.studies.sweep.results import front_line, markdown, trials_csv, trials_grid
+from lightning_ita.studies.sweep.results import front_line, markdown, trials_csv, trials_grid, winner_cells
 from lightning_ita.studies.sweep.space import Parameter
 from lightning_ita.studies.sweep.storage import Sweep
 from tests.studies.sweep.test_grid import make
@@ -111,6 +111,19 @@ def test_trials_of_earlier_versions_have_no_scores_by_view(sweep: Sweep, tmp_pat
     assert "## Views" not in markdown(sweep, found, [], written)
     for line in csv.DictReader(io.StringIO(trials_csv(found, PARAMETERS))):
         assert line["valid/T/f1"] == line["valid/I+T/f1"] == ""
+
+
+def test_trials_that_differ_in_nothing_that_counts_are_one_winner(tmp_path: Path) -> None:
+    spaces = (Parameter("cva", ("sequence", "token")), Parameter("recipe.temperature", (1.0, 2.0, 4.0)))
+    distributions = {each.name: CategoricalDistribution(each.values) for each in spaces}
+    trials = []
+    for number, (mode, temperature) in enumerate([("token", 2.0), ("sequence", 4.0), ("sequence", 1.0)]):
+        params = {"cva": mode, "recipe.temperature": temperature}
+        trials.append(create_trial(params=params, distributions=distributions, value=80.0 + (mode == "sequence")))
+        trials[-1].number = number
+    winners = winner_cells(make(tmp_path, space=spaces), trials, 2, (1, 2))
+    assert [(trial.number, [cell.seed for cell in cells]) for trial, cells in winners] == [(1, [1, 2]), (0, [1, 2])]
+    assert len({cell.identity for _, cells in winners for cell in cells}) == 4
 
 
 def test_a_system_with_one_view_has_no_columns_for_two(tmp_path: Path) -> None:

@@ -147,9 +147,17 @@ class _Recoded(io.RawIOBase):
 
 def _lines(lines: Iterator[tuple[int, str, str | None]], path: Path, columns: Columns) -> Iterator[Record]:
     for number, line, error in lines:
-        if number == 1 and image_of(line):
-            raise DataError("this is a file of words and tags (IMGID:); give --format conll", path, number)
+        if number == 1 and (image_of(line) or _is_word_and_tag(line)):
+            raise DataError("this is a file of words and tags; give --format conll", path, number)
         yield Record(number, number, str(number), line, error=error)
+
+
+def _is_word_and_tag(line: str) -> bool:
+    word, *_, tag = line.split("\t") if "\t" in line else (line, "")
+    try:
+        return not any(each.isspace() for each in word) and bool(tags_of([tag]))
+    except ValueError:
+        return False
 
 
 def _jsonl(lines: Iterator[tuple[int, str, str | None]], path: Path, columns: Columns) -> Iterator[Record]:

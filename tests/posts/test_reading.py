@@ -119,8 +119,11 @@ def test_lines(tmp_path: Path) -> None:
     records = read(write(tmp_path / "a.txt", content), "lines")
     assert [record.post for record in records] == ["Kobe", "", "in \u2028 Spain", "", "", "last"]
     assert [bool(record.error) for record in records] == [False, False, False, True, True, False]
-    with pytest.raises(UserError, match="give --format conll"):
-        read(write(tmp_path / "b.txt", "IMGID:1\nKobe\tO\n"), "lines")
+    for content in ("IMGID:1\nKobe\tO\n", "Kobe\tO\n", "Kobe\tNN\tB-PER\n"):
+        with pytest.raises(UserError, match=r"b\.txt, line 1: .*; give --format conll"):
+            read(write(tmp_path / "b.txt", content), "lines")
+    for content in ("Kobe", "Kobe is\tO", "Kobe\tin Spain", "\t", "Kobe\t"):
+        assert [record.post for record in read(write(tmp_path / "b.txt", content), "lines")] == [content]
 
 
 def test_conll(tmp_path: Path) -> None:

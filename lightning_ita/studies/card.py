@@ -122,13 +122,15 @@ def _results(cell: Cell, metrics: Metrics, folder: Path) -> str:
             row.append(Entry(two_digits(scores[prefix + "f1"]), note=f"{low:.1f} to {high:.1f}"))
         rows.append(tuple(row))
     valid = ", ".join(f"{view} {two_digits(scores['f1'])}" for view, scores in metrics["valid"].items())
+    chosen_by = " and ".join(cell.trained_views)
+    chosen_by = f"the mean of {chosen_by}" if len(cell.trained_views) > 1 else chosen_by
     tweets = metrics["splits"]["test"].get("tweets", 0)
     return (
         f"## Results\n\nOn the {tweets} tweets of test, in percent, over mentions (span and type must be right); stray "
         f"`I-` tags counted by the convention *{cell.recipe.labels}*. In brackets: 95 % intervals of F1 over "
         f"{RESAMPLES} resamples of the tweets, with this model held fixed: they say nothing of other seeds.\n\n"
         f"{markdown(Grid('results', 'Results', tuple(columns), tuple(rows)))}\n\n"
-        f"F1 on valid, by which the epoch was chosen ({metrics['best_epoch']}): {valid}."
+        f"F1 on valid: {valid}. The epoch ({metrics['best_epoch']}) was chosen by {chosen_by}."
     )
 
 

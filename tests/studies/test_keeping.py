@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,9 @@ def test_the_card_has_what_the_hub_reads(study: Path) -> None:
     assert len(card.data.eval_results) == 6
     for word in ("| **all** |", " to ", "SHA-256", "How to use", "Limits", "lightning-ita predict", "PER"):
         assert word in card.text
+    assert re.search(
+        r"F1 on valid: T [\d.]+, I\+T [\d.]+\. The epoch \(\d\) was chosen by the mean of T and I\+T", card.text
+    )
     config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
     assert config["training"]["identity"] in path.parents[1].name
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from lightning_ita.commands.cli import (
@@ -26,6 +28,7 @@ from lightning_ita.commands.cli import (
 )
 from lightning_ita.commands.systems import add_options, one_system, unread_options, unread_short_form
 from lightning_ita.contexts.kinds import parse_contexts
+from lightning_ita.errors import UserError
 from lightning_ita.models import MODELS
 from lightning_ita.studies.names import check_keep, check_logger
 
@@ -152,16 +155,17 @@ def main(argv: Sequence[str]) -> int:
             if metrics is None:
                 with StudyProgress([cell], [1.0], console) as progress:
                     watch = RunProgress(partial(progress.within, cell))
-                    metrics = run_cell(
-                        cell,
-                        folder,
-                        source,
-                        corpus,
-                        [watch],
-                        arguments.keep_checkpoint,
-                        logger=tracker.logger,
-                        keep_model=keep,
-                    )
+                    with _alone(folder):
+                        metrics = run_cell(
+                            cell,
+                            folder,
+                            source,
+                            corpus,
+                            [watch],
+                            arguments.keep_checkpoint,
+                            logger=tracker.logger,
+                            keep_model=keep,
+                        )
             tracker.record(metrics, epochs=finished)
         result = replace(result, metrics=metrics)
     console.print(terminal(rows_of([result])))
@@ -169,6 +173,28 @@ def main(argv: Sequence[str]) -> int:
     if keep:
         say(console, f"model: {folder / MODEL}")
     return 0
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps other processes from training the cell that will fill `folder`; they would share its checkpoints.
+
+    Raises:
+        UserError: One is at it.
+    """
+    from lightning_ita.studies.study import part_of
+
+    part = part_of(folder)
+    part.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(part / "train.lock", timeout=0)  # it goes with the checkpoints
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"another process is training {folder} just now; wait for it, or end it") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _add_model(cell: Cell, folder: Path, source: Source, corpus: Corpus, console: Console) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from lightning_ita.commands import ablate, train, work
 from lightning_ita.commands.cli import guard
@@ -23,6 +25,7 @@ from lightning_ita.models.options import to_values
 from lightning_ita.models.tagger import Tagger
 from lightning_ita.studies import scoring
 from lightning_ita.studies.published import counterpart, published
+from lightning_ita.studies.study import part_of
 from lightning_ita.studies.tables.ablation import STALE_MARK
 from tests.studies.studies import write_study
 
@@ -298,8 +301,15 @@ def test_one_run_and_its_config_are_the_same_run(
         "predictions.valid.jsonl",
     }
     data_dir = next(a for a in arguments if a.startswith("--data-dir"))
-    assert train.main([f"--config={folder / 'config.yaml'}", data_dir, f"--out={tmp_path / 'again'}"]) == 0
-    again = tmp_path / "again" / folder.name
+    command, again = [f"--config={folder / 'config.yaml'}", data_dir], tmp_path / "again" / folder.name
+    part_of(again).mkdir(parents=True)
+    with (
+        FileLock(part_of(again) / "train.lock"),
+        pytest.raises(UserError, match=f"another process is training {re.escape(str(again))} just now; wait for it"),
+    ):
+        train.main([*command, f"--out={tmp_path / 'again'}"])
+    assert train.main([*command, f"--out={tmp_path / 'again'}"]) == 0
+    assert list((tmp_path / "again").iterdir()) == [again]
     name = "predictions.test.jsonl"
     assert (again / name).read_text(encoding="utf-8") == (folder / name).read_text(encoding="utf-8")
 

@@ -22,6 +22,7 @@ from lightning_ita.errors import DataError, UserError
 from lightning_ita.files import parse_json, sha256_of, written_whole
 from lightning_ita.registry import require
 from lightning_ita.studies import schema
+from lightning_ita.studies.cell import Cell, written_again
 from lightning_ita.studies.plan import CELLS, FAILED, LOCKS, PLAN, STUDY, differences, plan_lock, united
 from lightning_ita.studies.records import VERSION, StudyFile
 from lightning_ita.studies.study import METRICS, claim
@@ -240,6 +241,10 @@ def _agree(out: Path, store: Store, send: bool, fetch: bool) -> None:
         if fetch and ours_then != own:
             _write(out / STUDY, ours_then)
         ours = _plan((out / PLAN).read_bytes() if (out / PLAN).is_file() else b"")
+        if other := written_again(_cells(planned), _cells(ours)):
+            raise UserError(
+                f"{store.url} holds another study than {out}: it differs in {'; '.join(other)}; choose another place"
+            )
         if fetch and planned.keys() - ours.keys():
             _write(out / PLAN, _text({**ours, **planned}))
     if send and theirs_then != theirs:
@@ -296,6 +301,17 @@ def _plan(content: bytes) -> dict[str, str]:
         except (ValueError, KeyError, TypeError):
             raise UserError(f"a line of {PLAN} is damaged: {quoted(line)}") from None
     return lines
+
+
+def _cells(lines: dict[str, str]) -> list[Cell]:
+    """Returns the cells of the lines of a plan."""
+    cells = []
+    for name, line in lines.items():
+        try:
+            cells.append(Cell.from_config(parse_json(line)["config"]))
+        except (UserError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UserError(f"the line of {PLAN} for {quoted(name)} cannot be read: {error}") from None
+    return cells
 
 
 def _text(lines: dict[str, str]) -> bytes:

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from lightning_ita.studies import syncing
 from lightning_ita.studies.plan import read_plan
 from lightning_ita.studies.study import claim, collect
 from lightning_ita.studies.syncing import MANIFEST, sync
-from tests.studies.studies import write_study
+from tests.studies.studies import write_cells, write_study
 
 
 @pytest.fixture
@@ -193,6 +194,20 @@ def test_another_study_is_refused(what: str, tmp_path: Path) -> None:
     }
     with pytest.raises(UserError, match=rf"store holds another study than .*other: it differs in {expected[what]}. Ch"):
         sync(other, str(tmp_path / "store"))
+
+
+def test_a_study_with_another_encoder_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    url, one, other = str(tmp_path / "store"), tmp_path / "one", tmp_path / "other"
+    for out, digest in ((one, "a" * 64), (other, "b" * 64)):
+        cells = [
+            replace(cell, encoder="mine", data={**cell.data, "encoder": digest})
+            for cell in write_study(tmp_path / f"cells-{out.name}", seeds=(1,))
+        ]
+        write_cells(out, cells, {"twitter15": {}})
+    sync(one, url)
+    with pytest.raises(UserError, match=r"differs in the content of the encoder 'mine' \(SHA-256 a+… there, b+… now"):
+        sync(other, url)
+    assert {cell.data["encoder"] for cell in read_plan(other)} == {"b" * 64}
 
 
 def test_there_is_no_study(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,19 +66,27 @@ def make_page(tagger: Tagger, reader: PictureReader) -> Any:
     gr = gradio()
     kinds = tuple(tagger.inputs.kinds)
 
-    def find(post: str | None, as_read: dict[str, tuple[str, ...]], path: str | None, *said: str | None) -> str:
+    def find(post: str | None, as_read: dict[str, tuple[str, ...]], picture: str | None, *said: str | None) -> str:
+        """Finds the mentions of a post, with and without its picture; what the picture says has one text per line."""
         contexts = {kind: lines_of(text) for kind, text in zip(kinds, said, strict=True)}
-        return answer(tagger, post, contexts, as_read, None if path is None else Path(path))
+        return answer(tagger, post, contexts, as_read, None if picture is None else Path(picture))
 
-    def read(path: str | None) -> tuple[Any, ...]:
-        if path is None:
+    def read(picture: str | None) -> tuple[Any, ...]:
+        """Reads a picture: returns what the engines read, and the texts of each kind."""
+        if picture is None:
             return ({}, "", *[""] * len(kinds))
         try:
-            readings = reader.read(Path(path))
+            readings = reader.read(Path(picture))
         except ImageError as error:
             return ({}, picture_message(error), *[""] * len(kinds))
         texts = texts_of(readings)
         return (texts, pictured(readings), *("\n".join(texts.get(kind, ())) for kind in kinds))
+
+    # Clients, and the page that tells how to call this one, name arguments as the function does.
+    named = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("post", "as_read")]
+    optional = ("picture", *(f"context_{kind}" for kind in kinds))
+    named += [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=None) for name in optional]
+    find.__signature__ = Signature(named)  # type: ignore[attr-defined]
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)) as page:
         gr.HTML(about(tagger, reader.names), padding=False)
@@ -115,8 +124,9 @@ def make_page(tagger: Tagger, reader: PictureReader) -> Any:
         asked = {"fn": find, "inputs": [post, as_read, picture, *boxes], "outputs": found, "show_progress": "hidden"}
         # Not `input`, which tells of keys alone: text is pasted, too.
         changed = [box.change for box in (post, *boxes)]
-        gr.on([button.click, post.submit, *changed], trigger_mode="always_last", **asked)
-        picture.change(read, picture, [as_read, seen, *boxes]).then(**asked)
+        gr.on([button.click, post.submit, *changed], trigger_mode="always_last", api_name="find", **asked)
+        reading = picture.change(read, picture, [as_read, seen, *boxes], api_name="read")
+        reading.then(api_visibility="private", **asked)
     return page
 
 

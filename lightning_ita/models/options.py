@@ -141,6 +141,10 @@ class Options(ABC):
         """Returns SHA-256 by name of files that options name, such as a vision model's; they enter the identity."""
         return {}
 
+    def without_folders(self) -> Self:
+        """Returns the options as others may read them: files and folders of this machine by their names alone."""
+        return self
+
     def make_inputs(self, types: Sequence[str], recipe: Recipe, encoder: str, cache_dir: str | None = None) -> Inputs:
         """Makes what turns tweets into the system's input.
 

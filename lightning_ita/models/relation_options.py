@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lightning_ita.errors import UserError
 from lightning_ita.files import user_path
@@ -75,3 +76,8 @@ class RelationOptions(VisualOptions, FusionOptions):
         """Returns the digests of the vision model and of the relations."""
         own = {"relations": self.relation_data().sha256} if self.relation_weight else {}
         return {**super().digests(), **own}
+
+    def without_folders(self) -> Self:
+        """Returns the options with the file of relations by its name alone; it is read in training only."""
+        options = super().without_folders()
+        return options if self.relations is None else replace(options, relations=Path(self.relations).name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 from lightning_ita.images.vision import Vision
 from lightning_ita.models.options import OF_PICTURES, Options, TwoViewOptions
@@ -40,6 +40,13 @@ class PictureOptions(Options):
 
         digest = model_digest(self.vision)
         return {} if digest is None else {"vision": digest}
+
+    def without_folders(self) -> Self:
+        """Returns the options with a vision model that is a folder or a file by its name alone."""
+        options, place = super().without_folders(), self.vision.folder
+        if place is None:
+            return options
+        return replace(options, vision=replace(self.vision, model=f"{self.vision.library}:{place.name}"))
 
 
 @dataclass(frozen=True)

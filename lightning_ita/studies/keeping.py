@@ -44,11 +44,7 @@ def keep(tagger: Tagger, folder: Path, cell: Cell, metrics: Metrics, corpus: Cor
     from lightning_ita.models.kept import handles_of, public_name, save
     from lightning_ita.studies.card import model_card
 
-    config = cell.to_config() | {"encoder": public_name(cell.encoder)}
-    if (vision := getattr(cell.options, "vision", None)) is not None and vision.folder is not None:
-        config[cell.system]["vision"]["model"] = f"{vision.library}:{vision.folder.name}"
-    if relations := getattr(cell.options, "relations", None):
-        config[cell.system]["relations"] = Path(relations).name
+    config = replace(cell, options=cell.options.without_folders(), encoder=public_name(cell.encoder)).to_config()
     training = {"name": cell.name, "identity": cell.identity, "config": config, "release": metrics["release"]}
     handles = tagger.handles or handles_of(corpus)  # a model that another cell has trained was not fitted here
     save(tagger, folder / MODEL, model_card(cell, metrics, corpus, folder), training, handles)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,12 @@ from lightning_ita.errors import UserError
 from lightning_ita.images import features
 from lightning_ita.images.vision import Vision
 from lightning_ita.models import MODELS
+from lightning_ita.models.ita import ITAOptions
 from lightning_ita.models.options import from_values, to_values
 from lightning_ita.models.recipes import Recipe
+from lightning_ita.models.riva import RIVAOptions
 from lightning_ita.models.tagger import Tagger
+from lightning_ita.models.umt import UMTOptions
 from lightning_ita.studies.cell import Cell
 from tests.conftest import SHARED
 from tests.images.scenes import noise
@@ -214,6 +218,15 @@ def test_options_are_values_and_back(tiny_vision: str) -> None:
     assert from_values({"system": "looking", "vision": {"crops": 1}}).vision == Vision(crops=1)  # type: ignore[attr-defined]
     with pytest.raises(UserError, match=r"unknown option of vision 'crop'.*crops"):
         from_values({"system": "looking", "vision": {"crop": 1}})
+
+
+def test_what_is_published_of_options_names_no_folder(tiny_vision: str, tmp_path: Path) -> None:
+    folder = Path(tiny_vision.partition(":")[2])
+    options = RIVAOptions(vision=Vision(tiny_vision, crops=2), relations=str(tmp_path / "data.csv"))
+    vision = Vision(f"timm:{folder.name}", crops=2)
+    assert options.without_folders() == replace(options, vision=vision, relations="data.csv")
+    for named in (UMTOptions(vision=Vision("timm:resnet18")), ITAOptions(contexts=("cap",)), RIVAOptions()):
+        assert named.without_folders() == named
 
 
 def test_an_identity_is_of_pictures_and_vision_model(tiny_vision: str) -> None:

@@ -67,8 +67,6 @@ def save(
         if (vision := getattr(tagger.options, "vision", None)) is not None:
             config["vision"] = save_vision(vision, part / VISION)
             config["options"]["vision"]["model"] = config["vision"]["model"]
-        if file := config["options"].get("relations"):  # read in training alone; where it lies, is not published
-            config["options"]["relations"] = Path(file).name
         if training is not None:
             config["training"] = dict(training)
         elif before is not None and "training" in before.config:
@@ -91,7 +89,7 @@ def _replaceable(folder: Path) -> bool:
 
 
 def _config(tagger: Tagger, encoder: str | None) -> KeptConfig:
-    options = to_values(tagger.options)
+    options = to_values(tagger.options.without_folders())
     return {
         "version": VERSION,
         "lightning_ita": lightning_ita.__version__,

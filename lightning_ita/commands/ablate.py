@@ -62,7 +62,7 @@ examples:
   lightning-ita ablate --dataset twitter17 --data-dir DATA --contexts cap --encoder xlm-roberta-large --dry-run
       the runs of a study and what they cost; runs nothing
   lightning-ita ablate --launcher slurm --slurm.partition gpu --slurm.gres gpu:1 --slurm.time 4:00:00
-      on a Slurm cluster; the jobs go on without this command, and the same command watches them again
+      on a Slurm cluster; the job continues if this command ends, and the same command shows its progress again
 """
 
 
@@ -99,7 +99,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seeds", type=str, default="1,2", help="Seeds, separated by commas.")
     add_recipe(parser)
     add_options(parser)
-    parser.add_argument("--out", type=str | None, help="The study's folder; by default runs/DATASET-ENCODER-CONTEXTS.")
+    parser.add_argument(
+        "--out",
+        type=str | None,
+        help="The study's folder; by default runs/DATASET-ENCODER-CONTEXTS, or runs/DATASET-SYSTEMS-ENCODER-CONTEXTS "
+        "with other systems than bert-crf and ita.",
+    )
     add_launcher(parser)
     add_logger(parser)
     add_keep(parser)

@@ -31,10 +31,10 @@ from lightning_ita.text import counted, quoted
 
 DESCRIPTION = f"""\
 Reads images: turns them into text, which is object tags, captions, or the text in them (OCR). Reads tweets: adds what a
-language model knows of them, or what a file of passages says. What each engine reads in each image or tweet is kept in
-a store, together with its origin, and never read again: after an interruption at any moment the same command
-continues, and several may work on one store at once. If an image cannot be read, that is an error of this image, and
-the others are read.
+language model knows about them, or passages of a file. A store keeps the texts and their origin. An image or tweet is
+read again only if it changed, or the engine's version, model or options. After an interruption at any moment the same
+command continues, and several processes may work on one store at once. If an image cannot be read, the store records
+an error for this image, and the others are read.
 
 engines:
 {engine_list()}
@@ -173,14 +173,14 @@ def make_arguments() -> Any:
     parser.add_argument(
         "--dry-run", action="store_true", help="Read nothing; show what would be read, and what would be sent."
     )
-    parser.add_argument("--limit", type=int | None, help="Read so many images or tweets at most, by id.")
+    parser.add_argument("--limit", type=int | None, help="The number of images or tweets to read, at most; the first ones by id.")
     parser.add_argument("--retry-errors", action="store_true", help="Read images again that had an error before.")
     parser.add_argument("--strict", action="store_true", help="End with status 1 if an image has an error.")
     parser.add_argument(
         "--workers",
         type=int | None,
         help="Processes that open images, so that if one crashes only its image is lost; by default half of the cores, "
-        "and none where there are two cores or few images.",
+        "at most 16, and none where there are two cores or few images.",
     )
     parser.add_argument(
         "--batch-size", type=int | None, help="Images an engine reads at once; by default the engine decides."

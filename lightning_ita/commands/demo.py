@@ -11,9 +11,10 @@ from lightning_ita.errors import UserError
 from lightning_ita.files import user_path
 
 DESCRIPTION = """\
-Shows a page on which one writes a post, adds a picture, and sees the mentions of both views side by side, with the
-probability of each in either view, and what was read in the picture; it can be edited, to see what would be found with
-other contexts. Only this machine can open the page, and nothing is sent anywhere, unless --host or --share says so.
+Shows a page in the browser: write a post, add a picture, and see the mentions of both views side by side, with the
+probability of each in either view, and the texts that engines read in the picture. These texts can be edited, to see
+what the model finds with other contexts. Only this machine can open the page, and nothing is sent anywhere, unless
+--host or --share is given.
 
 examples:
   lightning-ita demo --model MODEL

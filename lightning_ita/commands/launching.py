@@ -40,17 +40,19 @@ def add_launcher(parser: jsonargparse.ArgumentParser, what: str = "Cells") -> No
     parser.add_argument(
         "--jobs",
         type=int | None,
-        help=f"{what} to run at once; by default one per GPU, or as many as cores and memory hold.",
+        help=f"{what} to run at once, or tasks on Slurm; by default, on one machine, one per GPU, or as many as cores "
+        "and memory hold.",
     )
     parser.add_argument(
         "--cell-cpus",
         type=float | None,
-        help="Processors per cell on a cluster, and its threads; by default 1 per device of the cell.",
+        help="Processors per cell on a cluster, and its threads; by default, on Ray, 1 per device of the cell.",
     )
     parser.add_argument(
         "--cell-gpus",
         type=float | None,
-        help="GPUs per cell on a cluster; 0.5 lets two cells share one; by default 1 where there are any.",
+        help="GPUs per cell on a cluster; 0.5 lets two cells share one; by default, on Ray, 1 per device of the cell "
+        "where there are any.",
     )
     parser.add_argument(
         "--ray-address",

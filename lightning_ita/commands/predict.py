@@ -28,19 +28,21 @@ if TYPE_CHECKING:  # what is wrong with arguments and files is said before these
 
 DESCRIPTION = """\
 Tags posts with a trained model: finds the mentions in each post, with their types, their places in the text, and the
-probability of each. Posts that cannot be read are recorded in OUTPUT.errors.jsonl, and the others are tagged. The
-output has the order of the input. After an interruption the same command continues where it stopped.
+probability of each. Posts that cannot be read, or whose image cannot be read, are listed in OUTPUT.errors.jsonl; the
+others are tagged. The output has the order of the input. After an interruption the same command continues where it
+stopped.
 
 examples:
-  lightning-ita train --keep-models best
+  lightning-ita train --contexts tag,ocr --keep-models best
       makes a model: its folder is printed at the end
   lightning-ita predict --model MODEL --input posts.csv --text-column text --output mentions.jsonl
       a line of JSON per post; MODEL is the folder of a kept model, or its id on the Hugging Face Hub
   lightning-ita predict --model MODEL --input posts.csv --image-column picture --images DIR --contexts-from ocr \\
       --output mentions.csv
-      reads the text in the images first, and tags each post together with the text in its image
+      reads the text in the images first, and tags each post together with the text in its image (for models that were
+      trained with the context ocr)
   lightning-ita predict --model MODEL --input posts.csv --image-column picture --images DIR --output mentions.csv
-      the same with a system that looks at the images itself
+      for models that read the images themselves
   lightning-ita predict --model MODEL --input test.conll --evaluate --output predicted.conll
       scores the model against the tags of the input
   echo "Jordan dunks in Chicago" | lightning-ita predict --model MODEL

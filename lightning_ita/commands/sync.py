@@ -11,10 +11,10 @@ from lightning_ita.files import user_path
 from lightning_ita.invocation import spelled
 
 DESCRIPTION = """\
-Copies the plan and the finished cells of a study to object storage and from there: whatever one side lacks, whole
-cells only, their files checked by SHA-256. So machines that share no folder can share a study: each runs cells and
-syncs, and `ablate`, with the arguments of the study, prints the tables of all of them. Stopped runs, logs and
-tables stay where they are. A cell that both sides have with other results is named, and neither side is changed.
+Copies the plan and the finished cells of a study to object storage and back: each side gets the cells that it lacks, as
+a whole, with their files checked by SHA-256. So machines that share no folder can share a study: each runs cells and
+syncs, and `ablate`, with the arguments of the study, prints the tables of all cells. Stopped runs, logs and tables are
+not copied. If a cell has different results on the two sides, its name is printed, and neither side is changed.
 
 examples:
   lightning-ita sync runs/study s3://BUCKET/study

@@ -11,9 +11,10 @@ from lightning_ita.studies.names import check_keep
 
 DESCRIPTION = """\
 Runs the cells of a study that are neither finished nor failed, one after the other, until none is left. Any number of
-processes, on any number of machines that share the folder, may work on one study: each claims a cell by a lock, and a
-cell whose process was killed is taken up by another from its last checkpoint. In the end each of them prints and writes
-the tables of the whole plan: of all rows that the study has grown by, where `ablate` shows those of its own arguments.
+processes, on any number of machines that share the folder, may work on one study: each claims a cell by a lock, and if
+a process is killed, another one continues its cell from the last checkpoint. At the end each process prints and writes
+the tables of the whole plan, with all rows that were ever added to the study; `ablate` shows only the rows of its own
+arguments.
 
 examples:
   lightning-ita ablate --dataset twitter17 --data-dir DATA --contexts cap --plan --out runs/study
@@ -21,8 +22,8 @@ examples:
   lightning-ita work runs/study
       run its cells: here, in several terminals, or as a task of a cluster
   lightning-ita work runs/study --data-dir /scratch/DATA
-      the same on a machine where the data are in another folder; their SHA-256 are checked. Other places are as
-      planned; --context-files or --context-store takes the place of all that was planned about contexts
+      the same on a machine where the data are in another folder; their SHA-256 are checked. Options that are not given
+      are as planned; --context-files or --context-store replaces all files and stores of contexts of the plan
   lightning-ita work runs/study
       once all are finished: prints the table of all rows, runs nothing
 """

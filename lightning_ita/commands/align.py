@@ -173,7 +173,9 @@ def make_arguments() -> Any:
     parser.add_argument(
         "--dry-run", action="store_true", help="Read nothing; show what would be read, and what would be sent."
     )
-    parser.add_argument("--limit", type=int | None, help="The number of images or tweets to read, at most; the first ones by id.")
+    parser.add_argument(
+        "--limit", type=int | None, help="The number of images or tweets to read, at most; the first ones by id."
+    )
     parser.add_argument("--retry-errors", action="store_true", help="Read images again that had an error before.")
     parser.add_argument("--strict", action="store_true", help="End with status 1 if an image has an error.")
     parser.add_argument(

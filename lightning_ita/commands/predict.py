@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from lightning_ita.commands.cli import add_engines, by_kind, columns_of, make_parser, say
-from lightning_ita.contexts.kinds import check_read, parse_contexts
+from lightning_ita.commands.predict_pictures import check_pictures, engine_options, open_pictures, picture_files
+from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.errors import UserError, unknown
 from lightning_ita.files import check_output, user_path, write_text
 from lightning_ita.posts.reading import FORMATS, STDIN, Columns, format_of, read_posts
@@ -60,6 +61,7 @@ def main(argv: Sequence[str]) -> int:
         raise unknown("view", arguments.view, VIEWS)
     kinds = parse_contexts(arguments.contexts_from or ())
     chosen = by_kind("--engines", arguments.engines, "ocr=rapidocr")
+    options = engine_options(arguments, kinds)
     check_pictures(arguments, kinds, chosen)
     numbers = columns_of(arguments.columns)
     columns = Columns(arguments.text_column, arguments.image_column, arguments.id_column, numbers=numbers)
@@ -95,6 +97,7 @@ def main(argv: Sequence[str]) -> int:
     key = [model_digest(tagger, arguments.model), arguments.view, output_format, format_, *kinds, str(chosen)]
     key += [str(columns), str(arguments.evaluate), str(arguments.context_store)]
     key += [] if arguments.images is None else [arguments.images]
+    key += [str(options)] if options else []
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
     state = State(digest) if arguments.output == "-" else open_state(files, digest, arguments.overwrite)
     writer = Writer(output_format, output, state.writer or None)
@@ -115,7 +118,7 @@ def main(argv: Sequence[str]) -> int:
         if "images" in tagger.options.needs:
             pictures: Pictures | PictureFiles | None = picture_files(tagger, arguments, kinds, chosen, console)
         else:
-            pictures = open_pictures(tagger, arguments, kinds, chosen, stack)
+            pictures = open_pictures(tagger, arguments, kinds, chosen, options, stack)
         stack.enter_context(bar)
         task = bar.add_task("", total=None, completed=state.records, rate="")
 
@@ -176,6 +179,15 @@ def make_arguments() -> Any:
     add("--images", type=str | None, help="The folder of the images; by default the input's.")
     add_engines(parser)
     add(
+        "--options",
+        type=str,
+        nargs="*",
+        default=[],
+        metavar="KIND.NAME=VALUE",
+        help="Options of an engine of --contexts-from, as in align; the model's card has those that its contexts were "
+        "read with.",
+    )
+    add(
         "--context-store",
         type=str | None,
         help="A store of contexts to use; --contexts-from adds to it. For a model that looks at crops of images: a "
@@ -185,30 +197,6 @@ def make_arguments() -> Any:
     add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps ...")
     add("--strict", action="store_true", help="End with status 1 if a post could not be tagged.")
     return parser
-
-
-def check_pictures(arguments: Any, kinds: Sequence[str], chosen: dict[str, str]) -> None:
-    """Checks the arguments about images, before anything is imported.
-
-    Raises:
-        UserError: An engine is unknown, or something would be ignored.
-    """
-    from lightning_ita.contexts.engines import check_engine
-
-    for kind in kinds:
-        check_engine(kind, chosen.get(kind))
-    if kinds and arguments.view == "T":
-        raise UserError("--contexts-from reads images, which the view T does not use; leave out one of the two")
-    formats_with_images = ("conll",)
-    by_name = arguments.image_column is not None or (arguments.format or "") in formats_with_images
-    by_name = by_name or Path(arguments.input).suffix.lower() in (".conll", ".bio", ".iob")
-    if (kinds or arguments.context_store) and not by_name:
-        raise UserError("--contexts-from and --context-store need --image-column, which names each post's image")
-    if arguments.images is not None and not by_name:
-        raise UserError(f"--images {arguments.images} needs --image-column, which names each post's image")
-    for kind in chosen:
-        if kind not in kinds and not arguments.context_store:
-            raise UserError(f"--engines {kind}={chosen[kind]}: --contexts-from does not name {kind}")
 
 
 def started(records: Iterator[Record]) -> Iterator[Record]:
@@ -229,87 +217,6 @@ def to_device(tagger: Tagger, name: str) -> None:
         tagger.to(choose_device(None if name == "auto" else name))
     except (RuntimeError, UserError) as error:
         raise UserError(f"--device {name}: {str(error).splitlines()[0]}") from None
-
-
-def image_folder(arguments: Any) -> Path:
-    """Returns the folder of the posts' images: the one named, or the input's."""
-    return user_path(arguments.images or (Path(arguments.input).parent if arguments.input != STDIN else Path()))
-
-
-def open_pictures(
-    tagger: Tagger, arguments: Any, kinds: Sequence[str], chosen: dict[str, str], stack: ExitStack
-) -> Pictures | None:
-    """Opens the store and makes the engines that read pictures; ``None`` where none are asked for.
-
-    Raises:
-        UserError: The model does not read such contexts, or an engine cannot be made.
-    """
-    if not kinds and arguments.context_store is None:
-        if arguments.images is not None:
-            raise UserError(
-                f"--images {arguments.images}: {tagger.options.label} does not look at pictures; --contexts-from or "
-                f"--context-store tells where texts about them come from"
-            )
-        return None
-    from lightning_ita.commands.align import make_engines
-    from lightning_ita.contexts.store import ContextStore
-    from lightning_ita.posts.pictures import Pictures
-
-    reads = tagger.inputs.kinds
-    for option, named in (("--contexts-from", kinds), ("--engines", chosen)):
-        check_read(option, named, reads, tagger.options.label)
-    place = arguments.context_store or f"{arguments.output if arguments.output != '-' else 'predict'}.contexts.db"
-    store = stack.enter_context(ContextStore(user_path(place), readonly=not kinds))
-    engines = make_engines(kinds, {kind: chosen.get(kind) for kind in kinds}, {}) if kinds else []
-    # A store that is not named holds what earlier runs have read for this output, of whatever kind.
-    known_kinds = {engine.kind for engine in store.engines()} if arguments.context_store else set()
-    others = {kind: chosen.get(kind) for kind in reads if kind not in kinds and kind in known_kinds}
-    if not kinds and not others:
-        wanted = ", ".join(reads) or "no context"
-        raise UserError(f"--context-store {place}: it has no contexts that the model reads ({wanted})")
-    return Pictures(store, image_folder(arguments), engines, others)
-
-
-def picture_files(
-    tagger: Tagger, arguments: Any, kinds: Sequence[str], chosen: dict[str, str], console: Console
-) -> PictureFiles:
-    """Returns where the pictures of posts lie, and places of objects in them, for a system that looks at them.
-
-    Raises:
-        UserError: Contexts are asked for, which the system does not read, there is no such folder, or the store has no
-            places of objects, or the model was trained without any.
-    """
-    from lightning_ita.contexts.store import ContextStore
-    from lightning_ita.data.pictures import NO_DETECTORS
-    from lightning_ita.data.source import Source
-    from lightning_ita.models.kept import saw_boxes
-    from lightning_ita.posts.pictures import PictureFiles
-
-    label, place = tagger.options.label, arguments.context_store
-    crops = "boxes" in tagger.options.of_pictures
-    if kinds or (place is not None and not crops):
-        raise UserError(
-            f"{label} looks at pictures itself and reads no contexts: leave out --contexts-from and "
-            f"--context-store; --image-column names each post's picture, --images their folder"
-        )
-    folder = image_folder(arguments)
-    if not folder.is_dir():
-        raise UserError(f"--images {folder}: no such folder")
-    trained = saw_boxes(tagger.kept)
-    if place is None:
-        if crops and trained:
-            say(console, f"note: {label} was trained on crops of objects; --context-store names a store that has them")
-        return PictureFiles(folder)
-    if trained is False:
-        raise UserError(f"--context-store {place}: {label} was trained on crops that are parts of a grid")
-    check_read("--engines", chosen, ("tag",), label)
-    with ContextStore(user_path(place), readonly=True) as store:
-        engines = [engine for engine in store.engines("tag") if engine.name not in NO_DETECTORS]
-        if chosen or len(engines) > 1:
-            engines = [store.choose("tag", chosen.get("tag"))]
-        if not any(entry.reading and entry.reading.boxes for each in engines for entry in store.entries(each)):
-            raise UserError(f"--context-store {place}: no detector has left places of objects in it")
-    return PictureFiles(folder, Source(context_store=place, context_engines=chosen))
 
 
 def report(console: Console, tagger: Tagger, state: State, arguments: Any) -> None:

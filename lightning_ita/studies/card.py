@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -159,7 +160,10 @@ def _data(cell: Cell, metrics: Metrics, corpus: Corpus) -> str:
     for kind in cell.contexts:
         source = metrics["contexts"][kind]
         engine = metrics.get("context_engines", {}).get(kind)
-        about = source if engine is None else f"{engine.get('engine')} {engine.get('model')} {engine.get('version')}"
+        about = source
+        if engine is not None:
+            about = f"{engine.get('engine')} {engine.get('model')} {engine.get('version')}"
+            about += "".join(f", {name}={json.dumps(value)}" for name, value in engine.get("parameters", {}).items())
         rows.append((Entry(f"context {kind}"), Entry(str(about)), Entry(corpus.digests[kind])))
     grid = Grid("data", "Data", ("part", "what", "SHA-256"), tuple(rows), left=(0, 1, 2))
     notes = "".join(f"\n* {markdown_line(warning)}" for warning in metrics["warnings"])

@@ -384,10 +384,10 @@ def test_a_study_reads_the_store_and_says_whose_contexts_it_had(
 ) -> None:
     corpus = write_corpus(tmp_path / "custom")
     (images / "test2.jpg").write_bytes(b"<html>")
-    run(store, "--images", images, "--kinds=tag,ocr")
+    run(store, "--images", images, "--kinds=tag,ocr", "--options", "ocr.words=2")
     out = tmp_path / "out"
     common = ["--dataset=custom", f"--data-dir={corpus}", f"--encoder={tiny_encoder}", "--recipe.epochs=1"]
-    study = ["--contexts=ocr", "--cva=off", "--seeds=1", "--jobs=1", f"--out={out}"]
+    study = ["--contexts=ocr", "--cva=off", "--keep-models=best", "--seeds=1", "--jobs=1", f"--out={out}"]
     assert ablate.main([*common, *study, f"--context-store={store}"]) == 0
     said = capsys.readouterr().out
     with ContextStore(store, readonly=True) as opened:
@@ -396,7 +396,9 @@ def test_a_study_reads_the_store_and_says_whose_contexts_it_had(
     (path,) = (out / "cells").glob("*ita-ocr*/metrics.json")
     metrics = json.loads(path.read_text())
     assert metrics["contexts"] == {"ocr": f"size:mean ({engine.key})"}
-    assert metrics["context_engines"] == {"ocr": {"engine": "size", "model": "mean", "version": "1", "parameters": {}}}
+    known = {"engine": "size", "model": "mean", "version": "1", "parameters": {"words": 2}}
+    assert metrics["context_engines"] == {"ocr": known}
+    assert "size mean 1, words=2" in (path.parent / "model" / "README.md").read_text()
     assert metrics["splits"]["test"]["without_context"] == 1
     assert f"({engine.key})" in said.rpartition("contexts: ocr")[2]  # no markup of the terminal's
     assert f"contexts: ocr from size:mean ({engine.key})" in (out / "table.md").read_text()

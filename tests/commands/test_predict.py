@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lightning_ita.commands import align, predict
+from lightning_ita.contexts.store import ContextStore
 from lightning_ita.data.conll import read_tweets
 from lightning_ita.errors import UserError
 from lightning_ita.models.recipes import Recipe
@@ -350,6 +351,21 @@ def test_kinds_of_an_earlier_run_are_read_from_a_store_that_is_named(
         again = ["--image-column=image", f"--contexts-from={kinds}", "--overwrite", *more]
         assert run(str(tmp_path / "model"), tmp_path / "posts.jsonl", out, *again) == 0
         assert lines_of(out)[0]["contexts"].keys() == expected
+
+
+def test_engines_of_pictures_have_options(tiny_encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(align, "make_engines", make_fakes)
+    Tagger.create("ita", ("PER",), None, tiny_encoder, contexts=("ocr",)).save_pretrained(tmp_path / "model")
+    draw(tmp_path / "a.png")
+    (tmp_path / "posts.jsonl").write_text('{"text": ["Kobe"], "image": "a.png"}\n', encoding="utf-8")
+    command = [str(tmp_path / "model"), tmp_path / "posts.jsonl", tmp_path / "o.jsonl", "--image-column=image"]
+    assert run(*command, "--contexts-from=ocr", "--options", "ocr.words=[1,2]") == 0  # type: ignore[arg-type]
+    with ContextStore(tmp_path / "o.jsonl.contexts.db") as store:
+        assert [engine.parameters for engine in store.engines()] == [{"words": [1, 2]}]
+    with pytest.raises(UserError, match="made with another model or other arguments"):
+        run(*command, "--contexts-from=ocr")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"--options cap\.captions: --contexts-from does not name cap"):
+        run(*command, "--contexts-from=ocr", "--options", "cap.captions=1")  # type: ignore[arg-type]
 
 
 def test_pictures_are_read_through_the_store(tiny_encoder: str, tmp_path: Path) -> None:

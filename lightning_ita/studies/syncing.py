@@ -238,13 +238,13 @@ def _agree(out: Path, store: Store, send: bool, fetch: bool) -> None:
     with plan_lock(out) if fetch else nullcontext():
         own = (out / STUDY).read_bytes() if (out / STUDY).is_file() else None
         ours_then, theirs_then = _united(own, theirs, out, store)
-        if fetch and ours_then != own:
-            _write(out / STUDY, ours_then)
         ours = _plan((out / PLAN).read_bytes() if (out / PLAN).is_file() else b"")
         if other := written_again(_cells(planned), _cells(ours)):
             raise UserError(
                 f"{store.url} holds another study than {out}: it differs in {'; '.join(other)}; choose another place"
             )
+        if fetch and ours_then != own:
+            _write(out / STUDY, ours_then)
         if fetch and planned.keys() - ours.keys():
             _write(out / PLAN, _text({**ours, **planned}))
     if send and theirs_then != theirs:

@@ -203,11 +203,13 @@ def test_a_study_with_another_encoder_of_the_same_name_is_refused(tmp_path: Path
             replace(cell, encoder="mine", data={**cell.data, "encoder": digest})
             for cell in write_study(tmp_path / f"cells-{out.name}", seeds=(1,))
         ]
-        write_cells(out, cells, {"twitter15": {}})
+        write_cells(out, cells, {"twitter15": {out.name: digest}})
     sync(one, url)
+    before = (other / "study.json").read_bytes()
     with pytest.raises(UserError, match=r"differs in the content of the encoder 'mine' \(SHA-256 a+… there, b+… now"):
         sync(other, url)
     assert {cell.data["encoder"] for cell in read_plan(other)} == {"b" * 64}
+    assert (other / "study.json").read_bytes() == before
 
 
 def test_there_is_no_study(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from lightning_ita.commands.cli import (
     unread,
 )
 from lightning_ita.commands.launching import add_launcher, check_launcher, launcher_of
-from lightning_ita.commands.systems import add_options, one_system, unread_options
+from lightning_ita.commands.systems import add_options, one_system, unread_options, unread_short_form
 from lightning_ita.contexts.kinds import parse_contexts
 from lightning_ita.data import DATASETS
 from lightning_ita.devices import available_precision
@@ -162,6 +162,7 @@ def main(argv: Sequence[str]) -> int:
     unread_here = (
         *unread(source, corpus.contexts, [base.dataset], of_pictures),
         *unread_options(arguments, list(dict.fromkeys(cell.system for cell in cells))),
+        *unread_short_form(parser, arguments, [cell.options for cell in cells]),
     )
     for note in (*unread_here, *corpus.warnings):
         say(console, f"note: {note}")

@@ -591,6 +591,18 @@ def test_bad_options_end_with_a_message(
     _fails([*arguments, "--top=1", option], expected, capsys)
 
 
+def test_contexts_and_a_mode_that_no_trial_follows_are_told(
+    arguments: list[str], space: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space.write_text("parameters: {recipe.epochs: {values: [1, 2]}}", encoding="utf-8")
+    monkeypatch.setattr("lightning_ita.studies.sweep.search.search", lambda *_: 0)
+    without = [argument for argument in arguments if not argument.startswith("--recipe.epochs")]
+    assert command.main([*without, "--system=bert-crf", "--contexts=ocr", "--cva=joint"]) == 0
+    said = capsys.readouterr().out
+    assert "note: --contexts ocr is read by no system here" in said
+    assert "note: --cva joint is followed by no system here" in said
+
+
 def _fails(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         guard(lambda _: command.main(arguments))

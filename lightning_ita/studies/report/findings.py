@@ -55,9 +55,8 @@ def gaps(study: StudyFolder, evidence: Evidence) -> list[str]:
 def findings(evidence: Evidence) -> list[str]:
     """Says in sentences what the tables show: the largest gain, what the text view keeps, how certain both are."""
     best_row = best_on_valid(evidence.rows)
-    if best_row is None or CROSS_MODAL not in best_row.gains:
-        return []
-    lines = [_gain(best_row), _kept(evidence), *_alignment(evidence), *_pooled(evidence)]
+    lines = [] if best_row is None or CROSS_MODAL not in best_row.gains else [_gain(best_row), _kept(evidence)]
+    lines += [*_alignment(evidence), *_pooled(evidence)]
     if evidence.most_seeds == 1:
         lines.append("Every row has one seed: nothing here says what other seeds would give.")
     return lines

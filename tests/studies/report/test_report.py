@@ -31,7 +31,7 @@ from lightning_ita.studies.report.gains import gains_by_context
 from lightning_ita.studies.report.reading import read_split, read_study
 from lightning_ita.studies.study import Result
 from lightning_ita.studies.tables.ablation import conditions, markdown, models_of_their_own, rows_of
-from tests.studies.studies import TWEETS, first_version, latex_with_booktabs, write_cell, write_study
+from tests.studies.studies import TWEETS, first_version, latex_with_booktabs, write_cell, write_cells, write_study
 
 FILES = ("report.html", "report.md", "tables.tex", "rows.csv", "comparisons.csv", "types.csv")
 
@@ -183,6 +183,16 @@ def test_one_seed_has_no_interval_and_says_so(tmp_path: Path) -> None:
     assert all(line["f1_low_over_tweets"] for line in records(files["rows.csv"]))
     assert "Every row has one seed" in files["report.md"]
     assert "no standard deviation and no interval over seeds" in files["report.html"]
+
+
+def test_a_study_without_bert_crf_tells_what_alignment_changes(tmp_path: Path) -> None:
+    cells = [cell for cell in write_study(tmp_path / "study", seeds=(4,)) if cell.contexts]
+    write_cells(tmp_path / "own", cells, {"twitter15": cells[0].data})
+    study = read_study(tmp_path / "own")
+    found = findings(weigh(study, "twitter15", read_split(study, "twitter15", Source())))
+    assert found[0].startswith("In the text view, ")
+    assert found[1].startswith("Every row has one seed")
+    assert len(found) == 2
 
 
 def test_several_data_sets_are_sections_of_one_page(tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ class Recipe:
         max_length: Longest view in sub-tokens; by default the encoder's limit.
         normalise_urls: Whether every URL is replaced by the same single sub-token.
         gradient_checkpointing: Whether activations are computed again in the backward pass, which needs less memory.
+            Without effect, as `compile`, where the encoder is not called as a whole: BGA-MNER calls its layers one by
+            one, and OCSGA's variant lstm has its word embeddings alone.
         compile: Whether the encoder is compiled by torch.compile: slow to start, faster on some GPUs.
         precision: Arithmetic of the encoder: float32, bfloat16, or auto (bfloat16 if the processor multiplies matrices
             in it); the CRF always computes in float32 or better.

@@ -47,8 +47,9 @@ def check_pictures(arguments: Any, kinds: Sequence[str], chosen: dict[str, str])
 
     for kind in kinds:
         check_engine(kind, chosen.get(kind))
-    if kinds and arguments.view == "T":
-        raise UserError("--contexts-from reads images, which the view T does not use; leave out one of the two")
+    for option, given in (("--contexts-from", kinds), ("--context-store", arguments.context_store)):
+        if given and arguments.view == "T":
+            raise UserError(f"{option} is about images, which the view T does not use; leave out one of the two")
     formats_with_images = ("conll",)
     by_name = arguments.image_column is not None or (arguments.format or "") in formats_with_images
     by_name = by_name or Path(arguments.input).suffix.lower() in (".conll", ".bio", ".iob")

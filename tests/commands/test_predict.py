@@ -234,6 +234,7 @@ def test_what_is_wrong_is_said_before_the_model_is_loaded(
         ([f"--input={table}", "--columns=0,1"], "csv has none by number"),
         ([f"--input={table}", "--images=pictures"], "--images pictures needs --image-column"),
         ([f"--input={table}", "--contexts-from=cap", "--image-column=picture", "--view=T"], "does not use"),
+        ([f"--input={table}", "--context-store=a.db", "--image-column=picture", "--view=T"], "does not use"),
         ([f"--input={table}", "--engines", "ocr=rapidocr"], "--contexts-from does not name ocr"),
         ([f"--input={table}", "--image-column=picture", "--contexts-from=know"], "reads tweets and not images"),
         ([f"--input={table}", "--image-column=picture", "--contexts-from=mood"], "unknown context 'mood'"),

@@ -30,7 +30,8 @@ HEAD = f"""\
 
 Generated from `lightning_ita/studies/records.py` by `python -m docs.schema`; a test compares the two.
 
-A study's folder holds
+This page lists the files that `ablate` and `work` write, and every field in them. (`train` writes the folder of one
+cell.) A study's folder has
 
 ```
 study.json                      what all cells share
@@ -41,9 +42,11 @@ cells/NAME/predictions.valid.jsonl, predictions.test.jsonl
 cells/NAME/environment.json     the code, packages and machine it was run with
 cells/NAME/model/               the trained model, where --keep-models keeps it
 failed/NAME.log                 why a cell failed: the reason in the first line, then the traceback
-table.md, table.csv, cells.csv  the ablation table, for people and for programs; rewritten each time `ablate` is run
-source.json                     where data and contexts lie on this machine, for `work`
-cache/, locks/                  what cells share, and their locks; can be deleted while nothing runs
+table.md, table.csv, cells.csv  the ablation table, for people and for programs; rewritten by each `ablate` and `work`
+source.json                     where data and contexts are on this machine, for `work`
+stale/                          results that `--rerun-stale` measured again, as they were before
+report/                         what `report` writes
+cache/, locks/                  data that cells share, and their locks; can be deleted while nothing runs
 ```
 
 `lightning_ita.studies.schema` reads and writes each of them: `read_metrics(path)`, `write_metrics(path, metrics)` ...

@@ -1,4 +1,4 @@
-"""The store of contexts: what each engine read in each image, and where it comes from, in one SQLite file.
+"""The store of contexts: the texts that each engine read in each image, with their origin, in one SQLite file.
 
 A write is a transaction in SQLite's write-ahead log: ``kill -9`` at any moment loses at most what was not yet written,
 and several processes may write at once. Entries belong to an engine *with* its model, version and parameters: another

@@ -1,4 +1,4 @@
-"""Controls: tweets are given another tweet's image, or none, to see what a model owes to the right one."""
+"""Controls: tweets get another tweet's image, or none, to measure how much of a score comes from the right image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pictures of a corpus's tweets: found in a folder, or drawn for the demo corpus; and places of objects in them."""
+"""The pictures of a corpus's tweets, found in a folder or drawn for the demo corpus, and boxes of objects in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tweets of which is known whether their picture adds to the text: supervision for relation gates.
+"""Relation data: tweets with labels that say whether the picture adds to the text, on which relation gates are trained.
 
 Two sources: a demo corpus of its own, which knows the truth, so that its supervision is made and not annotated; and the
 data set of Vempala and Preoţiuc-Pietro (ACL 2019), where a user has it.

@@ -1,4 +1,4 @@
-"""How pictures are seen: which vision model, how many crops, frozen or trained. Imports no torch."""
+"""Options of the vision model: which one, how many crops, frozen or trained. Imports no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model sees of a batch's pictures: features of the whole and of crops, or pixels to make them of."""
+"""The pictures of a batch as a model reads them: features of whole pictures and crops, or pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BGA-MNER: states of each modality generated from the other's, layer by layer; the text alone at test (MM 2023)."""
+"""BGA-MNER: each modality's states are generated from the other's, layer by layer; text alone at test (MM 2023)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is found in a post: its mentions, with their places in the text and their probabilities."""
+"""Mentions found in a post, with their places in the text and their probabilities."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ class Recipe:
 
     Attributes:
         learning_rate: The learning rate of the encoder.
-        head_lr_factor: Factor on the learning rate of the emission layer, and of what a system adds to the encoder.
+        head_lr_factor: Factor on the learning rate of the emission layer, and of what a system adds to the encoder; at
+            most 3 for layers that have a factor of their own, `layer_lr_factor`, if that is not given.
         crf_lr_factor: Factor on the learning rate of the CRF's transitions.
         weight_decay: Weight decay of encoder and emission layer.
         batch_size: Tweets per batch.

@@ -1,4 +1,4 @@
-"""Teachers of cross-view alignment other than the model itself: whose I+T view the text view learns from."""
+"""Teachers of cross-view alignment other than the model itself: an averaged and a frozen model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""UMT: words read the picture and back, and a span head that never sees it helps out (Yu et al., ACL 2020)."""
+"""UMT: words and regions attend to each other, and a span head reads the text alone (Yu et al., ACL 2020)."""
 
 from __future__ import annotations
 

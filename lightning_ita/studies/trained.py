@@ -1,4 +1,4 @@
-"""Models of other cells: those that a control at test tests again, and those that teach another model."""
+"""Models that a cell takes from another cell: the one that a control at test tests, and a frozen teacher."""
 
 from __future__ import annotations
 

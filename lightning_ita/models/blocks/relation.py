@@ -1,4 +1,4 @@
-"""Training a relation gate on tweets of which is known whether their picture adds to the text."""
+"""Trains a relation gate on tweets with labels that say whether the picture adds to the text."""
 
 from __future__ import annotations
 

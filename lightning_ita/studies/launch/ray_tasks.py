@@ -1,4 +1,4 @@
-"""What drivers of a Ray cluster share: the connection, what runs take of a node, and what befell them."""
+"""What drivers of a Ray cluster share: the connection, the resources of a run, and the reasons of failures."""
 
 from __future__ import annotations
 

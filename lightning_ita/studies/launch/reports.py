@@ -1,4 +1,4 @@
-"""What the runs on a cluster tell their driver, and what it tells them."""
+"""Messages between the runs on a cluster and their driver: progress from the runs, requests to stop from the driver."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ examples:
   lightning-ita report runs/demo-minilm-cap+tag
       the default study
   lightning-ita report runs/twitter --data-dir DATA
-      a study of an earlier version, without words in its predictions: these are read from the corpus
+      a study of an earlier version, whose predictions have no words: the words are read from the corpus
   lightning-ita report runs/twitter --examples false
       a page to publish, without tweets
 """

@@ -41,13 +41,13 @@ trial is scored on test. The best trials are then trained again with other seeds
 is chosen, and only these are scored on test.
 
 The hyper-parameters to search are listed in a YAML file, in the format of Weights & Biases, so that both can use one
-file: arguments of `lightning-ita train`, options of a system (ita.cva) included. One that is given as an argument, or
-in a --config file, is fixed instead. Finished trials are kept: the same command continues a sweep that was stopped,
-and trials that were killed.
+file. Their names are arguments of `lightning-ita train`, options of a system (ita.cva) included. A hyper-parameter that
+is given as an argument, or in a --config file, is not searched, but has this value in every trial. Finished trials are
+kept: the same command continues a sweep that was stopped, and trials that were killed.
 
-The file's `method` says how values are chosen. bayes, also where none is given: by Optuna's TPE. random: at random.
-With both, the first trial has the recipe's own values. grid: each combination of values once, in the order of the
-file, the first parameter slowest.
+The file's `method` says how values are chosen. bayes (the default): by Optuna's TPE. random: at random. With both, the
+first trial has the recipe's own values. grid: each combination of values once, in the order of the file; the first
+parameter changes last.
 
 examples:
   lightning-ita sweep

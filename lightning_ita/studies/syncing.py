@@ -20,6 +20,7 @@ from filelock import Timeout
 
 from lightning_ita.errors import DataError, UserError
 from lightning_ita.files import parse_json, sha256_of, written_whole
+from lightning_ita.models import MODELS
 from lightning_ita.registry import require
 from lightning_ita.studies import schema
 from lightning_ita.studies.cell import Cell, written_again
@@ -304,11 +305,13 @@ def _plan(content: bytes) -> dict[str, str]:
 
 
 def _cells(lines: dict[str, str]) -> list[Cell]:
-    """Returns the cells of the lines of a plan."""
+    """Returns the cells of the lines of a plan, but for those of systems that only other machines have."""
     cells = []
     for name, line in lines.items():
         try:
-            cells.append(Cell.from_config(parse_json(line)["config"]))
+            config = parse_json(line)["config"]
+            if config.get("system", "ita") in MODELS:
+                cells.append(Cell.from_config(config))
         except (UserError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise UserError(f"the line of {PLAN} for {quoted(name)} cannot be read: {error}") from None
     return cells

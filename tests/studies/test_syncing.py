@@ -212,6 +212,16 @@ def test_a_study_with_another_encoder_of_the_same_name_is_refused(tmp_path: Path
     assert (other / "study.json").read_bytes() == before
 
 
+def test_cells_of_a_system_that_is_not_installed_here_are_copied(tmp_path: Path) -> None:
+    one, other, store = tmp_path / "one", tmp_path / "other", tmp_path / "store"
+    write_study(one, seeds=(1,))
+    plan = (one / "plan.jsonl").read_text(encoding="utf-8")
+    (one / "plan.jsonl").write_text(plan.replace('"ita"', '"elsewhere"'), encoding="utf-8")
+    sync(one, str(store))
+    sync(other, str(store))
+    assert files(one) == files(other) == files(store)
+
+
 def test_there_is_no_study(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no study, neither in"):
         sync(tmp_path / "none", str(tmp_path / "store"))

@@ -116,8 +116,7 @@ def picture_files(
             places of objects, or the model was trained without any.
     """
     from lightning_ita.contexts.store import ContextStore
-    from lightning_ita.data.pictures import NO_DETECTORS
-    from lightning_ita.data.source import Source
+    from lightning_ita.data.pictures import detector
     from lightning_ita.models.kept import saw_boxes
     from lightning_ita.posts.pictures import PictureFiles
 
@@ -140,9 +139,7 @@ def picture_files(
         raise UserError(f"--context-store {place}: {label} was trained on crops that are parts of a grid")
     check_read("--engines", chosen, ("tag",), label)
     with ContextStore(user_path(place), readonly=True) as store:
-        engines = [engine for engine in store.engines("tag") if engine.name not in NO_DETECTORS]
-        if chosen or len(engines) > 1:
-            engines = [store.choose("tag", chosen.get("tag"))]
-        if not any(entry.reading and entry.reading.boxes for each in engines for entry in store.entries(each)):
+        engine = detector(store, chosen.get("tag"))
+        if engine is None or not any(entry.reading and entry.reading.boxes for entry in store.entries(engine)):
             raise UserError(f"--context-store {place}: no detector has left places of objects in it")
-    return PictureFiles(folder, Source(context_store=place, context_engines=chosen))
+    return PictureFiles(folder, place, chosen.get("tag"))

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import PIL
 from PIL import Image
@@ -21,6 +22,9 @@ from lightning_ita.files import user_path
 from lightning_ita.images.crops import Box
 from lightning_ita.images.files import ImageError
 from lightning_ita.images.pictures import Picture, digest_of, listed, pictures_in
+
+if TYPE_CHECKING:  # a store is opened only where one is named
+    from lightning_ita.contexts.store import ContextStore, StoredEngine
 
 # Tags of these engines are about parts of a grid, not about objects.
 NO_DETECTORS = ("open_clip", "imported")
@@ -151,19 +155,9 @@ def with_boxes(corpus: Corpus, source: Source) -> Corpus:
     from lightning_ita.contexts.store import ContextStore
 
     with ContextStore(user_path(source.context_store), readonly=True) as store:
-        engines = [engine for engine in store.engines("tag") if engine.name not in NO_DETECTORS]
-        choice = source.context_engines.get("tag")
-        engine = store.choose("tag", choice) if choice else None
-        if engine is None and len(engines) > 1:
-            engine = store.choose("tag")  # says which there are
-        engine = engine or next(iter(engines), None)
-        if engine is None or engine.name in NO_DETECTORS:
-            return corpus
-        boxes: dict[str, Sequence[Box]] = {}
-        for entry in store.entries(engine, corpus.pictures.keys()):
-            if entry.reading is not None and (entry.reading.boxes or not entry.reading.texts):
-                boxes[entry.image] = entry.reading.boxes
-    if not any(boxes.values()):
+        engine = detector(store, source.context_engines.get("tag"))
+        boxes = {} if engine is None else boxes_of(store, engine, corpus.pictures.keys())
+    if engine is None or not any(boxes.values()):
         return corpus
     digest = hashlib.sha256(json.dumps(sorted(boxes.items())).encode()).hexdigest()
     unread = [image for image in corpus.pictures if image not in boxes]
@@ -174,3 +168,23 @@ def with_boxes(corpus: Corpus, source: Source) -> Corpus:
         digests={**corpus.digests, "boxes": digest},
         warnings=(*corpus.warnings, *warnings),
     )
+
+
+def detector(store: ContextStore, choice: str | None) -> StoredEngine | None:
+    """Returns the engine of a store whose places of objects are used; ``None`` where no detector has looked.
+
+    Raises:
+        UserError: None or several engines answer to the choice.
+    """
+    engines = [engine for engine in store.engines("tag") if engine.name not in NO_DETECTORS]
+    engine = store.choose("tag", choice) if choice or len(engines) > 1 else next(iter(engines), None)
+    return None if engine is None or engine.name in NO_DETECTORS else engine
+
+
+def boxes_of(store: ContextStore, engine: StoredEngine, images: Collection[str]) -> dict[str, Sequence[Box]]:
+    """Returns places of objects by image, for the images that a detector has read."""
+    return {
+        entry.image: entry.reading.boxes
+        for entry in store.entries(engine, images)
+        if entry.reading is not None and (entry.reading.boxes or not entry.reading.texts)
+    }

@@ -9,11 +9,10 @@ from lightning_ita.contexts.alignment import align, no_one_file
 from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.jsonl import Contexts
 from lightning_ita.contexts.store import ContextStore, StoredEngine
-from lightning_ita.data.corpus import Corpus
-from lightning_ita.data.pictures import with_boxes
-from lightning_ita.data.source import Source
+from lightning_ita.data.pictures import boxes_of, detector
 from lightning_ita.data.words import cut
 from lightning_ita.errors import UserError
+from lightning_ita.files import user_path
 from lightning_ita.images.crops import Box
 from lightning_ita.images.ids import IMAGE_SUFFIXES, image_id
 from lightning_ita.posts.records import Record
@@ -58,12 +57,13 @@ class PictureFiles:
 
     Args:
         folder: Where the pictures lie that the input names.
-        store: A store that has places of objects in them, as `lightning_ita.data.source.Source` names it.
+        store: A store that has places of objects in them.
+        choice: The detector whose places to use, where the store has several; see `ContextStore.choose`.
     """
 
-    def __init__(self, folder: Path, store: Source | None = None):
+    def __init__(self, folder: Path, store: str | None = None, choice: str | None = None):
         self.folder = folder
-        self.store = store
+        self.store, self.choice = store, choice
 
     def files(self, chunk: Sequence[Record]) -> tuple[dict[int, Path], dict[int, str]]:
         """Returns files, and what went wrong, both by the number of the post."""
@@ -72,18 +72,20 @@ class PictureFiles:
         wrong = {number: reason for number, files in found.items() if (reason := no_one_file(files)) is not None}
         return {number: files[0] for number, files in found.items() if number not in wrong}, wrong
 
-    def boxes(self, chunk: Sequence[Record]) -> dict[int, Sequence[Box]] | None:
-        """Returns places of objects by the number of the post; ``None`` without a store, where no detector has looked.
+    def boxes(self, chunk: Sequence[Record]) -> tuple[dict[int, Sequence[Box]] | None, dict[int, str]]:
+        """Returns places of objects, and what went wrong, both by the number of the post; no places without a store.
 
         Raises:
             UserError: The store cannot be read, or has several detectors and no choice is named.
         """
         if self.store is None:
-            return None
-        images = {record.number: _id_of(record.image) for record in chunk if record.image}
-        posts = Corpus("posts", (), {}, {}, {}, pictures=dict.fromkeys(images.values()))
-        found = with_boxes(posts, self.store).boxes or {}
-        return {number: found.get(image, ()) for number, image in images.items()}
+            return None, {}
+        images = {record.number: _id_of(record.image) for record in chunk if record.error is None and record.image}
+        with ContextStore(user_path(self.store), readonly=True) as store:
+            engine = detector(store, self.choice)
+            found = {} if engine is None else boxes_of(store, engine, images.values())
+        unread = {number: "the store has no places of objects in it" for number, i in images.items() if i not in found}
+        return {number: found[image] for number, image in images.items() if image in found}, unread
 
 
 class Pictures:

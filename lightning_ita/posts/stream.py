@@ -255,8 +255,9 @@ def _tagged(
     files: dict[int, Path] = {}
     boxes: Mapping[int, Sequence[Box]] | None = None
     if isinstance(pictures, PictureFiles) and view != "T":
-        files, notes = pictures.files(chunk)
-        boxes = pictures.boxes(chunk)
+        files, unread = pictures.files(chunk)
+        boxes, without = pictures.boxes(chunk)
+        notes = without | unread
     elif isinstance(pictures, Pictures) and view != "T":
         found, notes = pictures.contexts(chunk)
         chunk = [replace(record, contexts={**found.get(record.number, {}), **record.contexts}) for record in chunk]

@@ -100,6 +100,10 @@ def test_crops_are_those_of_the_store_that_is_named(
         found = requested(place, "--engines", "tag=yolox")
         assert {len(crops) for crops in found} == {0, 1}
         assert [Part(*box, pixels=True)] in found
+        errors = (tmp_path / "out.jsonl.errors.jsonl").read_text(encoding="utf-8").splitlines()
+        assert [json.loads(line)["error"] for line in errors] == [
+            "image 'b.JPG': the store has no places of objects in it"
+        ]
         assert "note" not in capsys.readouterr().err
         kept("train", "images")
         with pytest.raises(UserError, match="was trained on crops that are parts of a grid"):

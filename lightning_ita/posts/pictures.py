@@ -127,6 +127,7 @@ class Pictures:
         failed = {image: reason for contexts in read for image, reason in contexts.failed.items()}
         now = {engine.kind for engine in self.engines}
         posts = {record.number: record.post for record in chunk}
+        given = {record.number: record.contexts for record in chunk}  # of the input, which come first
         found: dict[int, dict[str, tuple[str, ...]]] = {number: {} for number in wanted}
         for number, own in files.items():
             name = wanted[number]
@@ -142,6 +143,6 @@ class Pictures:
                 notes[number] = failed[name]
             elif not own and (now or not known):
                 notes[number] = "no file of this name"
-            elif not known:
+            elif not known and choices.keys() - given[number].keys():
                 notes[number] = "the store has nothing of it"
         return found, notes

@@ -101,6 +101,8 @@ def test_a_picture_that_is_missing_has_nothing_of_another_and_costs_nothing(fold
             0: "the store has nothing of it",
             2: "no file of this name",
         }
+        told = replace(record(0, "half.png"), contexts={"tag": ("a dog",)})
+        assert stored.contexts([told]) == ({0: {}}, {})  # nothing of the store is needed
     assert (read.texts.keys(), read.failed) == ({"same", "good"}, {})
 
 

@@ -166,6 +166,7 @@ def main(argv: Sequence[str]) -> int:
                             logger=tracker.logger,
                             keep_model=keep,
                         )
+                    progress.finished(Result(cell, metrics))
             tracker.record(metrics, epochs=finished)
         result = replace(result, metrics=metrics)
     console.print(terminal(rows_of([result])))
@@ -203,13 +204,14 @@ def _add_model(cell: Cell, folder: Path, source: Source, corpus: Corpus, console
     from lightning_ita.studies.progress import StudyProgress
     from lightning_ita.studies.run import run_cell
     from lightning_ita.studies.schema import read_metrics
-    from lightning_ita.studies.study import METRICS
+    from lightning_ita.studies.study import METRICS, Result
     from lightning_ita.studies.watching import RunProgress
 
     say(console, f"{folder} was finished without keeping its model: running it again")
     with StudyProgress([cell], [1.0], console) as progress:
         watch = RunProgress(partial(progress.within, cell))
         again = add_model(folder, lambda to: run_cell(cell, to, source, corpus, [watch], keep_model=True))
+        progress.finished(Result(cell, again))
     if again["test"] != read_metrics(folder / METRICS)["test"]:
         say(
             console,

@@ -18,8 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from lightning_ita.models.options import CROSS_MODAL, TEXT, VIEWS, Options, TwoViewOptions
+from lightning_ita.models.options import CROSS_MODAL, TEXT, VIEWS, TwoViewOptions
 from lightning_ita.statistics.comparison import estimate
+from lightning_ita.studies.cell import Cell
 from lightning_ita.studies.report.evidence import Evidence, RowEvidence
 from lightning_ita.studies.report.gains import gains_by_context
 from lightning_ita.studies.report.grids import minus
@@ -98,17 +99,18 @@ def themed(svg: str, name: str) -> str:
     return svg
 
 
-def _without_mode(options: Options) -> Hashable:
+def _without_mode(cell: Cell) -> Hashable:
     """Returns what rows share that differ by their training mode alone."""
+    options = cell.options
     if not isinstance(options, TwoViewOptions):
-        return options
-    return options.in_mode("off"), tuple(options.newer.items())
+        return options, cell.control
+    return options.in_mode("off"), tuple(options.newer.items()), cell.control
 
 
 def colours_of(evidence: Evidence, drawn: Sequence[RowEvidence]) -> dict[RowEvidence, str]:
     """Returns the colours of rows: the same in all plots, or where there are too few, those that tell `drawn` apart."""
     colours = _colours(evidence.rows)
-    if len(set(colours.values())) < len({_without_mode(row.cell.options) for row in colours}):
+    if len(set(colours.values())) < len({_without_mode(row.cell) for row in colours}):
         return _colours(drawn)
     return colours
 
@@ -118,12 +120,12 @@ def _colours(rows: Sequence[RowEvidence]) -> dict[RowEvidence, str]:
     colours: dict[Hashable, str] = {}
     others = cycle(OTHERS)
     for row in rows:
-        cell, options = row.cell, _without_mode(row.cell.options)
+        cell, key = row.cell, _without_mode(row.cell)
         name = "several" if len(cell.contexts) > 1 else "".join(cell.contexts) or ("none" if row.is_baseline else "")
-        if options not in colours:
+        if key not in colours:
             free = name in READS and COLOURS[name] not in colours.values()
-            colours[options] = COLOURS[name if free else next(others)]
-    return {row: colours[_without_mode(row.cell.options)] for row in rows}
+            colours[key] = COLOURS[name if free else next(others)]
+    return {row: colours[_without_mode(row.cell)] for row in rows}
 
 
 def _best(rows: Sequence[RowEvidence]) -> list[RowEvidence]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from lightning_ita.commands import report
+from lightning_ita.data.controls import Control
 from lightning_ita.data.source import Source
 from lightning_ita.models import MODELS
 from lightning_ita.models.ocsga import OCSGAOptions
@@ -119,3 +120,13 @@ def test_rows_that_differ_by_their_training_mode_alone_have_one_colour(study: Pa
     colours = {row.label: colour for row, colour in colours_of(evidence, evidence.rows).items()}
     assert colours["Twin-1"] == colours["Twin-1, joint"]
     assert len({colours[label] for label in ("BERT-CRF", "ITA-Cap", "Picture [/x]", "Twin-1", "Twin-2")}) == 5
+
+
+def test_a_row_of_a_control_has_a_colour_of_its_own(study: Path) -> None:
+    evidence = evidence_of(study)
+    row = next(row for row in evidence.rows if row.label == "ITA-Cap")
+    control = Control.parse("other-image")
+    results = tuple(replace(each, cell=replace(each.cell, control=control)) for each in row.runs.results)
+    other = replace(row, runs=replace(row.runs, results=results))
+    colours = colours_of(replace(evidence, rows=[*evidence.rows, other]), [row, other])
+    assert colours[row] != colours[other]

@@ -84,7 +84,7 @@ def test_what_is_declared_is_imported() -> None:
 
 def test_what_tests_and_benchmarks_import_is_declared() -> None:
     tools = declared("\n".join(project()["dependency-groups"]["dev"]))
-    comes_with_these = {"docutils", "gradio-client", "nbformat", "tokenizers"}  # of sphinx, gradio ...
+    comes_with_these = {"docutils", "nbformat", "tokenizers"}  # of sphinx, nbclient and transformers
     measured_where_installed = {"openvino", "spacy", "span-marker"}
     allowed = required().union(tools, comes_with_these, measured_where_installed, *extras().values())
     folders = ("tests", "benchmarks", "experiments", "docs")

@@ -1,4 +1,4 @@
-"""The endpoints of the page, as its page for programs lists them, and as Gradio's client calls them."""
+"""The endpoints of the page, as its page for programs lists them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ import pytest
 
 pytest.importorskip("gradio")
 
-from gradio_client import Client
-
-from lightning_ita.posts.web.answering import PICTURE_NAME, TEXT_NAME
 from lightning_ita.posts.web.page import make_page
 from lightning_ita.posts.web.reading import PictureReader
 from tests.models.test_comparing import sensitive
@@ -24,12 +21,3 @@ def test_endpoints_and_their_arguments_have_names(tiny_encoder: str) -> None:
     names = {name: [each["parameter_name"] for each in told["parameters"]] for name, told in endpoints.items()}
     assert names == {"/find": ["post", "picture", "context_ocr"], "/read": ["picture"]}
     assert endpoints["/find"]["description"].startswith("Finds the mentions of a post")
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
-    try:
-        client = Client(address, verbose=False)
-        said = client.predict(post="Jordan dunks in Chicago", context_ocr="CHICAGO", api_name="/find")
-        assert TEXT_NAME in said
-        assert PICTURE_NAME in said
-        assert PICTURE_NAME not in client.predict(post="Jordan dunks in Chicago", api_name="/find")
-    finally:
-        page.close()

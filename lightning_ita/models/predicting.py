@@ -90,7 +90,7 @@ def predict(
                 f"{len(posts)} posts and {what} of {len(given_ones)}: give one for each post, None for none"
             )
     shown = images or [None] * len(posts)
-    handles = tagger.handles or (tagger.kept.config["handles"] if tagger.kept else "whole")
+    handles = tagger.handles or "whole"
     given = contexts or [None] * len(posts)
     ready = [
         _prepare(tagger, index, post, texts, image, view, handles, unreadable)

@@ -67,7 +67,7 @@ class Tagger(pl.LightningModule):
 
     Attributes:
         kept: What is known of the folder that the model was loaded from (`from_pretrained`).
-        handles: How the corpus that it was fitted to writes @names.
+        handles: How the corpus that it was fitted to writes @names; ``None`` where that is not known.
         teacher: Whose I+T view the text view is aligned with; ``None`` for the model itself.
         part_groups: Groups of parts by name, see `parameter_groups`; all other parts are ``layers``.
     """

@@ -93,6 +93,7 @@ def load(
         _ = getattr(tagger.inputs, "tokenizer", None) or load_tokenizer(encoder)
     card = folder / CARD
     tagger.kept = Kept(config, read_bytes(card, MOST_CONFIG).decode(errors="replace") if card.is_file() else "")
+    tagger.handles = config["handles"]
     return tagger.eval()
 
 

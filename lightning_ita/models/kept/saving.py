@@ -63,7 +63,7 @@ def save(
     try:
         encoder = _save_encoder(tagger, part / ENCODER) if tagger.options.has_encoder else None
         config = _config(tagger, encoder if before is None else before.config["encoder"])
-        config["handles"] = handles or tagger.handles or (before.config["handles"] if before else "whole")
+        config["handles"] = handles or tagger.handles or "whole"
         if (vision := getattr(tagger.options, "vision", None)) is not None:
             config["vision"] = save_vision(vision, part / VISION)
             config["options"]["vision"]["model"] = config["vision"]["model"]

@@ -116,7 +116,7 @@ def main(argv: Sequence[str]) -> int:
     )
     with ExitStack() as stack:
         if "images" in tagger.options.needs:
-            pictures: Pictures | PictureFiles | None = picture_files(tagger, arguments, kinds, chosen, console)
+            pictures: Pictures | PictureFiles | None = picture_files(tagger, arguments, kinds, chosen, console, stack)
         else:
             pictures = open_pictures(tagger, arguments, kinds, chosen, options, stack)
         stack.enter_context(bar)

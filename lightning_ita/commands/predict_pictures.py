@@ -107,7 +107,12 @@ def open_pictures(
 
 
 def picture_files(
-    tagger: Tagger, arguments: Any, kinds: Sequence[str], chosen: dict[str, str], console: Console
+    tagger: Tagger,
+    arguments: Any,
+    kinds: Sequence[str],
+    chosen: dict[str, str],
+    console: Console,
+    stack: ExitStack,
 ) -> PictureFiles:
     """Returns where the pictures of posts lie, and places of objects in them, for a system that looks at them.
 
@@ -138,8 +143,8 @@ def picture_files(
     if trained is False:
         raise UserError(f"--context-store {place}: {label} was trained on crops that are parts of a grid")
     check_read("--engines", chosen, ("tag",), label)
-    with ContextStore(user_path(place), readonly=True) as store:
-        engine = detector(store, chosen.get("tag"))
-        if engine is None or not any(entry.reading and entry.reading.boxes for entry in store.entries(engine)):
-            raise UserError(f"--context-store {place}: no detector has left places of objects in it")
-    return PictureFiles(folder, place, chosen.get("tag"))
+    store = stack.enter_context(ContextStore(user_path(place), readonly=True))
+    engine = detector(store, chosen.get("tag"))
+    if engine is None or not any(entry.reading and entry.reading.boxes for entry in store.entries(engine)):
+        raise UserError(f"--context-store {place}: no detector has left places of objects in it")
+    return PictureFiles(folder, (store, engine))

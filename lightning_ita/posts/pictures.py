@@ -9,10 +9,9 @@ from lightning_ita.contexts.alignment import align, no_one_file
 from lightning_ita.contexts.engine import Engine
 from lightning_ita.contexts.jsonl import Contexts
 from lightning_ita.contexts.store import ContextStore, StoredEngine
-from lightning_ita.data.pictures import boxes_of, detector
+from lightning_ita.data.pictures import boxes_of
 from lightning_ita.data.words import cut
 from lightning_ita.errors import UserError
-from lightning_ita.files import user_path
 from lightning_ita.images.crops import Box
 from lightning_ita.images.ids import IMAGE_SUFFIXES, image_id
 from lightning_ita.posts.records import Record
@@ -57,13 +56,12 @@ class PictureFiles:
 
     Args:
         folder: Where the pictures lie that the input names.
-        store: A store that has places of objects in them.
-        choice: The detector whose places to use, where the store has several; see `ContextStore.choose`.
+        places: A store that has places of objects in them, and the engine of it that has found them.
     """
 
-    def __init__(self, folder: Path, store: str | None = None, choice: str | None = None):
+    def __init__(self, folder: Path, places: tuple[ContextStore, StoredEngine] | None = None):
         self.folder = folder
-        self.store, self.choice = store, choice
+        self.places = places
 
     def files(self, chunk: Sequence[Record]) -> tuple[dict[int, Path], dict[int, str]]:
         """Returns files, and what went wrong, both by the number of the post."""
@@ -73,17 +71,11 @@ class PictureFiles:
         return {number: files[0] for number, files in found.items() if number not in wrong}, wrong
 
     def boxes(self, chunk: Sequence[Record]) -> tuple[dict[int, Sequence[Box]] | None, dict[int, str]]:
-        """Returns places of objects, and what went wrong, both by the number of the post; no places without a store.
-
-        Raises:
-            UserError: The store cannot be read, or has several detectors and no choice is named.
-        """
-        if self.store is None:
+        """Returns places of objects, and what went wrong, both by the number of the post; no places without a store."""
+        if self.places is None:
             return None, {}
         images = {record.number: _id_of(record.image) for record in chunk if record.error is None and record.image}
-        with ContextStore(user_path(self.store), readonly=True) as store:
-            engine = detector(store, self.choice)
-            found = {} if engine is None else boxes_of(store, engine, images.values())
+        found = boxes_of(*self.places, images.values())
         unread = {number: "the store has no places of objects in it" for number, i in images.items() if i not in found}
         return {number: found[image] for number, image in images.items() if image in found}, unread
 
